@@ -1,0 +1,301 @@
+"""The components' client: Kubernetes' verbs over the API server's gRPC door.
+
+Everything but watches goes as messages on one bidirectional stream: a unary call costs about ten times as much.
+When that stream breaks, what was in flight fails with Unavailable, and whether it was done is not known: level-based
+callers read the world again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import grpc
+import msgspec
+
+from api import errors, kinds, meta
+from api.kinds import Kind
+from api.meta import PartialObject
+from machinery import kubeconfigs
+from machinery.grpc_errors import from_rpc
+from machinery.kubeconfigs import Access
+from proto import resources_pb2 as pb
+from proto.resources_pb2_grpc import ResourcesStub
+
+T = TypeVar("T")
+
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", 256 * 2**20),
+    ("grpc.max_send_message_length", 16 * 2**20),
+    # The default back-off grows to two minutes: a restarted API server must be found within a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+PATCHES = {
+    "merge": pb.PatchRequest.MERGE,
+    "json": pb.PatchRequest.JSON,
+    "strategic": pb.PatchRequest.STRATEGIC,
+    "apply": pb.PatchRequest.APPLY,
+}
+LARGEST_MESSAGE = 128
+"""Operations in one message, at most."""
+PENDING = 4096
+"""Operations waiting to be sent; more callers wait for their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    resource_version: str
+    items: list[T]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent(Generic[T]):
+    type: str
+    """ADDED, MODIFIED, DELETED or BOOKMARK."""
+    object: T
+
+
+Batch = list[WatchEvent[T]]
+
+
+class Client:
+    """Safe for any number of concurrent callers. Get one from `connect`.
+
+    `what` is a Struct type: Pod, or `meta.partial(kind)` for objects with nothing but their metadata.
+    Every method raises errors of api.errors: what the server says, or Unavailable if it cannot be reached.
+    """
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+        self._pipeline = _Pipeline(stub)
+
+    async def run(self) -> None:
+        """Carries the operations until cancelled; `connect` owns this."""
+        await self._pipeline.run()
+
+    async def get(self, what: type[T], name: str, namespace: str = "") -> T:
+        request = pb.GetRequest(resource=_resource(kinds.of(what), namespace, name))
+        return meta.decode((await self._pipeline.call(pb.Operation(get=request))).object, what)
+
+    async def list(
+        self, what: type[T], namespace: str = "", *, label_selector: str = "", field_selector: str = "",
+        resource_version: str = "",
+    ) -> Listing[T]:  # fmt: skip
+        """All objects, or those of one namespace, at one revision."""
+        request = pb.ListRequest(
+            resource=_resource(kinds.of(what), namespace), label_selector=label_selector,
+            field_selector=field_selector, resource_version=resource_version, metadata_only=_metadata_only(what),
+        )  # fmt: skip
+        found = (await self._pipeline.call(pb.Operation(list=request))).list
+        return Listing(found.resource_version, [meta.decode(item, what) for item in found.items])
+
+    async def watch(
+        self, what: type[T], namespace: str = "", *, resource_version: str, label_selector: str = "",
+        field_selector: str = "",
+    ) -> AsyncIterator[Batch[T]]:  # fmt: skip
+        """Changes after `resource_version`, in batches, until the server ends it; raises Expired if that is too old."""
+        call = self._stub.Watch(
+            pb.WatchRequest(
+                resource=_resource(kinds.of(what), namespace), label_selector=label_selector,
+                field_selector=field_selector, resource_version=resource_version, allow_watch_bookmarks=True,
+                metadata_only=_metadata_only(what),
+            )
+        )  # fmt: skip
+        try:
+            async for message in call:
+                yield [_event(event, what) for event in message.events]
+        except grpc.aio.AioRpcError as e:
+            raise from_rpc(e) from e
+        finally:
+            call.cancel()
+
+    async def create(self, obj: T, *, field_manager: str = "") -> T:
+        """The object as it was stored."""
+        kind = meta.kind_of(obj)
+        request = pb.CreateRequest(
+            resource=_resource(kind, obj.metadata.namespace),  # type: ignore[attr-defined]
+            object=meta.encode(obj), field_manager=field_manager,
+        )  # fmt: skip
+        return meta.decode((await self._pipeline.call(pb.Operation(create=request))).object, type(obj))
+
+    async def update(self, obj: T, *, subresource: str = "") -> T:
+        """Replace the object; Conflict if it is not at `metadata.resourceVersion` any more."""
+        kind, metadata = meta.kind_of(obj), obj.metadata  # type: ignore[attr-defined]
+        request = pb.UpdateRequest(
+            resource=_resource(kind, metadata.namespace, metadata.name, subresource), object=meta.encode(obj)
+        )
+        return meta.decode((await self._pipeline.call(pb.Operation(update=request))).object, type(obj))
+
+    async def update_status(self, obj: T) -> T:
+        return await self.update(obj, subresource="status")
+
+    async def patch(
+        self, what: type[T], name: str, namespace: str, patch: Any, *, kind: str = "merge", subresource: str = "",
+        field_manager: str = "", force: bool = False,
+    ) -> T:  # fmt: skip
+        """`patch` is a document (dict, list, Struct); `kind` one of merge, json, strategic, apply."""
+        request = pb.PatchRequest(
+            resource=_resource(kinds.of(what), namespace, name, subresource), patch=meta.encode(patch),
+            type=PATCHES[kind], field_manager=field_manager, force=force,
+        )  # fmt: skip
+        return meta.decode((await self._pipeline.call(pb.Operation(patch=request))).object, what)
+
+    async def delete(
+        self, what: type[Any], name: str, namespace: str = "", *, uid: str = "", resource_version: str = "",
+        propagation: Literal["", "Background", "Foreground", "Orphan"] = "", grace_seconds: int | None = None,
+    ) -> None:  # fmt: skip
+        """Ask for the object to go. With `uid` or `resource_version`, only that very one (else Conflict)."""
+        request = pb.DeleteRequest(
+            resource=_resource(kinds.of(what), namespace, name),
+            options=_delete_options(uid, resource_version, propagation, grace_seconds),
+        )
+        await self._pipeline.call(pb.Operation(delete=request))
+
+    async def delete_collection(
+        self, what: type[Any], namespace: str = "", *, label_selector: str = "", field_selector: str = "",
+        propagation: Literal["", "Background", "Foreground", "Orphan"] = "",
+    ) -> None:  # fmt: skip
+        request = pb.DeleteCollectionRequest(
+            resource=_resource(kinds.of(what), namespace), label_selector=label_selector, field_selector=field_selector,
+            options=_delete_options("", "", propagation, None),
+        )  # fmt: skip
+        await self._pipeline.call(pb.Operation(delete_collection=request))
+
+    async def create_subresource(
+        self, what: type[Any], name: str, namespace: str, subresource: str, obj: Any
+    ) -> bytes:  # fmt: skip
+        """POST to a subresource (`binding`, `eviction`); the answer's document."""
+        request = pb.CreateRequest(
+            resource=_resource(kinds.of(what), namespace, name, subresource), object=meta.encode(obj)
+        )
+        return (await self._pipeline.call(pb.Operation(create=request))).object
+
+
+@asynccontextmanager
+async def connect(kubeconfig: Path | Access) -> AsyncIterator[Client]:
+    """A client for as long as the block runs; not reaching the server is no error yet.
+
+    Raises kubeconfigs.Unusable.
+    """
+    access = kubeconfig if isinstance(kubeconfig, Access) else kubeconfigs.load(kubeconfig)
+    async with channel(access) as grpc_channel, asyncio.TaskGroup() as tasks:
+        client = Client(ResourcesStub(grpc_channel))
+        running = tasks.create_task(client.run())
+        try:
+            yield client
+        finally:
+            running.cancel()
+
+
+def channel(access: Access) -> grpc.aio.Channel:
+    """A channel to `access.server` with mutual TLS, or with TLS and a bearer token."""
+    credentials = grpc.ssl_channel_credentials(access.ca, access.key or None, access.certificate or None)
+    if access.token:
+        credentials = grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(access.token))
+    return grpc.aio.secure_channel(access.target, credentials, CHANNEL_OPTIONS)
+
+
+class _Pipeline:
+    """Operations of many callers on one stream. One coroutine owns the stream; callers wait on futures."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+        self._outgoing: asyncio.Queue[pb.Operation] = asyncio.Queue(PENDING)
+        self._waiting: dict[int, asyncio.Future[pb.Outcome]] = {}
+        self._last = 0
+
+    async def call(self, operation: pb.Operation) -> pb.Outcome:
+        self._last += 1
+        operation.id = number = self._last
+        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            await self._outgoing.put(operation)
+            outcome: pb.Outcome = await future
+        finally:
+            del self._waiting[number]
+        if outcome.error:
+            raise errors.from_status(msgspec.json.decode(outcome.error))
+        return outcome
+
+    async def run(self) -> None:
+        while True:
+            # Opened only when there is something to say: an idle client does not knock at a dead server.
+            batch = await self._batch()
+            try:
+                await self._converse(batch)
+                error: errors.ApiError = errors.Unavailable("the API server closed the stream")
+            except grpc.aio.AioRpcError as e:
+                error = from_rpc(e)
+            self._fail(error)
+
+    async def _converse(self, first: list[pb.Operation]) -> None:
+        call = self._stub.Pipeline()
+        writer = asyncio.create_task(self._write(call, first))
+        try:
+            while (message := await call.read()) is not grpc.aio.EOF:
+                for outcome in message.outcomes:
+                    future = self._waiting.get(outcome.id)
+                    if future is not None and not future.done():
+                        future.set_result(outcome)
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            call.cancel()
+
+    async def _write(self, call: Any, batch: list[pb.Operation]) -> None:
+        while True:
+            # A caller that was cancelled before its turn wants nothing any more.
+            wanted = [operation for operation in batch if operation.id in self._waiting]
+            await call.write(pb.Operations(operations=wanted))
+            batch = await self._batch()
+
+    async def _batch(self) -> list[pb.Operation]:
+        batch = [await self._outgoing.get()]
+        while len(batch) < LARGEST_MESSAGE and not self._outgoing.empty():
+            batch.append(self._outgoing.get_nowait())
+        return batch
+
+    def _fail(self, error: errors.ApiError) -> None:
+        while not self._outgoing.empty():
+            self._outgoing.get_nowait()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(type(error)(error.message, error.details))
+
+
+_EVENT_TYPES = {number: name for name, number in pb.WatchEvent.Type.items()}
+
+
+def _event(event: pb.WatchEvent, type_: type[T]) -> WatchEvent[T]:
+    if event.type == pb.WatchEvent.ERROR:
+        raise errors.from_status(msgspec.json.decode(event.object))
+    return WatchEvent(_EVENT_TYPES[event.type], meta.decode(event.object, type_))
+
+
+def _metadata_only(what: type[Any]) -> bool:
+    return issubclass(what, PartialObject)
+
+
+def _resource(kind: Kind, namespace: str, name: str = "", subresource: str = "") -> pb.Resource:
+    return pb.Resource(
+        group=kind.group, version=kind.version, plural=kind.plural, namespace=namespace if kind.namespaced else "",
+        name=name, subresource=subresource,
+    )  # fmt: skip
+
+
+def _delete_options(uid: str, resource_version: str, propagation: str, grace_seconds: int | None) -> bytes:
+    options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
+    preconditions = {k: v for k, v in (("uid", uid), ("resourceVersion", resource_version)) if v}
+    if preconditions:
+        options["preconditions"] = preconditions
+    if propagation:
+        options["propagationPolicy"] = propagation
+    if grace_seconds is not None:
+        options["gracePeriodSeconds"] = grace_seconds
+    return meta.encode(options)

@@ -1,0 +1,79 @@
+"""Kubeconfig files: where the API server is and who one is.
+
+https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
+Components read the same form as `kubectl`, with the gRPC door's address as the cluster's server.
+"""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+
+class Unusable(Exception):
+    """The file is missing something; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    server: str
+    """https://host:port"""
+    ca: bytes
+    certificate: bytes
+    """PEM; empty if a token is used instead."""
+    key: bytes
+    token: str = ""
+
+    @property
+    def target(self) -> str:
+        """host:port, as gRPC wants it."""
+        parts = urlsplit(self.server)
+        return f"{parts.hostname}:{parts.port or 443}"
+
+    def __repr__(self) -> str:  # the key and the token must never reach a log
+        return f"Access(server={self.server!r})"
+
+
+def load(path: Path) -> Access:
+    """The current context of a kubeconfig.  Raises Unusable, OSError."""
+    try:
+        config = yaml.safe_load(path.read_text())
+        contexts = {c["name"]: c["context"] for c in config["contexts"]}
+        context = contexts[config["current-context"]]
+        cluster = {c["name"]: c["cluster"] for c in config["clusters"]}[context["cluster"]]
+        user = {u["name"]: u["user"] for u in config["users"]}[context["user"]]
+        return Access(
+            server=cluster["server"],
+            ca=_blob(path, cluster, "certificate-authority"),
+            certificate=_blob(path, user, "client-certificate"),
+            key=_blob(path, user, "client-key"),
+            token=user.get("token", ""),
+        )
+    except (KeyError, TypeError, ValueError, yaml.YAMLError) as e:
+        raise Unusable(f"{path} is not a usable kubeconfig: {e!r}") from e
+
+
+def _blob(path: Path, entry: dict[str, Any], name: str) -> bytes:
+    if data := entry.get(f"{name}-data"):
+        return base64.b64decode(data)
+    return (path.parent / entry[name]).read_bytes() if entry.get(name) else b""
+
+
+def dump(access: Access, cluster: str, user: str) -> str:
+    """A kubeconfig with everything inlined."""
+
+    def data(blob: bytes) -> str:
+        return base64.b64encode(blob).decode()
+
+    name = f"{user}@{cluster}"
+    return yaml.safe_dump({
+        "apiVersion": "v1", "kind": "Config", "preferences": {}, "current-context": name,
+        "clusters": [{"name": cluster, "cluster": {
+            "server": access.server, "certificate-authority-data": data(access.ca)}}],
+        "users": [{"name": user, "user": {
+            "client-certificate-data": data(access.certificate), "client-key-data": data(access.key)}}],
+        "contexts": [{"name": name, "context": {"cluster": cluster, "user": user}}],
+    }, sort_keys=False)  # fmt: skip

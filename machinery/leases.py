@@ -1,0 +1,154 @@
+"""Leader election: of several copies of a component one works, and another takes over when it goes.
+
+https://kubernetes.io/docs/concepts/architecture/leases/ . The rules:
+- who holds the Lease renews it every `retry` seconds, and stops working if it could not for `renew_deadline` seconds;
+- nobody takes it before `duration` seconds have passed without a change *seen by the taker's own clock*: clocks of two
+  machines are never compared;
+- since renew_deadline < duration, two leaders never work at once, as long as clocks run at about the same speed;
+- a clean stop gives the Lease back, so that the next one need not wait.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from api import errors, meta, times
+from api.types import Lease, LeaseSpec, ObjectMeta
+from machinery.client import Client
+from machinery.clocks import SYSTEM, Clock
+
+log = logging.getLogger("leases")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry: float = 2.0
+
+
+class Lost(Exception):
+    """The Lease could not be renewed in time, so whoever led must stop."""
+
+
+class Election:
+    """Takes part in the election for the Lease `name` in kube-system as `identity`."""
+
+    def __init__(
+        self, client: Client, name: str, *, identity: str = "", timing: Timing | None = None, clock: Clock = SYSTEM
+    ) -> None:
+        self.identity = identity or str(uuid.uuid4())
+        self.leading = asyncio.Event()
+        self._client = client
+        self._name = name
+        self._timing = timing or Timing()
+        self._clock = clock
+        self._seen: tuple[str, float] = ("", 0.0)  # the last observed version of the Lease, and when it was first seen
+
+    async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the Lease, then run `lead` while it is held.
+
+        Returns when `lead` returns.  Raises Lost if the Lease is lost: the process should end and start anew, since
+        what it knows and has begun belongs to its time as the leader.
+        """
+        await self._acquire()
+        self.leading.set()
+        log.info("became leader %s as %s", self._name, self.identity)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                renewing = tasks.create_task(self._keep())
+                await lead()
+                renewing.cancel()
+        except* Lost as group:
+            raise Lost(str(group.exceptions[0])) from group
+        finally:
+            self.leading.clear()
+            await asyncio.shield(self._release())
+
+    async def _acquire(self) -> None:
+        while not await self._attempt():
+            await self._wait_for_change()
+
+    async def _wait_for_change(self) -> None:
+        """Until the Lease changes, or a try is due anyway."""
+        version, _ = self._seen
+        try:
+            async with asyncio.timeout(self._timing.retry):
+                async for batch in self._client.watch(
+                    Lease, "kube-system", resource_version=version, field_selector=f"metadata.name={self._name}"
+                ):
+                    if any(e.type == "DELETED" or not e.object.spec.holderIdentity for e in batch):
+                        return
+        except TimeoutError:
+            return
+        except errors.ApiError as e:
+            log.debug("watching %s: %s", self._name, e)
+            await self._clock.sleep(min(self._timing.retry, 0.2))
+
+    async def _attempt(self) -> bool:
+        """Take or renew the Lease; whether it is ours now."""
+        now = times.format_micro(self._clock.now())
+        try:
+            lease = meta.clone(await self._client.get(Lease, self._name, "kube-system"))
+        except errors.NotFound:
+            return await self._write(self._new(now), create=True)
+        except errors.ApiError as e:
+            log.debug("reading %s: %s", self._name, e)
+            return False
+        if lease.metadata.resourceVersion != self._seen[0]:
+            self._seen = (lease.metadata.resourceVersion, self._clock.monotonic())
+        ours = lease.spec.holderIdentity == self.identity
+        expired = self._clock.monotonic() - self._seen[1] > (lease.spec.leaseDurationSeconds or 0)
+        if not ours and lease.spec.holderIdentity and not expired:
+            return False
+        if not ours:
+            lease.spec.acquireTime = now
+            lease.spec.leaseTransitions = (lease.spec.leaseTransitions or 0) + 1
+        lease.spec.holderIdentity = self.identity
+        lease.spec.leaseDurationSeconds = int(self._timing.duration)
+        lease.spec.renewTime = now
+        return await self._write(lease, create=False)
+
+    def _new(self, now: str) -> Lease:
+        return Lease(
+            metadata=ObjectMeta(name=self._name, namespace="kube-system"),
+            spec=LeaseSpec(
+                holderIdentity=self.identity, leaseDurationSeconds=int(self._timing.duration), acquireTime=now,
+                renewTime=now, leaseTransitions=0,
+            ),
+        )  # fmt: skip
+
+    async def _write(self, lease: Lease, *, create: bool) -> bool:
+        try:
+            await (self._client.create(lease) if create else self._client.update(lease))
+        except errors.ApiError as e:
+            log.debug("writing %s: %s", self._name, e)
+            return False
+        return True
+
+    async def _keep(self) -> None:
+        renewed = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(self._timing.retry)
+            try:
+                async with asyncio.timeout(self._timing.retry * 2):
+                    held = await self._attempt()
+            except TimeoutError:
+                held = False
+            if held:
+                renewed = self._clock.monotonic()
+            elif self._clock.monotonic() - renewed > self._timing.renew_deadline:
+                raise Lost(f"the lease {self._name} could not be renewed for {self._timing.renew_deadline:.0f} s")
+
+    async def _release(self) -> None:
+        try:
+            async with asyncio.timeout(self._timing.retry):
+                lease = await self._client.get(Lease, self._name, "kube-system")
+                if lease.spec.holderIdentity == self.identity:
+                    lease.spec.holderIdentity = ""
+                    lease.spec.leaseDurationSeconds = 1
+                    await self._client.update(lease)
+        except (errors.ApiError, TimeoutError) as e:
+            log.debug("giving %s back: %s", self._name, e)  # it will expire

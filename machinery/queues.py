@@ -1,0 +1,96 @@
+"""The work queue of a controller: each key at most once, never in two hands, and later if it failed.
+
+The rules, from which everything below follows:
+- a key that is added while it waits is there once;
+- a key that is added while it is being worked on is handed out again when that work is done, not before;
+- a key whose work failed comes back after 5 ms, 10 ms, 20 ms … at most 1000 s, until `forget`.
+"""
+
+import asyncio
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_RETRY = 0.005
+LONGEST_RETRY = 1000.0
+
+
+class WorkQueue(Generic[K]):
+    """For one event loop. Bounded by the number of distinct keys, since each stands in it once."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[K, None] = {}  # in the order of arrival
+        self._working: set[K] = set()
+        self._again: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._arrived = asyncio.Event()
+
+    def add(self, key: K) -> None:
+        if key in self._working:
+            self._again.add(key)
+        else:
+            self._waiting[key] = None
+            self._arrived.set()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Add it when `seconds` have passed; of several such wishes the earliest counts."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        loop = asyncio.get_running_loop()
+        when = loop.time() + seconds
+        timer = self._timers.get(key)
+        if timer is not None:
+            if timer.when() <= when:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_at(when, self._due, key)
+
+    def _due(self, key: K) -> None:
+        del self._timers[key]
+        self.add(key)
+
+    def retry(self, key: K) -> None:
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        self.add_after(key, min(FIRST_RETRY * 2 ** min(failures, 30), LONGEST_RETRY))
+
+    def failures(self, key: K) -> int:
+        return self._failures.get(key, 0)
+
+    def forget(self, key: K) -> None:
+        """The key's work went well: its next failure is its first."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """The next key, which is the caller's until `done`."""
+        while not self._waiting:
+            self._arrived.clear()
+            await self._arrived.wait()
+        key = next(iter(self._waiting))
+        del self._waiting[key]
+        self._working.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        self._working.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def close(self) -> None:
+        """Stop the timers; what waits is dropped."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._waiting.clear()
+
+    def __len__(self) -> int:
+        """How many keys wait to be worked on now."""
+        return len(self._waiting)
+
+    @property
+    def working(self) -> int:
+        return len(self._working)

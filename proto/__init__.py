@@ -1,0 +1,1 @@
+"""The gRPC contracts and their generated stubs (`scripts/proto` writes them); nothing else."""

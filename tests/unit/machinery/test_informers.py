@@ -1,0 +1,105 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from api.types import Pod
+from machinery.client import Client
+from machinery.informers import Informer
+from tests.unit.machinery.resources import Resources, connected
+
+
+def pod(name: str, node: str = "") -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"nodeName": node},
+    }
+
+
+class Log:
+    """The changes that an informer told of, and a way to wait for the next ones."""
+
+    def __init__(self, informer: Informer[Pod]) -> None:
+        self.changes: list[tuple[str | None, str | None]] = []
+        self._told = asyncio.Event()
+        informer.on_change(self._change)
+
+    def _change(self, old: Pod | None, new: Pod | None) -> None:
+        self.changes.append((old and old.metadata.name, new and new.metadata.name))
+        self._told.set()
+
+    async def reach(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.changes) < count:
+                self._told.clear()
+                await self._told.wait()
+
+
+@asynccontextmanager
+async def informed(service: Resources, client: Client) -> AsyncIterator[tuple[Informer[Pod], Log]]:
+    informer = Informer(client, Pod)
+    informer.add_index("node", lambda p: [p.spec.nodeName] if p.spec.nodeName else [])
+    log = Log(informer)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(informer.run())
+        await informer.synced()
+        yield informer, log
+        running.cancel()
+
+
+async def test_what_exists_and_what_comes_is_known():
+    async with connected() as (service, client):
+        await service.put("pods", pod("a"))
+        async with informed(service, client) as (informer, log):
+            assert informer.get("default", "a") is not None
+            await service.put("pods", pod("b"))
+            await service.put("pods", pod("b", node="n1"))
+            await service.remove("pods", "a", "default")
+            await log.reach(4)
+            assert log.changes == [(None, "a"), (None, "b"), ("b", "b"), ("a", None)]
+            assert [p.metadata.name for p in informer.list()] == ["b"]
+            assert [p.metadata.name for p in informer.by_index("node", "n1")] == ["b"]
+            assert informer.by_index("node", "n2") == []
+
+
+async def test_a_broken_watch_is_resumed_without_a_new_list():
+    async with connected() as (service, client), informed(service, client) as (_, log):
+        await service.put("pods", pod("a"))
+        await log.reach(1)
+        await service.interrupt()
+        await service.put("pods", pod("b"))
+        await log.reach(2)
+        assert log.changes == [(None, "a"), (None, "b")]
+        assert service.lists == 1
+
+
+async def test_after_a_forgotten_revision_the_differences_are_told():
+    async with connected() as (service, client):
+        for name in ("stays", "goes"):
+            await service.put("pods", pod(name))
+        async with informed(service, client) as (informer, log):
+            # While the watch is broken an object goes and another comes, and the history is compacted away.
+            del service.objects["pods", "default", "goes"]
+            service.revision += 1
+            await service.put("pods", pod("comes"))
+            service.history.clear()
+            service.oldest = service.revision
+            await service.interrupt()
+            await log.reach(4)
+            assert set(log.changes[2:]) == {("goes", None), (None, "comes")}
+            assert {p.metadata.name for p in informer.list()} == {"stays", "comes"}
+
+
+async def test_a_failing_handler_does_not_stop_the_view(caplog):
+    async with connected() as (service, client):
+        informer = Informer(client, Pod)
+        informer.on_change(lambda old, new: 1 / 0)
+        log = Log(informer)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(informer.run())
+            await service.put("pods", pod("a"))
+            await log.reach(1)
+            running.cancel()
+        assert "a handler failed" in caplog.text
