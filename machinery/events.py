@@ -53,6 +53,7 @@ class Recorder:
         self._seen: OrderedDict[tuple[str, ...], _Seen] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self.dropped = 0
+        self._written = 0
 
     def event(self, regarding: Any, type: str, reason: str, message: str, *, field_path: str = "") -> None:  # noqa: A002
         """Tell of `regarding` (any typed object). `type` is Normal or Warning; `field_path` names a container."""
@@ -102,7 +103,8 @@ class Recorder:
                 del self._seen[same]  # it has expired: tell it anew
             else:
                 return
-        name = f"{told.regarding.name}.{int(told.at * 1e9):x}"
+        self._written += 1  # two events of one nanosecond still need two names
+        name = f"{told.regarding.name}.{int(told.at * 1e9) + self._written:x}"
         await self._client.create(
             Event(
                 metadata=ObjectMeta(name=name, namespace=namespace),

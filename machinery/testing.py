@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machinery import kubeconfigs
+from machinery.certificates import Authority, Subject
 from machinery.client import connect
 from machinery.kubeconfigs import Access
 
@@ -64,6 +65,30 @@ def free_port() -> int:
         s.bind(("127.0.0.1", 0))
         port: int = s.getsockname()[1]
         return port
+
+
+LOOPBACK = ("localhost", "127.0.0.1")
+SUBJECTS = {
+    "etcd": Subject("etcd", (), LOOPBACK),
+    "apiserver": Subject("system:apiserver", ("system:masters",), LOOPBACK),
+    "controller-manager": Subject("system:kube-controller-manager", (), LOOPBACK),
+    "scheduler": Subject("system:kube-scheduler", (), LOOPBACK),
+    "admin": Subject("kubernetes-admin", ("system:masters",)),
+    "node1-kubelet": Subject("system:node:node1", ("system:nodes",), LOOPBACK),
+    "node1-kube-proxy": Subject("system:kube-proxy", ("system:node-proxier",), LOOPBACK),
+}
+
+
+def write_certificates(directory: Path) -> None:
+    """A directory for each of SUBJECTS, with `ca.crt`, `tls.crt` and `tls.key` of one new authority."""
+    authority = Authority.create("test")
+    for name, subject in SUBJECTS.items():
+        pair = authority.issue(subject)
+        place = directory / name
+        place.mkdir(parents=True, mode=0o700)
+        (place / "ca.crt").write_bytes(authority.pair.certificate)
+        (place / "tls.crt").write_bytes(pair.certificate)
+        (place / "tls.key").write_bytes(pair.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +203,8 @@ async def _answers(plane: ControlPlane, child: asyncio.subprocess.Process, log: 
 @asynccontextmanager
 async def control_plane(directory: Path, *flags: str) -> AsyncIterator[ControlPlane]:
     """etcd and an API server with certificates of their own, on free ports of the loopback address."""
-    from machinery import certificates
-
     pki = directory / "pki"
-    certificates.write(pki, nodes=("node1",))
+    write_certificates(pki)
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(etcd(directory, pki))
         yield await stack.enter_async_context(apiserver(directory, pki, url, *flags))

@@ -1,0 +1,145 @@
+"""A certificate authority and the certificates it issues: EC P-256, one key pair for serving and for calling.
+
+Every port of the cluster speaks TLS and asks its caller for a certificate, so every component has one that is good for
+both; its common name is the user and its organizations are the groups that the API server sees.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+LIFETIME = timedelta(days=3650)
+RENEW_BEFORE = timedelta(days=30)
+# Clocks of containers and hosts agree, those of a laptop that slept may not.
+SKEW = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who holds a certificate: `user` and `groups` when it calls, `hosts` (DNS names and addresses) when it serves."""
+
+    user: str
+    groups: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its private key, both PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
+class Authority:
+    """Issues certificates. `Authority.create` makes a new one; `Authority(pair)` continues one that was stored."""
+
+    def __init__(self, pair: Pair) -> None:
+        key = serialization.load_pem_private_key(pair.key, None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        self.pair = pair
+        self._key = key
+        self._certificate = x509.load_pem_x509_certificate(pair.certificate)
+
+    @classmethod
+    def create(cls, name: str, now: datetime | None = None) -> "Authority":
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = _name(Subject(name))
+        built = (
+            _builder(subject, subject, key.public_key(), now or datetime.now(UTC))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        return cls(_pair(built, key))
+
+    def issue(self, subject: Subject, now: datetime | None = None) -> Pair:
+        key = ec.generate_private_key(ec.SECP256R1())
+        both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+        issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = (
+            _builder(_name(subject), self._certificate.subject, key.public_key(), now or datetime.now(UTC))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(both, critical=False)
+            .add_extension(issuer_key, critical=False)
+        )
+        if subject.hosts:
+            builder = builder.add_extension(x509.SubjectAlternativeName(_names(subject.hosts)), critical=False)
+        return _pair(builder.sign(self._key, hashes.SHA256()), key)
+
+    def still_serves(self, certificate: bytes, subject: Subject, now: datetime | None = None) -> bool:
+        """True if `certificate` is of this authority, not near its end, and says everything that `subject` asks for."""
+        try:
+            held = x509.load_pem_x509_certificate(certificate)
+            held.verify_directly_issued_by(self._certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            return False
+        lasts = held.not_valid_after_utc - (now or datetime.now(UTC)) > RENEW_BEFORE
+        return lasts and held.subject == _name(subject) and set(_names(subject.hosts)) <= set(_names_of(held))
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - SKEW)
+        .not_valid_after(now + LIFETIME)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(subject: Subject) -> x509.Name:
+    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in subject.groups]
+    return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, subject.user)])
+
+
+def _names(hosts: Iterable[str]) -> list[x509.GeneralName]:
+    return [_general_name(host) for host in hosts]
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    try:
+        return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return []
+
+
+def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return Pair(certificate.public_bytes(serialization.Encoding.PEM), private)
