@@ -1,0 +1,81 @@
+"""`python -m apiserver --flags`: the API server as a process."""
+
+import asyncio
+import gc
+from contextlib import suppress
+from functools import partial
+
+from apiserver.admission import Admission, Reader, standard
+from apiserver.authentication import Authenticator
+from apiserver.authorization import Groups
+from apiserver.config import Config, parse
+from apiserver.grpc_door import SERVICE, Resources
+from apiserver.registry import Registry
+from apiserver.registry.bootstrapping import bootstrap
+from apiserver.rest.serving import Rest, Settings
+from apiserver.storage.compaction import Compactor
+from apiserver.storage.etcd import Endpoints, Etcd
+from apiserver.storage.transactions import Store
+from apiserver.storage.worlds import World
+from machinery import running
+from machinery.clocks import SYSTEM, Clock
+from machinery.running import CannotGoOn
+from machinery.serving import Files, Server
+
+
+async def run(config: Config, clock: Clock = SYSTEM) -> None:
+    """Serve until cancelled.  Raises CannotGoOn."""
+    try:
+        etcd = Etcd(Endpoints(config.etcd_servers, config.etcd_ca, config.etcd_certificate, config.etcd_key))
+        authenticate = Authenticator(config.tokens)
+    except (OSError, ValueError) as e:
+        raise CannotGoOn(str(e)) from e
+    async with etcd, asyncio.TaskGroup() as tasks:
+        world, store = World(etcd, clock), Store(etcd)
+        tasks.create_task(world.run())
+        await world.loaded.wait()
+        gc.freeze()  # the world that was loaded mostly stays
+        authorizer = Groups()
+        registry = Registry(world, store, authorizer, partial(_admission, config), clock)
+        await bootstrap(registry, config.first_service_address, config.advertise_address, config.secure_port)
+        checks = {"etcd": world.loaded.is_set}
+        rest = Rest(_settings(config), registry, authenticate, checks, authorizer=authorizer, clock=clock)
+        door = _door(config, registry, authenticate)
+        tasks.create_task(rest.run())
+        tasks.create_task(door.run())
+        tasks.create_task(Compactor(etcd, clock).run())
+        await rest.bound()
+        await door.ready()
+
+
+def _admission(config: Config, reader: Reader) -> Admission:
+    return standard(
+        reader,
+        service_cluster_ip_range=config.service_cluster_ip_range,
+        service_node_port_range=config.service_node_port_range,
+    )
+
+
+def _settings(config: Config) -> Settings:
+    return Settings(
+        config.bind_address, config.secure_port, config.certificate, config.key, config.client_ca,
+        config.kubelet_ca, config.kubelet_certificate, config.kubelet_key,
+    )  # fmt: skip
+
+
+def _door(config: Config, registry: Registry, authenticate: Authenticator) -> Server:
+    if config.certificate is None or config.key is None or config.client_ca is None:
+        raise CannotGoOn("the gRPC door needs a certificate, its key and the clients' authority")
+    files = Files(config.certificate, config.key, config.client_ca)
+    address = f"{config.bind_address}:{config.grpc_port}"
+    return Server(address, files, Resources(registry, authenticate).register, (SERVICE,))
+
+
+def main() -> None:
+    config = parse()
+    with suppress(BrokenPipeError):
+        running.main("apiserver", partial(run, config), verbosity=config.verbosity)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""What happens to a well-formed object before it is validated: rules that need to look at other objects.
+
+    reading            the narrow view of the other objects
+    namespaces         NamespaceLifecycle
+    service_accounts   ServiceAccount
+    priorities         Priority
+    tolerations        DefaultTolerationSeconds
+    services           allocation of cluster IPs and node ports
+    claims             the keys that make allocated addresses exclusive across API servers
+
+`Admission` is the list of them in upstream's order.  `claims_of` says which keys an object holds: the write that stores
+the object creates `claims_of(new) - claims_of(old)` and removes `claims_of(old) - claims_of(new)` in the same
+transaction, so that two API servers cannot hand out one address.  A writer that loses the race for a claim runs `admit`
+again with caught-up reads: a random choice then falls elsewhere, and a requested address is refused by name.
+"""
+
+from apiserver.admission.chain import Admission, Plugin, standard
+from apiserver.admission.claims import claims_of
+from apiserver.admission.reading import Reader
+
+__all__ = ["Admission", "Plugin", "Reader", "claims_of", "standard"]

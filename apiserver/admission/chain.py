@@ -1,0 +1,50 @@
+"""The ordered list of admission rules."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from apiserver.admission.namespaces import NamespaceLifecycle
+from apiserver.admission.priorities import Priority
+from apiserver.admission.reading import Reader
+from apiserver.admission.service_accounts import ServiceAccounts
+from apiserver.admission.services import ServiceAddresses
+from apiserver.admission.tolerations import DefaultTolerationSeconds
+from apiserver.requests import Request
+
+
+class Plugin(Protocol):
+    """One rule. `admit` changes `obj` in place or raises an ApiError.
+
+    `obj` is None on deletion, `old` is None on creation.  `old` is shared and stays as it is.
+    """
+
+    async def admit(self, request: Request, obj: Any, old: Any) -> None: ...
+
+
+class Admission:
+    """All rules, one after the other."""
+
+    def __init__(self, plugins: Sequence[Plugin]) -> None:
+        self.plugins = tuple(plugins)
+
+    async def admit(self, request: Request, obj: Any, old: Any) -> None:
+        """Let every rule see the request. Raises the first refusal; `obj` is then of no use any more."""
+        for plugin in self.plugins:
+            await plugin.admit(request, obj, old)
+
+
+def standard(reader: Reader, *, service_cluster_ip_range: str, service_node_port_range: str) -> Admission:
+    """Upstream's default plug-ins in upstream's order, then the allocation of addresses for services.
+
+    `service_cluster_ip_range` is one CIDR, or two of different families for dual stack, comma-separated;
+    `service_node_port_range` is `30000-32767` or `30000+2767`.  Raises ValueError.
+    """
+    return Admission(
+        [
+            NamespaceLifecycle(reader),
+            ServiceAccounts(reader),
+            Priority(reader),
+            DefaultTolerationSeconds(),
+            ServiceAddresses(reader, service_cluster_ip_range, service_node_port_range),
+        ]
+    )

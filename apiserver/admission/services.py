@@ -1,0 +1,151 @@
+"""Cluster IPs and node ports for services.
+
+The choice is made against what the cache shows as taken; that it holds is decided by the transaction that stores the
+service together with its claims (`claims`).
+"""
+
+import random
+from typing import Any
+
+from api import errors, kinds
+from api.paths import Fault, Path, invalid, refusal
+from api.types import Service, ServicePort
+from apiserver.admission import families
+from apiserver.admission.claims import addresses, node_ports
+from apiserver.admission.ranges import Addresses, Ports, Unavailable
+from apiserver.admission.reading import Reader
+from apiserver.requests import Request
+from apiserver.rules.validation.services import cluster_ips
+
+SERVICES = kinds.of(Service)
+SPEC = Path("spec")
+
+
+class ServiceAddresses:
+    """Allocates as upstream does: https://kubernetes.io/docs/concepts/services-networking/cluster-ip-allocation/"""
+
+    def __init__(
+        self, reader: Reader, cluster_ip_ranges: str, node_port_range: str, rng: random.Random | None = None
+    ) -> None:
+        self.reader = reader
+        ranges = [Addresses(cidr.strip()) for cidr in cluster_ip_ranges.split(",")]
+        self.ranges = {r.family: r for r in ranges}
+        if len(self.ranges) != len(ranges):
+            raise ValueError(f"the ranges {cluster_ip_ranges} must be of different IP families")
+        self.ports = Ports(node_port_range)
+        self.rng = rng or random.Random()
+
+    async def admit(self, request: Request, obj: Any, old: Any) -> None:
+        if request.kind is not SERVICES or request.subresource or obj is None:
+            return
+        service: Service = obj
+        if old is not None:
+            families.drop_unused(service, old)
+            families.keep_allocated(service, old)
+        families.synchronise(service, old)
+        _refuse(service, list(cluster_ips(service)))
+        _refuse(service, families.settle(service, old, list(self.ranges)))
+        self._allocate_addresses(service, old)
+        self._allocate_ports(service, old)
+
+    def _allocate_addresses(self, service: Service, old: Service | None) -> None:
+        spec = service.spec
+        if spec.type == "ExternalName" or spec.clusterIPs[:1] == ["None"]:
+            return
+        held = set(addresses(old)) if old is not None else set()
+        if held and spec.clusterIPs and spec.clusterIPs[0] not in held:
+            return  # validation says that it may not change
+        taken: set[str] | None = None
+        given = []
+        for i, family in enumerate(spec.ipFamilies):
+            wanted = spec.clusterIPs[i] if i < len(spec.clusterIPs) else ""
+            if wanted and wanted in held:
+                given.append(wanted)
+                continue
+            if taken is None:
+                taken = self._taken_addresses() - held
+            given.append(self._address(service, self.ranges[family], wanted, taken))
+            taken.add(given[-1])
+        spec.clusterIPs = given
+        spec.clusterIP = given[0]
+
+    def _address(self, service: Service, source: Addresses, wanted: str, taken: set[str]) -> str:
+        if not wanted:
+            try:
+                return source.choose(taken, self.rng)
+            except Unavailable as e:
+                message = f"Internal error occurred: failed to allocate a serviceIP: {e}"
+                raise errors.InternalError(message) from e
+        try:
+            source.check(wanted, taken)
+        except Unavailable as e:
+            why = f"failed to allocate IP {wanted}: {e}"
+            _refuse(service, [invalid(SPEC.child("clusterIPs"), service.spec.clusterIPs, why)])
+        return wanted
+
+    def _allocate_ports(self, service: Service, old: Service | None) -> None:
+        spec = service.spec
+        if spec.type not in ("NodePort", "LoadBalancer"):
+            return
+        held = node_ports(old) if old is not None else set()
+        wanting = [p for p in spec.ports if p.nodePort not in held]
+        health = families.needs_health_check(service) and (spec.healthCheckNodePort or 0) not in held
+        if not wanting and not health:
+            return
+        taken = self._taken_ports() - held
+        self._requested_ports(service, held, taken)
+        if spec.type == "NodePort" or spec.allocateLoadBalancerNodePorts is not False:
+            # One port number for several protocols gets one node port.
+            by_port = {p.port: p.nodePort for p in spec.ports if p.nodePort}
+            for port in spec.ports:
+                if not port.nodePort:
+                    port.nodePort = self._node_port(service, port, by_port, taken | held)
+                    by_port[port.port] = port.nodePort
+        if health:
+            spec.healthCheckNodePort = self._health_port(spec.healthCheckNodePort, taken, held | node_ports(service))
+
+    def _requested_ports(self, service: Service, held: set[int], taken: set[int]) -> None:
+        mine: set[int] = set()
+        for i, port in enumerate(service.spec.ports):
+            if not port.nodePort or port.nodePort in held or port.nodePort in mine:
+                continue
+            try:
+                self.ports.check(port.nodePort, taken)
+            except Unavailable as e:
+                at = SPEC.child("ports").index(i).child("nodePort")
+                _refuse(service, [invalid(at, port.nodePort, str(e))])
+            mine.add(port.nodePort)
+        taken |= mine
+
+    def _node_port(self, service: Service, port: ServicePort, by_port: dict[int, int], taken: set[int]) -> int:
+        shared = by_port.get(port.port)
+        if shared and not any(p.nodePort == shared and p.protocol == port.protocol for p in service.spec.ports):
+            return shared
+        return self._any_port("failed to allocate a nodePort", taken | node_ports(service))
+
+    def _health_port(self, wanted: int | None, taken: set[int], own: set[int]) -> int:
+        if not wanted:
+            return self._any_port("failed to allocate a HealthCheck NodePort 0", taken | own)
+        try:
+            self.ports.check(wanted, taken)
+        except Unavailable as e:
+            message = f"failed to allocate requested HealthCheck NodePort {wanted}: {e}"
+            raise errors.InternalError(f"Internal error occurred: {message}") from e
+        return wanted
+
+    def _any_port(self, failure: str, taken: set[int]) -> int:
+        try:
+            return self.ports.choose(taken, self.rng)
+        except Unavailable as e:
+            raise errors.InternalError(f"Internal error occurred: {failure}: {e}") from e
+
+    def _taken_addresses(self) -> set[str]:
+        return {ip for service in self.reader.list_cached(SERVICES) for ip in addresses(service)}
+
+    def _taken_ports(self) -> set[int]:
+        return {port for service in self.reader.list_cached(SERVICES) for port in node_ports(service)}
+
+
+def _refuse(service: Service, faults: list[Fault]) -> None:
+    if faults:
+        raise refusal("", "Service", service.metadata.name, faults)

@@ -1,0 +1,308 @@
+"""The gRPC door: `wherry.v1.Resources`, the same verbs as REST on the same registry.
+
+Components speak through it.  Client certificates are demanded by the TLS of the port, so every caller is somebody.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import grpc
+import msgspec
+
+from api import errors, kinds
+from api.errors import ApiError, InternalError
+from apiserver.authentication import Authenticator
+from apiserver.registry import Registry
+from apiserver.requests import Event, ListOptions, Request, User, WatchOptions, parse_delete_options
+from machinery.grpc_errors import abort
+from proto import resources_pb2 as pb
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Resources"].full_name
+PATCHES = {
+    pb.PatchRequest.MERGE: "merge",
+    pb.PatchRequest.JSON: "json",
+    pb.PatchRequest.STRATEGIC: "strategic",
+    pb.PatchRequest.APPLY: "apply",
+}
+IN_FLIGHT = 256
+"""Operations of one stream that are being worked on; more wait in the transport, which slows their sender."""
+MESSAGE_BYTES = 1 << 20
+METHODS = ("Get", "List", "Create", "Update", "Patch", "Delete", "DeleteCollection")
+
+Context = grpc.aio.ServicerContext[Any, Any]
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Resources:
+    def __init__(self, registry: Registry, authenticate: Authenticator) -> None:
+        self._registry = registry
+        self._authenticate = authenticate
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Put the service on a server. Watches answer with bytes that were encoded once for all watchers."""
+        handlers: dict[str, Any] = {
+            method: grpc.unary_unary_rpc_method_handler(
+                self._unary(getattr(self, method)),
+                request_deserializer=getattr(pb, f"{method}Request").FromString,
+                response_serializer=lambda message: message.SerializeToString(),
+            )
+            for method in METHODS
+        }
+        handlers["Watch"] = grpc.unary_stream_rpc_method_handler(
+            self.Watch, request_deserializer=pb.WatchRequest.FromString, response_serializer=bytes
+        )
+        handlers["Pipeline"] = grpc.stream_stream_rpc_method_handler(
+            self.Pipeline,
+            request_deserializer=pb.Operations.FromString,
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+
+    # --- verbs
+
+    async def Get(self, message: pb.GetRequest, user: User) -> pb.Object:
+        request = _request(user, "get", message.resource)
+        return pb.Object(json=await self._registry.get(request, message.resource_version))
+
+    async def List(self, message: pb.ListRequest, user: User) -> pb.ListResponse:
+        request = _request(user, "list", message.resource)
+        options = ListOptions(
+            message.label_selector, message.field_selector, message.resource_version, message.resource_version_match,
+            message.limit, getattr(message, "continue"),
+        )  # fmt: skip
+        found = await self._registry.list(request, options)
+        documents = [item.document for item in found.items]
+        response = pb.ListResponse(
+            resource_version=found.resource_version,
+            remaining_item_count=found.remaining or 0,
+            items=map(partial, documents) if message.metadata_only else documents,
+        )
+        setattr(response, "continue", found.continue_)
+        return response
+
+    async def Create(self, message: pb.CreateRequest, user: User) -> pb.Object:
+        request = _writing(user, "create", message)
+        return pb.Object(json=await self._registry.create(request, message.object))
+
+    async def Update(self, message: pb.UpdateRequest, user: User) -> pb.Object:
+        document, _ = await self._registry.update(_writing(user, "update", message), message.object)
+        return pb.Object(json=document)
+
+    async def Patch(self, message: pb.PatchRequest, user: User) -> pb.Object:
+        request = _writing(user, "patch", message)
+        request.force = message.force
+        document, _ = await self._registry.patch(request, message.patch, PATCHES[message.type])
+        return pb.Object(json=document)
+
+    async def Delete(self, message: pb.DeleteRequest, user: User) -> pb.Object:
+        request = _request(user, "delete", message.resource)
+        document, _ = await self._registry.delete(request, parse_delete_options(message.options))
+        return pb.Object(json=document)
+
+    async def DeleteCollection(self, message: pb.DeleteCollectionRequest, user: User) -> pb.ListResponse:
+        request = _request(user, "deletecollection", message.resource)
+        which = ListOptions(message.label_selector, message.field_selector)
+        found = await self._registry.delete_collection(request, which, parse_delete_options(message.options))
+        return pb.ListResponse(resource_version=found.resource_version, items=[item.document for item in found.items])
+
+    # --- streams
+
+    async def Watch(self, message: pb.WatchRequest, context: Context) -> AsyncIterator[bytes]:
+        try:
+            events = await self._watch(message, await self._user(context))
+        except ApiError as e:
+            await abort(context, e)
+        async for batch in events:
+            if message.metadata_only:
+                batch = [_partial_event(event) for event in batch]
+            for joined in _joined(batch):
+                yield joined
+
+    async def _watch(self, message: pb.WatchRequest, user: User) -> AsyncIterator[list[Event]]:
+        options = WatchOptions(
+            message.label_selector, message.field_selector, message.resource_version,
+            bookmarks=message.allow_watch_bookmarks,
+            send_initial_events=True if message.send_initial_events else None,
+            timeout_seconds=float(message.timeout_seconds),
+        )  # fmt: skip
+        return await self._registry.watch(_request(user, "watch", message.resource), options)
+
+    async def Pipeline(self, incoming: AsyncIterator[pb.Operations], context: Context) -> None:
+        """Operations on one object are done in the order in which they came; others do not wait for each other."""
+        try:
+            user = await self._user(context)
+        except ApiError as e:
+            await abort(context, e)
+        line = _Line(self, user)
+        async with asyncio.TaskGroup() as group:
+            sender = group.create_task(line.send(context.write))
+            async for message in incoming:
+                for operation in message.operations:
+                    await line.start(group, operation)
+            await line.drained()
+            sender.cancel()
+
+    async def operate(self, operation: pb.Operation, user: User) -> pb.Outcome:
+        """One operation of a pipeline. Refusals are outcomes too."""
+        verb = operation.WhichOneof("verb")
+        try:
+            if verb is None:
+                raise errors.BadRequest("the operation has no verb")
+            method = getattr(self, VERBS[verb])
+            answer = await method(getattr(operation, verb), user)
+        except ApiError as e:
+            return pb.Outcome(id=operation.id, error=msgspec.json.encode(e.to_status()))
+        except Exception as e:
+            log.exception("%s failed", verb)
+            return pb.Outcome(id=operation.id, error=msgspec.json.encode(_defect(e).to_status()))
+        if isinstance(answer, pb.ListResponse):
+            return pb.Outcome(id=operation.id, list=answer)
+        return pb.Outcome(id=operation.id, object=answer.json)
+
+    def _unary(self, method: Callable[[Any, User], Awaitable[T]]) -> Callable[[Any, Context], Awaitable[T]]:
+        async def serve(message: Any, context: Context) -> T:
+            try:
+                return await method(message, await self._user(context))
+            except ApiError as e:
+                await abort(context, e)
+            except Exception as e:
+                log.exception("%s failed", method)
+                await abort(context, _defect(e))
+
+        return serve
+
+    async def _user(self, context: Context) -> User:
+        certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
+        header = next((v for k, v in context.invocation_metadata() or () if k == "authorization"), "")
+        return await self._authenticate(certificate, header if isinstance(header, str) else header.decode())
+
+
+VERBS = {
+    "get": "Get", "list": "List", "create": "Create", "update": "Update", "patch": "Patch", "delete": "Delete",
+    "delete_collection": "DeleteCollection",
+}  # fmt: skip
+
+
+class _Line:
+    """The operations of one stream that are under way, and the outcomes that wait to be sent."""
+
+    def __init__(self, door: Resources, user: User) -> None:
+        self._door = door
+        self._user = user
+        self._room = asyncio.Semaphore(IN_FLIGHT)
+        self._latest: dict[bytes, asyncio.Task[None]] = {}
+        self._done: list[pb.Outcome] = []
+        self._some = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._open = 0
+
+    async def start(self, group: asyncio.TaskGroup, operation: pb.Operation) -> None:
+        await self._room.acquire()
+        self._open += 1
+        self._sent.clear()
+        key = _object(operation)
+        before = self._latest.get(key) if key else None
+        task = group.create_task(self._run(operation, key, before))
+        if key:
+            self._latest[key] = task
+
+    async def _run(self, operation: pb.Operation, key: bytes, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        outcome = await self._door.operate(operation, self._user)
+        self._done.append(outcome)  # looked up only now: `_batch` puts a new list there
+        self._some.set()
+        self._room.release()
+        if key and self._latest.get(key) is asyncio.current_task():
+            del self._latest[key]
+
+    async def send(self, write: Callable[[pb.Outcomes], Awaitable[None]]) -> None:
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            while self._done:
+                batch = self._batch()
+                await write(pb.Outcomes(outcomes=batch))
+                self._open -= len(batch)
+            if not self._open:
+                self._sent.set()
+
+    def _batch(self) -> list[pb.Outcome]:
+        size = 0
+        for at, outcome in enumerate(self._done):
+            size += outcome.ByteSize()
+            if size > MESSAGE_BYTES:
+                batch, self._done = self._done[: at + 1], self._done[at + 1 :]
+                return batch
+        batch, self._done = self._done, []
+        return batch
+
+    async def drained(self) -> None:
+        if self._open:
+            await self._sent.wait()
+
+
+def _object(operation: pb.Operation) -> bytes:
+    """What the operation is about; empty if that is not one named object."""
+    verb = operation.WhichOneof("verb")
+    if verb is None:
+        return b""
+    resource = getattr(operation, verb).resource
+    if not resource.name:
+        return b""
+    return f"{resource.group}/{resource.plural}/{resource.namespace}/{resource.name}".encode()
+
+
+def _request(user: User, verb: str, resource: pb.Resource) -> Request:
+    kind = kinds.by_resource(resource.group, resource.version, resource.plural)
+    if kind is None:
+        raise errors.NotFound("the server could not find the requested resource")
+    namespace = resource.namespace if kind.namespaced else ""
+    return Request(user, verb, kind, namespace, resource.name, resource.subresource)
+
+
+def _writing(user: User, verb: str, message: pb.CreateRequest | pb.UpdateRequest | pb.PatchRequest) -> Request:
+    request = _request(user, verb, message.resource)
+    request.dry_run = message.dry_run
+    request.field_manager = message.field_manager or user.name.rpartition(":")[2]
+    request.field_validation = message.field_validation or "Ignore"
+    return request
+
+
+def _defect(e: Exception) -> InternalError:
+    return InternalError(f"Internal error occurred: {e!r}")
+
+
+def _joined(events: list[Event]) -> Iterator[bytes]:
+    """Encoded WatchEvents messages of about a megabyte."""
+    parts: list[bytes] = []
+    size = 0
+    for event in events:
+        parts.append(event.message())
+        size += len(parts[-1])
+        if size > MESSAGE_BYTES:
+            yield b"".join(parts)
+            parts, size = [], 0
+    if parts:
+        yield b"".join(parts)
+
+
+class _Partial(msgspec.Struct):
+    apiVersion: str
+    kind: str
+    metadata: msgspec.Raw
+
+
+_partial = msgspec.json.Decoder(_Partial)
+
+
+def partial(document: bytes) -> bytes:
+    """The document with nothing but its metadata. It still says of which kind it is: the reader may not know."""
+    return msgspec.json.encode(_partial.decode(document))
+
+
+def _partial_event(event: Event) -> Event:
+    return event if event.type == "ERROR" else Event(event.type, partial(event.document))

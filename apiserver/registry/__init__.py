@@ -1,0 +1,13 @@
+"""What the verbs of the API do to objects, whichever door the request came through.
+
+registries   the verbs, from request to answer
+reading      get, list, watch
+writing      create, update; patches, scales, pods: what else ends in an update
+deleting     grace periods, finalizers
+objects      one object as a Struct, and its transaction
+bootstrapping  the objects that a cluster begins with
+"""
+
+from apiserver.registry.registries import Registry
+
+__all__ = ["Registry"]

@@ -1,0 +1,64 @@
+"""Patches of all four kinds: the document as it stands ▸ the patch ▸ the document that is then written as an update."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import yaml
+
+from api.errors import BadRequest, UnsupportedMediaType
+from api.kinds import Kind
+from apiserver import patching
+from apiserver.patching import managed_fields
+from apiserver.requests import Request
+
+Tree = dict[str, Any]
+Patch = Callable[[Tree], Tree]
+
+TYPES = {
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
+
+
+def patch_of(kind: Kind, body: bytes, patch_type: str, definition: str = "") -> Patch:
+    """What the patch does to a document.  Raises BadRequest or Invalid when it is called, in upstream's words."""
+    definition = definition or kind.type.__name__
+    match patch_type:
+        case "json":
+            return lambda tree: patching.json_patch(tree, body)
+        case "merge":
+            return lambda tree: patching.merge_patch(tree, body)
+        case "strategic":
+            return lambda tree: patching.strategic_merge(tree, body, definition)
+    raise UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: {', '.join(TYPES.values())}"
+    )
+
+
+def configuration(body: bytes) -> Tree:
+    """The object of a server-side apply, which may be YAML.  Raises BadRequest."""
+    try:
+        tree = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        try:
+            tree = yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        except yaml.YAMLError as e:
+            raise BadRequest(f"error decoding YAML: {e}") from e
+    if not isinstance(tree, dict):
+        raise BadRequest("error decoding YAML: the configuration is not an object")
+    return tree
+
+
+def applied(request: Request, live: Tree | None, wanted: Tree, now: str, definition: str = "") -> Tree:
+    """The document that results when the request's manager applies `wanted`.  Raises Conflict, BadRequest."""
+    version = (wanted.get("metadata") or {}).get("resourceVersion")
+    result = managed_fields.apply(
+        live, wanted, definition=definition or request.kind.type.__name__, manager=request.field_manager,
+        force=request.force, now=now, api_version=request.kind.api_version, subresource=request.subresource,
+    )  # fmt: skip
+    if version:
+        result.setdefault("metadata", {})["resourceVersion"] = version
+    return result

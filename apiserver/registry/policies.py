@@ -1,0 +1,38 @@
+"""What differs from kind to kind in how the generic verbs treat it (upstream: the strategies of its registry)."""
+
+from api.kinds import Kind
+
+CREATED_BY_UPDATE = frozenset(
+    {
+        "endpoints", "events", "limitranges", "services", "coordination.k8s.io/leases", "events.k8s.io/events",
+        "rbac.authorization.k8s.io/clusterrolebindings", "rbac.authorization.k8s.io/clusterroles",
+        "rbac.authorization.k8s.io/rolebindings", "rbac.authorization.k8s.io/roles",
+    }
+)  # fmt: skip
+"""A PUT to a name that does not exist creates the object."""
+
+NEEDS_VERSION = frozenset(
+    {
+        "admissionregistration.k8s.io/mutatingwebhookconfigurations",
+        "admissionregistration.k8s.io/validatingwebhookconfigurations",
+        "apiextensions.k8s.io/customresourcedefinitions", "apiregistration.k8s.io/apiservices",
+        "coordination.k8s.io/leases", "node.k8s.io/runtimeclasses", "policy/poddisruptionbudgets",
+        "storage.k8s.io/volumeattachments",
+    }
+)  # fmt: skip
+"""An update must say which revision it replaces."""
+
+RETURNS_DELETED = frozenset(
+    {
+        "persistentvolumeclaims", "persistentvolumes", "pods", "podtemplates", "resourcequotas", "serviceaccounts",
+        "services",
+    }
+)  # fmt: skip
+"""A finished delete answers with the object as it last was, not with a Status."""
+
+ORPHANS_BY_DEFAULT = frozenset({"replicationcontrollers", "batch/jobs"})
+"""Dependents survive unless the delete says otherwise, for compatibility with clients of the first days."""
+
+
+def resource(kind: Kind) -> str:
+    return f"{kind.group}/{kind.plural}" if kind.group else kind.plural

@@ -1,0 +1,218 @@
+"""The verbs that both doors call, each from the request to its answer.
+
+authorize ▸ decode and default ▸ mutating admission ▸ validate ▸ transaction
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from api import kinds, meta
+from api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
+from api.types import Pod
+from apiserver import rules
+from apiserver.admission import Admission
+from apiserver.authorization import Authorizer
+from apiserver.registry import patches, pods, policies, scales
+from apiserver.registry.deleting import Deleting, success
+from apiserver.registry.objects import Current, Objects
+from apiserver.registry.patches import Tree
+from apiserver.registry.reading import Batches, Reading
+from apiserver.registry.writing import Writing, check_place
+from apiserver.requests import DeleteOptions, Item, Listing, ListOptions, Request, WatchOptions
+from apiserver.storage.transactions import Store
+from apiserver.storage.worlds import World
+from machinery.clocks import Clock
+
+PODS = kinds.of(Pod)
+AT_ONCE = 16
+UPDATABLE = frozenset({"", "approval", "ephemeralcontainers", "finalize", "resize", "scale", "status"})
+"""Subresources that are read, replaced and patched as (a part of) the object."""
+
+
+class Registry:
+    """Safe for any number of concurrent callers. Every method raises errors of api.errors."""
+
+    def __init__(
+        self,
+        world: World,
+        store: Store,
+        authorizer: Authorizer,
+        admission: Callable[[Objects], Admission],
+        clock: Clock,
+    ) -> None:
+        self.objects = Objects(world, store)
+        admitted = admission(self.objects)
+        self._authorizer = authorizer
+        self._reading = Reading(world)
+        self._writing = Writing(self.objects, admitted, clock)
+        self._deleting = Deleting(self.objects, admitted, clock)
+
+    # --- reading
+
+    async def get(self, request: Request, resource_version: str = "") -> bytes:
+        self._check(request)
+        kind = request.kind
+        if request.subresource not in UPDATABLE:
+            raise self._not_allowed(request)
+        item = await self._reading.item(kind, request.namespace, request.name, resource_version)
+        return scales.document(kind, item.document) if request.subresource == "scale" else item.document
+
+    async def list(self, request: Request, options: ListOptions) -> Listing:
+        self._check(request)
+        return await self._reading.list(request, options)
+
+    async def watch(self, request: Request, options: WatchOptions) -> Batches:
+        """Batches of events, none empty, until the time is up (then it just stops) or after an ERROR event.
+
+        What can be refused is refused by the call itself, before there is a stream.
+        """
+        self._check(request)
+        return await self._reading.watch(request, options)
+
+    # --- writing
+
+    async def create(self, request: Request, body: bytes) -> bytes:
+        self._check(request)
+        if request.subresource or request.kind.name == "Binding":
+            return await self._create_subresource(request, body)
+        return await self._writing.create(request, self._decoder(request, body))
+
+    async def update(self, request: Request, body: bytes) -> tuple[bytes, bool]:
+        self._check(request)
+        if request.subresource == "scale":
+            scale = scales.read(body)
+            document, _ = await self._writing.update(request, lambda current: scales.scaled(current, scale))
+            return scales.document(request.kind, document), False
+        if request.subresource not in UPDATABLE:
+            raise self._not_allowed(request)
+        decode = self._decoder(request, body)
+        first = [decode()]
+        check_place(request, first[0])
+
+        def make(_: Current | None) -> Any:
+            obj = first.pop() if first else decode()
+            check_place(request, obj)
+            return obj
+
+        async def create() -> bytes:
+            return await self._writing.create(request, lambda: _unversioned(make(None)))
+
+        creates = not request.subresource and policies.resource(request.kind) in policies.CREATED_BY_UPDATE
+        return await self._writing.update(request, make, on_missing=create if creates else None)
+
+    async def patch(self, request: Request, body: bytes, patch_type: str) -> tuple[bytes, bool]:
+        self._check(request)
+        if request.subresource not in UPDATABLE:
+            raise self._not_allowed(request)
+        if patch_type == "apply":
+            return await self._apply(request, body)
+        if request.subresource == "scale":
+            change = patches.patch_of(request.kind, body, patch_type, "Scale")
+            document, _ = await self._writing.update(request, lambda current: self._rescaled(current, change))
+            return scales.document(request.kind, document), False
+        change = patches.patch_of(request.kind, body, patch_type)
+        return await self._writing.update(request, lambda current: self._patched(request, change(current.tree())))
+
+    async def delete(self, request: Request, options: DeleteOptions) -> tuple[bytes, bool]:
+        self._check(request)
+        return await self._deleting.delete(request, options)
+
+    async def delete_collection(self, request: Request, listing: ListOptions, options: DeleteOptions) -> Listing:
+        """What was there, and is now gone or on its way."""
+        self._check(request)
+        found = await self._reading.list(request, listing)
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def delete(item: Item) -> None:
+            async with room:
+                one = request.at(verb="delete", namespace=item.namespace, name=item.name)
+                with suppress(NotFound):
+                    await self._deleting.delete(one, options)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for item in found.items:
+                    group.create_task(delete(item))
+        except* ApiError as errors:
+            raise _first(errors) from errors
+        return found
+
+    # --- parts of verbs
+
+    def _check(self, request: Request) -> None:
+        self._authorizer.authorize(request)
+        kind = request.kind
+        if request.verb not in kind.verbs or (request.subresource and request.subresource not in kind.subresources):
+            raise self._not_allowed(request)
+        if kind.namespaced and not request.namespace and request.verb not in ("list", "watch", "deletecollection"):
+            raise BadRequest("an empty namespace may not be set during creation")
+
+    def _not_allowed(self, request: Request) -> MethodNotAllowed:
+        return MethodNotAllowed("the server does not allow this method on the requested resource")
+
+    def _decoder(self, request: Request, body: bytes) -> Callable[[], Any]:
+        """Decodes and defaults; a new object at each call, its warnings only once."""
+
+        def decode() -> Any:
+            obj, warnings = rules.decode(request.kind, body, validation=request.field_validation)
+            request.warnings += [w for w in warnings if w not in request.warnings]
+            rules.default(request.kind, obj)
+            return obj
+
+        return decode
+
+    def _patched(self, request: Request, tree: Tree) -> Any:
+        obj = self._decoder(request, meta.encode(tree))()
+        check_place(request, obj)
+        return obj
+
+    def _rescaled(self, current: Current, change: patches.Patch) -> Any:
+        before = meta.encode(scales.scale_of(current.obj, current.revision))
+        after = meta.encode(change(meta.decode(before, dict)))
+        return scales.scaled(current, scales.read(after))
+
+    async def _apply(self, request: Request, body: bytes) -> tuple[bytes, bool]:
+        wanted = patches.configuration(body)
+        now = self._writing.now()
+
+        def make(current: Current | None) -> Any:
+            live = current.tree() if current is not None else None
+            if request.subresource == "scale" and current is not None:
+                live = meta.decode(meta.encode(scales.scale_of(current.obj, current.revision)), dict)
+                after = meta.encode(patches.applied(request, live, wanted, now, "Scale"))
+                return scales.scaled(current, scales.read(after))
+            return self._patched(request, patches.applied(request, live, wanted, now))
+
+        async def create() -> bytes:
+            if request.subresource:
+                raise NotFound(f'{request.kind.group_resource} "{request.name}" not found')
+            return await self._writing.create(request, lambda: make(None))
+
+        scale = request.subresource == "scale"
+        document, created = await self._writing.update(request, make, tracked=not scale, on_missing=create)
+        return scales.document(request.kind, document) if scale else document, created
+
+    async def _create_subresource(self, request: Request, body: bytes) -> bytes:
+        if request.subresource == "eviction":
+            await self._deleting.delete(request, pods.read_eviction(body, request.name))
+            return success(code=201)
+        if request.subresource != "binding" and request.kind.name != "Binding":
+            raise self._not_allowed(request)
+        binding = pods.read_binding(body, request.name)
+        about = request.at(kind=PODS, name=request.name or binding.metadata.name, subresource="binding", verb="create")
+        now = self._writing.now()
+        await self._writing.update(about, lambda current: pods.bound(current, binding, now), ruled=False)
+        return success(code=201)
+
+
+def _unversioned(obj: Any) -> Any:
+    obj.metadata.resourceVersion = ""
+    return obj
+
+
+def _first(group: BaseExceptionGroup[ApiError]) -> ApiError:
+    for e in group.exceptions:
+        return _first(e) if isinstance(e, BaseExceptionGroup) else e
+    raise AssertionError("a group is never empty")

@@ -1,0 +1,181 @@
+"""What passes between the doors (REST, gRPC) and the registry: who asks for what, and what comes back.
+
+Objects are bytes here: the JSON document that is served, `resourceVersion` included.  One document, one list item and
+one watch event are shared by everybody who reads them, so nothing in this module may be changed once it was handed out
+(except a Request, which belongs to the task that serves it).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from api.errors import BadRequest
+from api.kinds import Kind
+from api.types import DeleteOptions as WireDeleteOptions
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Whom the request is from, as its certificate or token says."""
+
+    name: str
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+ANONYMOUS = User("system:anonymous", groups=("system:unauthenticated",))
+
+
+@dataclass(slots=True)
+class Request:
+    """One verb on one resource. `verb` is Kubernetes' own word: get list watch create update patch delete
+    deletecollection. `namespace` is "" for cluster-scoped kinds and for lists over all namespaces."""
+
+    user: User
+    verb: str
+    kind: Kind
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    dry_run: bool = False
+    field_manager: str = ""
+    """What managedFields are recorded under; the doors fill in the user agent's first word when nobody says."""
+    field_validation: str = ""
+    """Strict, Warn or Ignore; "" is the door's default."""
+    force: bool = False
+    """Server-side apply takes fields over from other managers."""
+    warnings: list[str] = field(default_factory=list)
+    """Filled in while the request is served; REST sends them as Warning headers."""
+
+    def at(self, **changes: object) -> "Request":
+        """The same request about something else, sharing its list of warnings."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """As the query string has them, unparsed; `limit` 0 means no limit."""
+
+    label_selector: str = ""
+    field_selector: str = ""
+    resource_version: str = ""
+    resource_version_match: str = ""
+    limit: int = 0
+    continue_: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    label_selector: str = ""
+    field_selector: str = ""
+    resource_version: str = ""
+    resource_version_match: str = ""
+    bookmarks: bool = False
+    send_initial_events: bool | None = None
+    """None: as upstream, initial events are sent if resource_version is "" or "0"."""
+    timeout_seconds: float = 0.0
+    """0: the server chooses between 30 and 60 minutes, as upstream does; at the end the iteration just stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    grace_seconds: int | None = None
+    uid: str = ""
+    resource_version: str = ""
+    """Preconditions; "" is none."""
+    propagation: str = ""
+    """Orphan, Background, Foreground or ""."""
+    dry_run: bool = False
+
+
+_delete_options = msgspec.json.Decoder(WireDeleteOptions)
+
+
+def parse_delete_options(body: bytes) -> DeleteOptions:
+    """A DeleteOptions document, or nothing → DeleteOptions.  Raises BadRequest."""
+    if not body.strip():
+        return DeleteOptions()
+    try:
+        wire = _delete_options.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+        raise BadRequest(f"unable to decode DeleteOptions: {e}") from e
+    if wire.kind != "DeleteOptions":
+        raise BadRequest(f"decoded object cannot be converted to DeleteOptions: {wire.apiVersion}, Kind={wire.kind}")
+    propagation = wire.propagationPolicy or ""
+    if wire.orphanDependents is not None:
+        if propagation:
+            raise BadRequest("orphanDependents and propagationPolicy cannot be set at the same time")
+        propagation = "Orphan" if wire.orphanDependents else "Background"
+    conditions = wire.preconditions
+    return DeleteOptions(
+        grace_seconds=wire.gracePeriodSeconds,
+        uid=(conditions.uid or "") if conditions else "",
+        resource_version=(conditions.resourceVersion or "") if conditions else "",
+        propagation=propagation,
+        dry_run="All" in wire.dryRun,
+    )
+
+
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """One revision of one object: its document, and what lists, selectors and indices ask about."""
+
+    namespace: str
+    name: str
+    revision: int
+    document: bytes
+    labels: dict[str, str] = {}
+    fields: dict[str, str] = {}
+    """The selectable fields of its kind, by their path: metadata.name, spec.nodeName …"""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    resource_version: str
+    items: list[Item]
+    continue_: str = ""
+    remaining: int | None = None
+    """How many objects follow this page; None when that is not known (selectors) or nothing follows."""
+
+
+class Event:
+    """One thing that a watch says. ADDED, MODIFIED, DELETED carry the object, BOOKMARK one that has only a
+    resourceVersion (and annotations), ERROR a Status, after which nothing comes."""
+
+    __slots__ = ("_line", "_message", "document", "type")
+
+    def __init__(self, type: str, document: bytes) -> None:  # noqa: A002
+        self.type = type
+        self.document = document
+        self._line = b""
+        self._message = b""
+
+    def line(self) -> bytes:
+        """As REST sends it, newline included; made once for all watchers."""
+        if not self._line:
+            self._line = b'{"type":"' + self.type.encode() + b'","object":' + self.document + b"}\n"
+        return self._line
+
+    def message(self) -> bytes:
+        """As gRPC sends it: one encoded `events` field of wherry.v1.WatchEvents; made once for all watchers."""
+        if not self._message:
+            head = b"\x08" + bytes([EVENT_NUMBERS[self.type]]) + b"\x12" + _varint(len(self.document))
+            self._message = b"\x0a" + _varint(len(head) + len(self.document)) + head + self.document
+        return self._message
+
+    def __repr__(self) -> str:
+        return f"Event({self.type!r}, {self.document!r})"
+
+
+EVENT_NUMBERS = {"ADDED": 1, "MODIFIED": 2, "DELETED": 3, "BOOKMARK": 4, "ERROR": 5}
+"""wherry.v1.WatchEvent.Type"""
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)

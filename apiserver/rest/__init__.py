@@ -1,0 +1,1 @@
+"""The REST door: Kubernetes' HTTP API on aiohttp, before the registry that both doors share."""

@@ -1,0 +1,79 @@
+"""What goes on for long on a connection, and ends when its client goes or the server stops."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+
+class Lifetime:
+    """A block of code that somebody else may end."""
+
+    def __init__(self, scope: asyncio.Timeout) -> None:
+        self._scope = scope
+        self.over = False
+
+    def end(self) -> None:
+        if not self.over:
+            self.over = True
+            self._scope.reschedule(0.0)
+
+
+class Connections:
+    """The connections on which something goes on for long."""
+
+    def __init__(self) -> None:
+        self._lifetimes: dict[Any, Lifetime] = {}
+        self._closing = False
+
+    @asynccontextmanager
+    async def lifetime(self, http: web.BaseRequest) -> AsyncIterator[Lifetime]:
+        """A block that is left, quietly, when the client goes or the server stops.
+
+        A timeout of the block's own means a client that does not read: its connection is cut.
+        """
+        connection = http.protocol
+        life = None
+        try:
+            async with asyncio.timeout(None) as scope:
+                life = self._lifetimes[connection] = Lifetime(scope)
+                if self._closing or http.transport is None:
+                    life.end()
+                yield life
+        except TimeoutError:
+            if not scope.expired() and http.transport is not None:
+                http.transport.abort()
+        except ConnectionError:
+            pass  # the client went while it was being written to
+        finally:
+            if life is not None:
+                life.over = True
+            self._lifetimes.pop(connection, None)
+
+    def gone(self, connection: Any) -> None:
+        if life := self._lifetimes.get(connection):
+            life.end()
+
+    def close(self) -> None:
+        """End every lifetime, and those to come at once."""
+        self._closing = True
+        for life in self._lifetimes.values():
+            life.end()
+
+
+class Server(web.Server):
+    """aiohttp's low-level server, which tells when a connection is lost.
+
+    Its `handler_cancellation` would cancel the handler instead, in the middle of a write to the storage too.
+    """
+
+    def __init__(self, handler: Any, connections: Connections, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._watched = connections
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        self._watched.gone(handler)
+        super().connection_lost(handler, exc)

@@ -1,0 +1,114 @@
+"""What a URL path is about.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris.  A router with a pattern for each of some
+five hundred resource paths tries them one after another; splitting the path and looking the resource up does not.
+"""
+
+from typing import NamedTuple
+
+from api import kinds
+from api.errors import MethodNotAllowed, NotFound
+from api.kinds import Kind
+
+GROUP_VERSIONS = frozenset((k.group, k.version) for k in kinds.BUILT_IN)
+NO_SUCH_RESOURCE = "the server could not find the requested resource"
+NO_SUCH_METHOD = "the server does not allow this method on the requested resource"
+
+_COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
+_OBJECT = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_READ_WRITE = {"GET": "get", "PUT": "update", "PATCH": "patch"}
+_CREATE = {"POST": "create"}
+_CONNECT = {"GET": "connect", "POST": "connect"}
+_PROXY = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"), "connect")
+_SUBRESOURCES: dict[str, dict[str, str]] = {
+    "approval": _READ_WRITE, "ephemeralcontainers": _READ_WRITE, "resize": _READ_WRITE, "scale": _READ_WRITE,
+    "status": _READ_WRITE, "binding": _CREATE, "eviction": _CREATE, "token": _CREATE, "finalize": {"PUT": "update"},
+    "log": {"GET": "get"}, "attach": _CONNECT, "exec": _CONNECT, "portforward": _CONNECT, "proxy": _PROXY,
+}  # fmt: skip
+
+
+class PageNotFound(Exception):
+    """No API path at all: answered with upstream's plain text instead of a Status."""
+
+
+class Target(NamedTuple):
+    """The resource that a path names; the strings are "" where the path does not say."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    subresource: str
+    rest: str = ""
+    """What follows a `proxy` subresource."""
+    watched: bool = False
+    """The path has the deprecated /watch/ prefix."""
+
+
+def find(path: str) -> Target:
+    """The target of a decoded path under /api/VERSION/ or /apis/GROUP/VERSION/.
+
+    Raises PageNotFound for an unknown group or version and NotFound for an unknown resource in a known one.
+    """
+    parts = path.split("/")
+    if not parts[-1]:
+        parts.pop()
+    if parts[1] == "api":
+        group, version, parts = "", parts[2], parts[3:]
+    else:
+        group, version, parts = parts[2], parts[3] if len(parts) > 3 else "", parts[4:]
+    if (group, version) not in GROUP_VERSIONS:
+        raise PageNotFound
+    watched = bool(parts) and parts[0] == "watch"
+    if watched:
+        parts = parts[1:]
+    namespace = ""
+    if "" in parts[:4]:
+        raise NotFound(NO_SUCH_RESOURCE)
+    if len(parts) > 2 and parts[0] == "namespaces" and not (not group and parts[2] in ("status", "finalize")):
+        namespace, parts = parts[1], parts[2:]
+    kind = kinds.by_resource(group, version, parts[0]) if parts else None
+    if kind is None:
+        raise NotFound(NO_SUCH_RESOURCE)
+    name = parts[1] if len(parts) > 1 else ""
+    subresource = parts[2] if len(parts) > 2 else ""
+    if (namespace and not kind.namespaced) or (name and kind.namespaced and not namespace):
+        raise NotFound(NO_SUCH_RESOURCE)
+    if subresource and subresource not in kind.subresources:
+        raise NotFound(NO_SUCH_RESOURCE)
+    if len(parts) > 3 and subresource != "proxy":
+        raise NotFound(NO_SUCH_RESOURCE)
+    if watched and (subresource or "watch" not in kind.verbs):
+        raise NotFound(NO_SUCH_RESOURCE)
+    return Target(kind, namespace, name, subresource, "/".join(parts[3:]), watched)
+
+
+def verb(method: str, target: Target, watch: bool) -> str:
+    """Kubernetes' verb for an HTTP method on a target; `connect` for the streaming subresources.
+
+    `watch` says whether the query asks for one.  Raises MethodNotAllowed.
+    """
+    if target.subresource:
+        found = _SUBRESOURCES[target.subresource].get(method)
+    elif target.watched:
+        found = "watch" if method == "GET" else None
+    elif target.name:
+        found = _OBJECT.get(method)
+    else:
+        found = _COLLECTION.get(method)
+        if target.kind.namespaced and not target.namespace and found != "list":
+            found = None
+        elif found == "list" and watch:
+            found = "watch"
+    if found is None or (not target.subresource and found not in target.kind.verbs):
+        raise MethodNotAllowed(NO_SUCH_METHOD)
+    return found
+
+
+def allowed(target: Target) -> list[str]:
+    """The HTTP methods that a subresource has, as verbs: what discovery lists."""
+    return sorted(set(_SUBRESOURCES[target.subresource].values()))
+
+
+def subresource_methods(subresource: str) -> dict[str, str]:
+    """HTTP method → verb of a subresource."""
+    return _SUBRESOURCES[subresource]

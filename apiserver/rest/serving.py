@@ -1,0 +1,141 @@
+"""The REST door's sockets: TLS with optional client certificates, and one handler behind it."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler
+
+from apiserver.authorization import Authorizer, Groups
+from apiserver.rest.bodies import LIMIT
+from apiserver.rest.connections import Connections, Server
+from apiserver.rest.door import Authenticate, Door
+from apiserver.rest.pages import Pages
+from apiserver.rest.streaming import Streams
+from apiserver.rest.streaming.kubelets import Kubelets
+from apiserver.rest.verbs import Verbs
+from machinery.clocks import SYSTEM, Clock
+from machinery.running import CannotGoOn
+
+Checks = Mapping[str, Callable[[], bool]]
+"""What /readyz asks, by its name (`etcd`, `watch-cache`, …)."""
+
+LONGEST_LINE = 64 * 1024
+"""Of a request line or a header: label selectors grow."""
+IDLE = 180.0
+"""Seconds that a connection without a request is kept."""
+DRAIN = 5.0
+"""Seconds that requests under way have when the server stops; watches end at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """PEM files and addresses. Without `certificate` the door speaks plain HTTP, as tests like it."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a server of the cluster listens on every address
+    port: int = 6443
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+    kubelet_ca: Path | None = None
+    kubelet_certificate: Path | None = None
+    kubelet_key: Path | None = None
+
+
+class Rest:
+    """The door as something that runs. Readiness is `checks`; `authorizer` is asked about what is not the registry's:
+    streams."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Verbs,
+        authenticate: Authenticate,
+        checks: Checks,
+        *,
+        authorizer: Authorizer | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._authenticate = authenticate
+        self._authorizer = authorizer or Groups()
+        self._checks = checks
+        self._clock = clock
+        self._bound: asyncio.Future[int] | None = None
+
+    async def bound(self) -> int:
+        """The port, once it is being listened on."""
+        return await asyncio.shield(self._port())
+
+    def _port(self) -> asyncio.Future[int]:
+        if self._bound is None:
+            self._bound = asyncio.get_running_loop().create_future()
+        return self._bound
+
+    async def run(self) -> None:
+        """Serve until cancelled; then watches end, and requests under way have DRAIN seconds.  Raises CannotGoOn."""
+        settings, connections = self._settings, Connections()
+        kubelets = Kubelets(settings.kubelet_ca, settings.kubelet_certificate, settings.kubelet_key)
+        door = Door(
+            self._registry,
+            self._authenticate,
+            Pages(self._checks, lambda: self._port().result()),
+            Streams(self._registry, self._authorizer, kubelets, connections),
+            connections,
+            self._clock,
+        )
+        server = Server(
+            door.handle, connections,
+            request_factory=_request, access_log=None, keepalive_timeout=IDLE,
+            max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE,
+        )  # fmt: skip
+        listening = await self._listen(server)
+        try:
+            self._port().set_result(listening.sockets[0].getsockname()[1])
+            await asyncio.get_running_loop().create_future()
+        finally:
+            listening.close()
+            connections.close()
+            server.pre_shutdown()
+            await server.shutdown(DRAIN)
+            await kubelets.close()
+
+    async def _listen(self, server: Server) -> asyncio.Server:
+        settings = self._settings
+        try:
+            context = tls(settings) if settings.certificate else None
+            return await asyncio.get_running_loop().create_server(
+                server, settings.host, settings.port, ssl=context, backlog=1024, reuse_address=True
+            )
+        except (OSError, ssl.SSLError) as e:
+            raise CannotGoOn(f"cannot serve REST on {settings.host}:{settings.port}: {e}") from e
+
+
+def tls(settings: Settings) -> ssl.SSLContext:
+    """A client may show a certificate of the cluster's authority; a token or nothing will do at the handshake too."""
+    assert settings.certificate is not None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.certificate, settings.key)
+    if settings.client_ca is not None:
+        context.load_verify_locations(settings.client_ca)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
+    task: "asyncio.Task[None]",
+) -> web.BaseRequest:
+    # aiohttp refuses at its limit, Kubernetes above its own.
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=LIMIT + 1)

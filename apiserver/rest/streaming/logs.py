@@ -1,0 +1,89 @@
+"""pods/log: what a container wrote, as text.
+
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log-of-the-specified-pod
+"""
+
+from typing import Any
+
+import grpc
+from aiohttp import web
+
+from api import paths
+from api.paths import Fault, Path
+from apiserver.requests import Request
+from apiserver.rest import options, responses
+from apiserver.rest.connections import Connections
+from apiserver.rest.options import Query
+from apiserver.rest.streaming.kubelets import Kubelets
+from apiserver.rest.streaming.places import Place, choose_container, find_node, find_pod
+from apiserver.rest.verbs import Verbs
+from machinery.grpc_errors import from_rpc
+from proto import node_pb2 as pb
+
+
+async def serve(
+    http: web.BaseRequest,
+    request: Request,
+    query: Query,
+    registry: Verbs,
+    kubelets: Kubelets,
+    connections: Connections,
+    audit: str,
+) -> web.StreamResponse:
+    """Raises BadRequest, Invalid, NotFound, or what the kubelet refuses with before the first byte."""
+    pod = await find_pod(registry, request)
+    place = choose_container(pod, query.get("container", ""))
+    wanted = message(query, place)
+    if not pod.spec.nodeName:
+        return responses.text("", audit)
+    node = await find_node(registry, pod)
+    response = web.StreamResponse(
+        headers={"Audit-Id": audit, "Cache-Control": "no-cache, private", "Content-Type": "text/plain"}
+    )
+    async with connections.lifetime(http), kubelets.stub(node) as kubelet:
+        call: Any = kubelet.Logs(wanted)  # the stubs describe the synchronous API
+        try:
+            # What refuses the whole request comes instead of the first chunk, and must still become its status.
+            chunk = await call.read()
+            await response.prepare(http)
+            while chunk is not grpc.aio.EOF:
+                await response.write(chunk.data)
+                chunk = await call.read()
+        except grpc.aio.AioRpcError as e:
+            if not response.prepared:
+                raise from_rpc(e) from e
+            await response.write(f"\nerror: the log was cut off: {from_rpc(e).message}\n".encode())
+        finally:
+            call.cancel()
+    return response
+
+
+def message(query: Query, place: Place) -> pb.LogsRequest:
+    """The kubelet's form of the query.  Raises BadRequest, Invalid."""
+    wanted = pb.LogsRequest(
+        container=place.message(),
+        follow=options.truth(query, "follow"),
+        previous=options.truth(query, "previous"),
+        timestamps=options.truth(query, "timestamps"),
+        since_time=query.get("sinceTime", ""),
+        stream=query.get("stream", ""),
+    )
+    faults: list[Fault] = []
+    for name, field, least, why in (
+        ("tailLines", "tail_lines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", "limit_bytes", 1, "must be greater than 0"),
+        ("sinceSeconds", "since_seconds", 1, "must be greater than 0"),
+    ):
+        if name in query:
+            value = options.integer(query, name)
+            setattr(wanted, field, value)
+            if value < least:
+                faults.append(paths.invalid(Path(name), value, why))
+    if "sinceSeconds" in query and wanted.since_time:
+        why = "at most one of `sinceTime` or `sinceSeconds` may be specified"
+        faults.append(paths.forbidden(Path(""), why))
+    if wanted.stream not in ("", "All", "Stdout", "Stderr"):
+        faults.append(paths.not_supported(Path("stream"), wanted.stream, ["All", "Stdout", "Stderr"]))
+    if faults:
+        raise paths.refusal("", "PodLogOptions", place.pod.metadata.name, faults)
+    return wanted

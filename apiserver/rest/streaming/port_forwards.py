@@ -1,0 +1,77 @@
+"""pods/portforward: each pair of SPDY streams (data and error) is one TCP connection into the pod.
+
+https://kubernetes.io/docs/reference/kubernetes-api/ does not describe the protocol; clients open an error stream and a
+data stream with the headers `streamtype`, `port` and `requestid`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from api.types import Pod
+from apiserver.rest.streaming import spdy
+from apiserver.rest.streaming.sessions import Session, Stream
+from machinery.grpc_errors import from_rpc
+from proto import node_pb2 as pb
+from proto.node_pb2_grpc import NodeStub
+
+PROTOCOL = "portforward.k8s.io"
+
+
+class PortForward:
+    """All connections of one client into one pod."""
+
+    def __init__(self, kubelet: NodeStub, pod: Pod) -> None:
+        self._kubelet: Any = kubelet  # the stubs describe the synchronous API
+        self._pod = pod
+        self._errors: dict[str, Stream] = {}
+        self._data: dict[str, Stream] = {}
+
+    async def run(self, session: Session) -> None:
+        """Until the client goes. A client that does not speak SPDY is cut off."""
+        try:
+            async with asyncio.TaskGroup() as connections:
+                async for stream in session.streams():
+                    request = stream.headers.get("requestid", "")
+                    kept = self._errors if stream.headers.get("streamtype") == "error" else self._data
+                    kept[request] = stream
+                    if request in self._errors and request in self._data:
+                        connections.create_task(self._connect(self._data.pop(request), self._errors.pop(request)))
+        except* (spdy.ProtocolError, ConnectionError):
+            pass
+        finally:
+            await session.close()
+
+    async def _connect(self, data: Stream, error: Stream) -> None:
+        port = data.headers.get("port", "")
+        try:
+            if not port.isdigit() or not 0 < int(port) < 65536:
+                await error.end(f'"{port}" is not a port'.encode())
+                return
+            await self._carry(data, int(port))
+            await error.end()
+        except grpc.aio.AioRpcError as e:
+            metadata = self._pod.metadata
+            about = f"error forwarding port {port} to pod {metadata.name}, uid {metadata.uid}"
+            await error.end(f"{about}: {from_rpc(e).message}".encode())
+        finally:
+            await data.end()
+
+    async def _carry(self, data: Stream, port: int) -> None:
+        metadata = self._pod.metadata
+
+        async def inputs() -> AsyncIterator[pb.PortForwardInput]:
+            start = pb.PortForwardStart(namespace=metadata.namespace, pod=metadata.name, port=port)
+            yield pb.PortForwardInput(start=start)
+            async for piece in data.read():
+                yield pb.PortForwardInput(data=piece)
+            yield pb.PortForwardInput(close=True)
+
+        call = self._kubelet.PortForward(inputs())
+        try:
+            async for chunk in call:
+                await data.write(chunk.data)
+        finally:
+            call.cancel()

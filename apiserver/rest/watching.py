@@ -1,0 +1,100 @@
+"""Watches over HTTP: a line for each event, and over WebSocket: a message for each.
+
+The cost of watching is in the writes, not in the events: what is ready goes out together.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+
+import msgspec
+from aiohttp import WSMsgType, web
+
+from api.errors import ApiError
+from apiserver.requests import Event
+from apiserver.rest.connections import Connections
+from apiserver.rest.negotiation import JSON
+
+Render = Callable[[Event], bytes]
+"""An event → the line that says it, with its newline."""
+
+LARGEST_WRITE = 256 * 1024
+SLOWEST = 30.0
+"""Seconds that one write may wait for a client to read; the client finds its way back by its last revision."""
+
+
+def whole(event: Event) -> bytes:
+    return event.line()
+
+
+def line(type_: str, document: bytes) -> bytes:
+    return b'{"type":"' + type_.encode() + b'","object":' + document + b"}\n"
+
+
+async def over_http(
+    http: web.BaseRequest, events: AsyncIterator[list[Event]], render: Render, connections: Connections, audit: str
+) -> web.StreamResponse:
+    """Serve a watch until its source ends, the client goes or the server stops."""
+    response = web.StreamResponse(
+        headers={"Audit-Id": audit, "Cache-Control": "no-cache, private", "Content-Type": JSON}
+    )
+    response.enable_chunked_encoding()
+    async with connections.lifetime(http):
+        await response.prepare(http)
+        async with aclosing(_lines(events, render)) as batches:
+            async for batch in batches:
+                for chunk in chunks(batch):
+                    async with asyncio.timeout(SLOWEST):
+                        await response.write(chunk)
+    return response
+
+
+async def over_websocket(
+    http: web.BaseRequest, events: AsyncIterator[list[Event]], render: Render, connections: Connections
+) -> web.StreamResponse:
+    socket = web.WebSocketResponse(protocols=("base64.binary.k8s.io", "binary.k8s.io"), compress=False)
+    await socket.prepare(http)
+    async with connections.lifetime(http) as life:
+        reader = asyncio.create_task(_until_closed(socket))
+        reader.add_done_callback(lambda _: life.end())
+        try:
+            async with aclosing(_lines(events, render)) as batches:
+                async for batch in batches:
+                    for each in batch:
+                        async with asyncio.timeout(SLOWEST):
+                            await socket.send_str(each[:-1].decode())
+        finally:
+            reader.cancel()
+    await socket.close()
+    return socket
+
+
+async def _lines(events: AsyncIterator[list[Event]], render: Render) -> AsyncGenerator[list[bytes], None]:
+    """Batches of lines. A refusal after the answer has begun is the last event: type ERROR with a Status."""
+    try:
+        async with aclosing(events):  # type: ignore[type-var]
+            async for batch in events:
+                yield [render(event) for event in batch]
+    except ApiError as e:
+        yield [line("ERROR", msgspec.json.encode(e.to_status()))]
+
+
+def chunks(lines: Sequence[bytes]) -> list[bytes]:
+    """Lines joined to pieces of at most LARGEST_WRITE bytes (or one line, if that is longer)."""
+    if len(lines) == 1:
+        return [lines[0]]
+    found: list[bytes] = []
+    pending: list[bytes] = []
+    size = 0
+    for each in lines:
+        if pending and size + len(each) > LARGEST_WRITE:
+            found.append(b"".join(pending))
+            pending, size = [], 0
+        pending.append(each)
+        size += len(each)
+    return [*found, b"".join(pending)] if pending else found
+
+
+async def _until_closed(socket: web.WebSocketResponse) -> None:
+    while (await socket.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR):
+        pass

@@ -1,0 +1,145 @@
+"""Documents → typed objects, and upstream's words for documents that cannot be one.
+
+The fast path is one decoding by msgspec.  Only a document that it refuses is walked in Python: to read nulls as Go
+does, and to find what Go would complain about first.
+"""
+
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from api import kinds, meta, schema
+from api.errors import BadRequest
+from api.kinds import Kind
+from apiserver.rules import scalars, strictness, syntax
+from apiserver.rules.mismatches import first_mismatch, without_nulls
+from apiserver.rules.shapes import struct
+
+SCHEME = "pkg/api/legacyscheme/scheme.go:30"
+_plain = msgspec.json.Decoder()
+_PARTS = "apiVersion", "kind"
+
+
+class _Identity(msgspec.Struct):
+    apiVersion: str | None = None
+    kind: str | None = None
+
+
+_identity = msgspec.json.Decoder(_Identity)
+
+
+def decode(kind: Kind, document: bytes, *, validation: str = "") -> tuple[Any, list[str]]:
+    """The object in a document that was sent to the path of `kind`, and the warnings about it.
+
+    `validation` is Strict, Warn or Ignore ("" is Warn, as upstream): what to do about fields that are unknown or given
+    twice.  Quantities come out in canonical form.  An absent apiVersion or kind is taken from the path.
+    Raises BadRequest.
+    """
+    identity = _identify(kind, document)
+    clean = None
+    try:
+        obj = meta.decode(document, kind.type)
+    except (msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+        obj, clean = _decode_slowly(kind, document)
+    try:
+        scalars.settle(obj, full_name(kind))
+    except ValueError as e:
+        raise _unfit(kind, str(e)) from e
+    warnings = [] if validation == "Ignore" else strictness.faults(kind, full_name(kind), document, clean)
+    if warnings and validation == "Strict":
+        raise _unfit(kind, "strict decoding error: " + ", ".join(warnings))
+    _check_version(kind, identity)
+    obj.apiVersion, obj.kind = kind.api_version, kind.name
+    return obj, warnings
+
+
+@cache
+def full_name(kind: Kind) -> str:
+    """The full name of the kind's definition in the schema."""
+    return schema.names()[kind.type.__name__]
+
+
+def _decode_slowly(kind: Kind, document: bytes) -> tuple[Any, Any]:
+    """A document that msgspec refuses as it is: with nulls, or truly wrong.  Also the document without the nulls."""
+    shape = struct(full_name(kind))
+    try:
+        raw = _plain.decode(document)
+        if mismatch := first_mismatch(raw, shape):
+            raise _unfit(kind, mismatch)
+        clean = without_nulls(raw, shape)
+        return msgspec.convert(clean, kind.type), clean
+    except (UnicodeDecodeError, RecursionError) as e:
+        raise _unreadable(kind, document) from e
+    except msgspec.ValidationError as e:  # Go's decoder and msgspec disagree: better a general word than a stored fault
+        raise _unfit(kind, f"json: {e}") from e
+
+
+def _identify(kind: Kind, document: bytes) -> _Identity:
+    """apiVersion and kind of the document; raises BadRequest where it is no JSON object, or of another kind."""
+    try:
+        identity = _identity.decode(document)
+    except msgspec.ValidationError as e:
+        raise _unrecognized(kind, document, _not_an_object(document)) from e
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise _unreadable(kind, document) from e
+    body_version, body_kind = identity.apiVersion or kind.api_version, identity.kind or kind.name
+    if body_kind == kind.name and body_version == kind.api_version:
+        return identity
+    other = kinds.by_name(body_version, body_kind)
+    version = body_version.rpartition("/")[2]
+    same_group = body_version.rpartition("/")[0] == kind.group
+    if other is None and not (body_kind == kind.name and same_group):
+        why = f'no kind "{body_kind}" is registered for version "{body_version}" in scheme "{SCHEME}"'
+        raise BadRequest(f'{body_kind} in version "{version}" cannot be handled as a {kind.name}: {why}')
+    if body_kind != kind.name:
+        into = f"converting ({version}.{body_kind}) to ({kind.group.split('.')[0] or 'core'}.{kind.name})"
+        why = f"{into}: unknown conversion"
+        raise BadRequest(f'{body_kind} in version "{version}" cannot be handled as a {kind.name}: {why}')
+    return identity
+
+
+def _check_version(kind: Kind, identity: _Identity) -> None:
+    if identity.apiVersion and identity.apiVersion != kind.api_version:
+        raise BadRequest(
+            f"the API version in the data ({identity.apiVersion}) does not match the expected API version "
+            f"({kind.api_version})"
+        )
+
+
+def _not_an_object(document: bytes) -> str:
+    go = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+    try:
+        raw = _plain.decode(document)
+    except RecursionError:
+        return "couldn't get version/kind; json parse error: exceeded max depth"
+    if isinstance(raw, dict):
+        name = next(n for n in _PARTS if raw.get(n) is not None and not isinstance(raw[n], str))
+        value, target = raw[name], f"struct field .{name} of type string"
+    else:
+        value, target = raw, f"value of type {go}"
+    shown = {list: "array", str: "string", bool: "bool", dict: "object"}.get(type(value), "number")
+    return f"couldn't get version/kind; json parse error: json: cannot unmarshal {shown} into Go {target}"
+
+
+def _unreadable(kind: Kind, document: bytes) -> BadRequest:
+    return _unrecognized(kind, document, f"couldn't get version/kind; json parse error: {syntax.fault_of(document)}")
+
+
+def _unrecognized(kind: Kind, document: bytes, why: str) -> BadRequest:
+    return BadRequest(
+        f"the object provided is unrecognized (must be of type {kind.name}): {why} ({_summary(document)})"
+    )
+
+
+def _unfit(kind: Kind, why: str) -> BadRequest:
+    return BadRequest(f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}: {why}')
+
+
+def _summary(document: bytes) -> str:
+    """The first 30 bytes: as text if they begin an object, else in hexadecimal."""
+    if not document:
+        return "<empty>"
+    head = document[:30]
+    shown = head.decode("utf-8", errors="replace") if head[:1] == b"{" else head.hex()
+    return shown + (" ..." if len(document) > 30 else "")

@@ -1,0 +1,44 @@
+"""What upstream's SetDefaults_* functions fill in where a document says nothing.
+
+A function per kind, in a table; what a pod's parts share stands in `pods`.  Defaults are a property of the object
+alone: what depends on other objects is admission's business.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from api.kinds import Kind
+from apiserver.rules.defaulting import clusters, networks, pods, services, storages, workloads
+
+DEFAULTS: dict[tuple[str, str], Callable[[Any], None]] = {
+    ("", "Endpoints"): services.endpoints,
+    ("", "Namespace"): clusters.namespace,
+    ("", "Node"): clusters.node,
+    ("", "LimitRange"): clusters.limit_range,
+    ("", "PersistentVolume"): storages.volume,
+    ("", "PersistentVolumeClaim"): storages.claim,
+    ("", "Pod"): pods.pod,
+    ("", "PodTemplate"): lambda obj: pods.spec(obj.template.spec) if obj.template is not None else None,
+    ("", "ReplicationController"): workloads.replication_controller,
+    ("", "Secret"): clusters.secret,
+    ("", "Service"): services.service,
+    ("apps", "DaemonSet"): workloads.daemon_set,
+    ("apps", "Deployment"): workloads.deployment,
+    ("apps", "ReplicaSet"): workloads.replica_set,
+    ("apps", "StatefulSet"): workloads.stateful_set,
+    ("autoscaling", "HorizontalPodAutoscaler"): workloads.autoscaler,
+    ("batch", "CronJob"): workloads.cron_job,
+    ("batch", "Job"): workloads.job,
+    ("discovery.k8s.io", "EndpointSlice"): services.endpoint_slice,
+    ("networking.k8s.io", "NetworkPolicy"): networks.policy,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): clusters.role_binding,
+    ("rbac.authorization.k8s.io", "RoleBinding"): clusters.role_binding,
+    ("scheduling.k8s.io", "PriorityClass"): clusters.priority_class,
+    ("storage.k8s.io", "StorageClass"): storages.storage_class,
+}
+
+
+def default(kind: Kind, obj: Any) -> None:
+    """Fill in the defaults of `obj` in place. Doing it twice changes nothing more."""
+    if function := DEFAULTS.get((kind.group, kind.name)):
+        function(obj)

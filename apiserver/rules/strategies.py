@@ -1,0 +1,114 @@
+"""Which parts of an object a verb may set: the API server owns the rest.
+
+A creation has no status, an update of an object leaves its status alone, an update of its status leaves the rest alone;
+metadata.generation counts the changes of what was asked for.
+https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from api.kinds import Kind
+from api.types import Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodCondition
+from apiserver.rules.qos import qos_class
+
+# Kinds that count generations; of the others, metadata.generation stays absent.
+COUNTED = {
+    ("", "Pod"), ("", "ReplicationController"), ("apps", "DaemonSet"), ("apps", "Deployment"), ("apps", "ReplicaSet"),
+    ("apps", "StatefulSet"), ("batch", "CronJob"), ("batch", "Job"), ("discovery.k8s.io", "EndpointSlice"),
+    ("networking.k8s.io", "Ingress"), ("networking.k8s.io", "IngressClass"), ("networking.k8s.io", "NetworkPolicy"),
+    ("networking.k8s.io", "ServiceCIDR"), ("policy", "PodDisruptionBudget"), ("scheduling.k8s.io", "PriorityClass"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"), ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+}  # fmt: skip
+APART = {"apiVersion", "kind", "metadata", "status"}
+
+
+def prepare_create(kind: Kind, obj: Any) -> None:
+    """Take out of a new object what its creator may not set."""
+    metadata = obj.metadata
+    metadata.deletionTimestamp = metadata.selfLink = ""
+    metadata.deletionGracePeriodSeconds = None
+    metadata.generation = 1 if (kind.group, kind.name) in COUNTED else None
+    if "status" in kind.subresources and (kind.group, kind.name) != ("", "Node"):  # nodes register with their status
+        obj.status = type(obj.status)()
+    if first := FIRST.get((kind.group, kind.name)):
+        first(obj)
+
+
+def prepare_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> None:
+    """Put back into `new` what a write to that subresource ("" is the object itself) leaves alone.
+
+    `new` shares parts of `old` afterwards: it is for validating and encoding, no longer for changing.
+    """
+    _keep_metadata(new.metadata, old.metadata)
+    if "status" in kind.subresources:
+        if subresource == "status":
+            for name in new.__struct_fields__:
+                if name not in APART:
+                    setattr(new, name, getattr(old, name))
+        else:
+            new.status = old.status
+    if kind.name == "Namespace" and kind.group == "" and subresource == "":
+        new.spec.finalizers = old.spec.finalizers
+    elif kind.name == "Pod" and subresource == "status":
+        new.metadata.ownerReferences = old.metadata.ownerReferences
+    if subresource != "status" and (kind.group, kind.name) in COUNTED and _changed(kind, new, old):
+        new.metadata.generation = (old.metadata.generation or 0) + 1
+
+
+def _keep_metadata(new: Any, old: Any) -> None:
+    new.uid = new.uid or old.uid
+    new.selfLink = ""
+    new.creationTimestamp = old.creationTimestamp
+    new.generation = old.generation
+    # Only the verb delete begins a deletion, and nobody takes one back.
+    new.deletionTimestamp = old.deletionTimestamp
+    new.deletionGracePeriodSeconds = old.deletionGracePeriodSeconds
+
+
+def _changed(kind: Kind, new: Any, old: Any) -> bool:
+    if any(getattr(new, name) != getattr(old, name) for name in new.__struct_fields__ if name not in APART):
+        return True
+    if kind.name == "Deployment":  # its annotations are handed on to replica sets
+        return bool(new.metadata.annotations != old.metadata.annotations)
+    return kind.name == "EndpointSlice" and bool(new.metadata.labels != old.metadata.labels)
+
+
+def _pod(obj: Pod) -> None:
+    obj.status.phase = "Pending"
+    obj.status.qosClass = qos_class(obj.spec)
+    if obj.spec.schedulingGates:
+        obj.status.conditions = [
+            PodCondition(
+                type="PodScheduled", status="False", reason="SchedulingGated",
+                message="Scheduling is blocked due to non-empty scheduling gates",
+            )
+        ]  # fmt: skip
+
+
+def _namespace(obj: Namespace) -> None:
+    obj.status.phase = "Active"
+    if "kubernetes" not in obj.spec.finalizers:
+        obj.spec.finalizers.append("kubernetes")
+
+
+def _node(obj: Node) -> None:
+    obj.spec.configSource = None
+
+
+def _pending(obj: PersistentVolume | PersistentVolumeClaim) -> None:
+    obj.status.phase = "Pending"
+
+
+FIRST: dict[tuple[str, str], Callable[[Any], None]] = {
+    ("", "Pod"): _pod,
+    ("", "Namespace"): _namespace,
+    ("", "Node"): _node,
+    ("", "PersistentVolume"): _pending,
+    ("", "PersistentVolumeClaim"): _pending,
+}

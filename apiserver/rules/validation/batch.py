@@ -1,0 +1,112 @@
+"""Jobs and CronJobs: https://kubernetes.io/docs/concepts/workloads/controllers/job/"""
+
+import re
+import zoneinfo
+
+from api import labels as label_selectors
+from api.paths import Path, invalid, not_supported, required
+from api.types import CronJob, Job, JobSpec
+from apiserver.rules.validation import pods
+from apiserver.rules.validation.selectors import is_empty, selector
+from apiserver.rules.validation.values import Faults, immutable, nonnegative, one_of, optional
+from apiserver.rules.validation.workloads import MISMATCH
+
+SPEC = Path("spec")
+NUMBERS = "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"
+MODES = {"NonIndexed", "Indexed"}
+MOST_INDEXED = 100_000
+# The job controller adds the random part of a pod's name, 11 characters, to the job's.
+LONGEST_CRON_NAME = 52
+MACROS = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
+_RANGE = r"(\*|\?|[0-9A-Za-z]+(-[0-9A-Za-z]+)?)(/[0-9]+)?"
+CRON_FIELD = re.compile(f"{_RANGE}(,{_RANGE})*")
+
+
+def job(it: Job) -> Faults:
+    yield from _spec(SPEC, it.spec)
+    by, labels = it.spec.selector, it.spec.template.metadata.labels
+    # Without a selector of its own a job gets one from the job controller's defaults, when it is stored.
+    if by is not None:
+        yield from selector(SPEC.child("selector"), by)
+        if not is_empty(by) and not label_selectors.from_object(by).matches(labels):
+            yield invalid(SPEC.child("template", "metadata", "labels"), labels, MISMATCH)
+
+
+def _spec(path: Path, it: JobSpec) -> Faults:
+    for name in NUMBERS:
+        yield from nonnegative(path.child(name), getattr(it, name))
+    yield from optional(path.child("completionMode"), it.completionMode, MODES)
+    if it.completionMode == "Indexed":
+        if it.completions is None:
+            yield required(path.child("completions"), "when completion mode is Indexed")
+        if (it.parallelism or 0) > MOST_INDEXED:
+            why = f"must be less than or equal to {MOST_INDEXED} when completion mode is Indexed"
+            yield invalid(path.child("parallelism"), it.parallelism, why)
+    elif it.backoffLimitPerIndex is not None:
+        yield invalid(path.child("backoffLimitPerIndex"), it.backoffLimitPerIndex, "requires indexed completion mode")
+    at = path.child("template")
+    yield from pods.template(at, it.template)
+    policy = it.template.spec.restartPolicy
+    if policy == "Always":
+        yield not_supported(at.child("spec", "restartPolicy"), policy, ("OnFailure", "Never"))
+    elif it.podFailurePolicy is not None and policy != "Never":
+        why = 'only "Never" is supported when podFailurePolicy is specified'
+        yield invalid(at.child("spec", "restartPolicy"), policy, why)
+
+
+def job_updated(new: Job, old: Job) -> Faults:
+    yield from job(new)
+    for name in ("completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy"):
+        if name == "completions" and new.spec.completionMode == "Indexed":
+            if new.spec.completions != old.spec.completions and new.spec.completions != new.spec.parallelism:
+                yield invalid(SPEC.child(name), new.spec.completions, "can only be modified in tandem with parallelism")
+            continue
+        yield from immutable(SPEC.child(name), getattr(new.spec, name), getattr(old.spec, name))
+    if not old.spec.suspend:
+        yield from immutable(SPEC.child("template"), new.spec.template, old.spec.template)
+
+
+def cron_job(it: CronJob) -> Faults:
+    spec = it.spec
+    if len(it.metadata.name) > LONGEST_CRON_NAME:
+        why = f"must be no more than {LONGEST_CRON_NAME} characters"
+        yield invalid(Path("metadata").child("name"), it.metadata.name, why)
+    if not spec.schedule:
+        yield required(SPEC.child("schedule"))
+    else:
+        yield from _schedule(SPEC.child("schedule"), spec.schedule, has_zone=bool(spec.timeZone))
+    yield from nonnegative(SPEC.child("startingDeadlineSeconds"), spec.startingDeadlineSeconds)
+    if spec.timeZone and spec.timeZone not in zoneinfo.available_timezones():
+        yield invalid(SPEC.child("timeZone"), spec.timeZone, f"unknown time zone {spec.timeZone}")
+    yield from one_of(SPEC.child("concurrencyPolicy"), spec.concurrencyPolicy, {"Allow", "Forbid", "Replace"})
+    for name in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
+        yield from nonnegative(SPEC.child(name), getattr(spec, name))
+    if spec.jobTemplate is None:
+        yield required(SPEC.child("jobTemplate"))
+        return
+    at = SPEC.child("jobTemplate", "spec")
+    if spec.jobTemplate.spec.manualSelector:
+        yield not_supported(at.child("manualSelector"), "true", ("nil", "false"))
+    yield from _spec(at, spec.jobTemplate.spec)
+
+
+def _schedule(path: Path, text: str, *, has_zone: bool) -> Faults:
+    if "TZ" in text:
+        why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+        if has_zone:
+            why = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+        yield invalid(path, text, why)
+        return
+    if text in MACROS or text.startswith("@every "):
+        return
+    if text.startswith("@"):
+        yield invalid(path, text, f"unrecognized descriptor: {text}")
+        return
+    fields = text.split()
+    if len(fields) != 5:
+        listed = "[" + " ".join(fields) + "]"
+        yield invalid(path, text, f"expected exactly 5 fields, found {len(fields)}: {listed}")
+        return
+    bad = next((f for f in fields if not CRON_FIELD.fullmatch(f)), None)
+    if bad is not None:
+        yield invalid(path, text, f"failed to parse int from {bad}: strconv.Atoi: parsing {bad!r}: invalid syntax")

@@ -1,0 +1,202 @@
+"""What may change of a pod that exists: its image, additional tolerations, and little else.
+
+https://kubernetes.io/docs/concepts/workloads/pods/#pod-update-and-replacement
+"""
+
+import difflib
+import json
+
+from api import names
+from api.meta import clone, encode
+from api.paths import Path, forbidden, invalid, not_supported, required
+from api.types import Container, ContainerStatus, Pod, PodSpec, Toleration
+from apiserver.rules.validation import placement, pods
+from apiserver.rules.validation.values import Faults, formed, immutable, ip
+
+SPEC = Path("spec")
+UPDATABLE = (
+    "`spec.containers[*].image`", "`spec.initContainers[*].image`", "`spec.activeDeadlineSeconds`",
+    "`spec.tolerations` (only additions to existing tolerations)",
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
+)  # fmt: skip
+RESIZABLE = {"cpu", "memory"}
+
+
+def updated(new: Pod, old: Pod) -> Faults:
+    """A write to the pod itself, without the common rules of metadata."""
+    if new.spec == old.spec:
+        yield from _annotations(new, old)
+        return
+    yield from pods.body(new)
+    yield from _annotations(new, old)
+    for name in ("containers", "initContainers"):
+        now, before = getattr(new.spec, name), getattr(old.spec, name)
+        if len(now) != len(before):
+            yield forbidden(SPEC.child(name), "pod updates may not add or remove containers")
+            return
+    deadline = list(_deadline(new.spec, old.spec))
+    yield from deadline
+    if deadline and new.spec.activeDeadlineSeconds is not None:
+        return
+    yield from _tolerations(new.spec.tolerations, old.spec.tolerations)
+    yield from _gates(new.spec, old.spec)
+    munged = _munged(new.spec, old.spec)
+    if old.spec.schedulingGates:
+        yield from _gated(munged, old.spec)
+    if munged != old.spec:
+        listed = ",".join(UPDATABLE)
+        yield forbidden(SPEC, f"pod updates may not change fields other than {listed}\n{_diff(old.spec, munged)}")
+
+
+def _annotations(new: Pod, old: Pod) -> Faults:
+    at = Path("metadata").child("annotations").key(pods.MIRROR)
+    now, before = new.metadata.annotations.get(pods.MIRROR), old.metadata.annotations.get(pods.MIRROR)
+    if before is not None and now != before:
+        yield forbidden(at, "may not remove or update mirror pod annotation")
+    elif before is None and now is not None:
+        yield forbidden(at, "may not add mirror pod annotation")
+
+
+def _deadline(new: PodSpec, old: PodSpec) -> Faults:
+    at, now, before = SPEC.child("activeDeadlineSeconds"), new.activeDeadlineSeconds, old.activeDeadlineSeconds
+    if now is None:
+        if before is not None:
+            yield invalid(at, None, "must not update from a positive integer to nil value")
+    elif not 0 <= now <= pods.INT32:
+        yield invalid(at, now, f"must be between 0 and {pods.INT32}, inclusive")
+    elif before is not None and before < now:
+        yield invalid(at, now, "must be less than or equal to previous value")
+
+
+def _tolerations(new: list[Toleration], old: list[Toleration]) -> Faults:
+    def plain(it: Toleration) -> tuple[str, str, str, str]:
+        return it.key, it.operator, it.value, it.effect
+
+    kept = {plain(t) for t in new}
+    if any(plain(t) not in kept for t in old):
+        why = "existing toleration can not be modified except its tolerationSeconds"
+        yield forbidden(SPEC.child("tolerations"), why)
+    elif new != old:
+        yield from placement.tolerations(SPEC.child("tolerations"), new)
+
+
+def _gates(new: PodSpec, old: PodSpec) -> Faults:
+    known = {g.name for g in old.schedulingGates}
+    for i, gate in enumerate(new.schedulingGates):
+        if gate.name not in known:
+            at = SPEC.child("schedulingGates").index(i).child("name")
+            yield forbidden(at, f"only deletion is allowed, but found new scheduling gate '{gate.name}'")
+
+
+def _munged(new: PodSpec, old: PodSpec) -> PodSpec:
+    """The new spec with everything that may change as it was."""
+    spec = clone(new)
+    for mine, theirs in ((spec.containers, old.containers), (spec.initContainers, old.initContainers)):
+        for container, before in zip(mine, theirs, strict=True):
+            container.image = before.image
+    spec.activeDeadlineSeconds = old.activeDeadlineSeconds
+    spec.schedulingGates = old.schedulingGates
+    spec.tolerations = old.tolerations
+    if (old.terminationGracePeriodSeconds or 0) < 0 and spec.terminationGracePeriodSeconds == 1:
+        spec.terminationGracePeriodSeconds = old.terminationGracePeriodSeconds
+    return spec
+
+
+def _gated(munged: PodSpec, old: PodSpec) -> Faults:
+    """While gates keep the scheduler away, where the pod may run can still be narrowed."""
+    if munged.nodeSelector != old.nodeSelector:
+        if any(munged.nodeSelector.get(k) != v for k, v in old.nodeSelector.items()):
+            why = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
+            yield invalid(SPEC.child("nodeSelector"), munged.nodeSelector, why)
+        munged.nodeSelector = old.nodeSelector
+
+
+def _diff(old: PodSpec, new: PodSpec) -> str:
+    """The changed lines of the two specs; upstream prints Go values here."""
+    before, after = (json.dumps(json.loads(encode(s)), indent=1, sort_keys=True).splitlines() for s in (old, new))
+    lines = difflib.unified_diff(before, after, lineterm="", n=2)
+    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
+
+
+def ephemeral_containers_updated(new: Pod, old: Pod) -> Faults:
+    """A write to the ephemeralcontainers subresource: containers may only be added."""
+    yield from pods.body(new)
+    if pods.MIRROR in old.metadata.annotations:
+        yield forbidden(Path(), "static pods do not support ephemeral containers")
+        return
+    at = SPEC.child("ephemeralContainers")
+    by_name = {c.name: c for c in new.spec.ephemeralContainers}
+    for before in old.spec.ephemeralContainers:
+        if before.name not in by_name:
+            yield forbidden(at, f'existing ephemeral containers "{before.name}" may not be removed\n')
+        elif by_name[before.name] != before:
+            yield forbidden(at, f'existing ephemeral containers "{before.name}" may not be changed\n')
+
+
+def resized(new: Pod, old: Pod) -> Faults:
+    """A write to the resize subresource: only requests and limits of cpu and memory change."""
+    yield from pods.body(new)
+    spec = clone(new.spec)
+    for mine, theirs in ((spec.containers, old.spec.containers), (spec.initContainers, old.spec.initContainers)):
+        for container, before in zip(mine, theirs, strict=False):
+            _without_compute(container, before)
+            container.resizePolicy = before.resizePolicy
+    if spec != old.spec:
+        yield forbidden(SPEC, "only cpu and memory resources are mutable")
+
+
+def _without_compute(container: Container, before: Container) -> None:
+    for of in ("requests", "limits"):
+        now, was = getattr(container.resources, of), getattr(before.resources, of)
+        setattr(
+            container.resources, of,
+            {k: v for k, v in now.items() if k not in RESIZABLE} | {k: v for k, v in was.items() if k in RESIZABLE},
+        )  # fmt: skip
+
+
+def status_updated(new: Pod, old: Pod) -> Faults:
+    """A write to the status subresource."""
+    yield from _annotations(new, old)
+    at = Path("status")
+    if new.status.nominatedNodeName and new.status.nominatedNodeName != old.status.nominatedNodeName:
+        yield from formed(at.child("nominatedNodeName"), new.status.nominatedNodeName, names.dns_subdomain_faults)
+    if old.status.qosClass:
+        yield from immutable(at.child("qosClass"), new.status.qosClass, old.status.qosClass)
+    policy = old.spec.restartPolicy
+    sidecars = {c.name for c in old.spec.initContainers if c.restartPolicy == "Always"}
+    for name, restarts, skipped in (
+        ("containerStatuses", policy, set()),
+        ("initContainerStatuses", policy, sidecars),
+        ("ephemeralContainerStatuses", "Never", set()),
+    ):
+        yield from _transitions(at.child(name), getattr(new.status, name), getattr(old.status, name), restarts, skipped)
+    for i, pod_ip in enumerate(new.status.podIPs):
+        yield from ip(at.child("podIPs").index(i), pod_ip.ip)
+    for i, host_ip in enumerate(new.status.hostIPs):
+        yield from ip(at.child("hostIPs").index(i), host_ip.ip)
+    if new.status.hostIPs and new.status.hostIP != new.status.hostIPs[0].ip:
+        first = at.child("hostIPs").index(0).child("ip")
+        yield invalid(first, new.status.hostIPs[0].ip, "must be equal to `hostIP`")
+
+
+def _transitions(
+    path: Path, new: list[ContainerStatus], old: list[ContainerStatus], policy: str, skipped: set[str]
+) -> Faults:
+    """A container that has ended for good stays so."""
+    if policy == "Always":
+        return
+    for i, before in enumerate(old):
+        ended = before.state.terminated
+        if ended is None or before.name in skipped or (ended.exitCode and policy == "OnFailure"):
+            continue
+        if any(now.name == before.name and now.state.terminated is None for now in new):
+            yield forbidden(path.index(i).child("state"), "may not be transitioned to non-terminated state")
+
+
+def bound(target_kind: str, target_name: str) -> Faults:
+    """The target of a Binding."""
+    at = Path("target")
+    if target_kind not in ("", "Node"):
+        yield not_supported(at.child("kind"), target_kind, ("Node", "<empty>"))
+    if not target_name:
+        yield required(at.child("name"))

@@ -1,0 +1,167 @@
+"""A thin client of etcd's v3 API on gRPC: ranges, transactions, watches, compaction.
+
+https://etcd.io/docs/v3.5/learning/api/
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import grpc
+
+from api.errors import ApiError, Timeout, TooLarge, Unavailable
+from proto import etcd_pb2 as pb
+from proto import etcd_pb2_grpc
+
+CALL_SECONDS = 10.0
+OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # gRPC's own back-off grows to two minutes: an API server would sleep through etcd's return.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+class Compacted(Exception):
+    """The revision asked for is older than etcd's history; `revision` is the oldest that is left, or 0 if unsaid."""
+
+    def __init__(self, revision: int = 0) -> None:
+        super().__init__(f"compacted up to revision {revision}")
+        self.revision = revision
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """`servers` are URLs; the files are read once, at connect."""
+
+    servers: tuple[str, ...]
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class _Member:
+    def __init__(self, url: str, endpoints: Endpoints) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"not the URL of an etcd server: {url!r}")
+        target = f"{parts.hostname}:{parts.port or 2379}"
+        if parts.scheme == "https":
+            files = (endpoints.ca, endpoints.key, endpoints.certificate)
+            credentials = grpc.ssl_channel_credentials(*(f.read_bytes() if f else None for f in files))
+            self.channel = grpc.aio.secure_channel(target, credentials, options=OPTIONS)
+        else:
+            self.channel = grpc.aio.insecure_channel(target, options=OPTIONS)
+        self.kv: Any = etcd_pb2_grpc.KVStub(self.channel)
+        self.watch: Any = etcd_pb2_grpc.WatchStub(self.channel)
+
+    def connected(self) -> bool:
+        return self.channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+
+
+class Etcd:
+    """Calls go to one member as long as it answers.  Safe to use from many tasks of one loop.
+
+    Every method raises Unavailable when no member answers, Timeout when it is not known whether a write was done.
+    """
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._members = [_Member(url, endpoints) for url in endpoints.servers]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _t: type[BaseException] | None, _e: BaseException | None, _b: TracebackType | None
+    ) -> None:
+        for member in self._members:
+            await member.channel.close()
+
+    async def range(self, key: bytes, end: bytes = b"", *, limit: int = 0, revision: int = 0) -> pb.RangeResponse:
+        """Keys in [key, end), or just `key`; at `revision` or, linearizably, now.  Raises Compacted."""
+        request = pb.RangeRequest(key=key, range_end=end, limit=limit, revision=revision)
+        return await self._call("Range", request)  # type: ignore[no-any-return]
+
+    async def revision(self) -> int:
+        """The store's current revision, agreed by a majority."""
+        return int((await self.range(b"/registry/.")).header.revision)
+
+    async def transact(
+        self, compare: Sequence[pb.Compare], success: Sequence[pb.RequestOp], failure: Sequence[pb.RequestOp] = ()
+    ) -> pb.TxnResponse:
+        return await self._call("Txn", pb.TxnRequest(compare=compare, success=success, failure=failure))  # type: ignore[no-any-return]
+
+    async def put(self, key: bytes, value: bytes) -> int:
+        return int((await self._call("Put", pb.PutRequest(key=key, value=value))).header.revision)
+
+    async def compact(self, revision: int) -> None:
+        """Forget what is older. Nothing happens if that was done already."""
+        try:
+            await self._call("Compact", pb.CompactionRequest(revision=revision))
+        except Compacted:
+            return
+
+    async def watch(self, key: bytes, end: bytes, start: int) -> AsyncIterator[pb.WatchResponse]:
+        """Everything that happens in [key, end) from revision `start` on.  Ends only by an exception."""
+        member = self._member()
+        call = member.watch.Watch(wait_for_ready=True)
+        create = pb.WatchCreateRequest(
+            key=key, range_end=end, start_revision=start, progress_notify=True, fragment=True
+        )
+        try:
+            await call.write(pb.WatchRequest(create_request=create))
+            while (response := await call.read()) is not grpc.aio.EOF:
+                if response.canceled:
+                    if response.compact_revision:
+                        raise Compacted(response.compact_revision)
+                    raise Unavailable(f"etcd canceled the watch: {response.cancel_reason}")
+                yield response
+            raise Unavailable("etcd closed the watch")
+        except grpc.aio.AioRpcError as e:
+            self._distrust(member)
+            raise _translated(e) from e
+        finally:
+            call.cancel()
+
+    def _member(self) -> _Member:
+        if len(self._members) > 1:
+            for member in self._members:
+                if member.connected():
+                    return member
+        return self._members[0]
+
+    def _distrust(self, member: _Member) -> None:
+        if self._members[0] is member:
+            self._members = [*self._members[1:], member]
+
+    async def _call(self, method: str, request: Any) -> Any:
+        member = self._member()
+        try:
+            # Waiting for the connection makes a restart of etcd a pause, not an error; nothing was sent by then.
+            return await getattr(member.kv, method)(request, timeout=CALL_SECONDS, wait_for_ready=True)
+        except grpc.aio.AioRpcError as e:
+            if e.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                self._distrust(member)
+            raise _translated(e) from e
+
+
+def _translated(e: grpc.aio.AioRpcError) -> ApiError | Compacted:
+    text = e.details() or e.code().name
+    match e.code():
+        case grpc.StatusCode.OUT_OF_RANGE if "compacted" in text:
+            return Compacted()
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return Timeout(f"etcdserver: request timed out: {text}")
+        case grpc.StatusCode.INVALID_ARGUMENT if "too large" in text:
+            return TooLarge(text)
+        case _:
+            return Unavailable(text)

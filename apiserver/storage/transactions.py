@@ -1,0 +1,98 @@
+"""Writes: each is one etcd transaction, compared on the mod revision of the object's key.
+
+Documents are stored without resourceVersion, since that is the revision which the transaction makes.
+
+`claims` are names of which there is one only (an address of the service range, a node port).  They are created and
+deleted in the transaction of the object that holds them, so two objects never hold one, and nothing leaks.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from apiserver.storage import keys
+from apiserver.storage.etcd import Etcd
+from proto import etcd_pb2 as pb
+
+
+class Stored(NamedTuple):
+    value: bytes
+    revision: int
+
+
+class Changed(Exception):
+    """The key is not at the expected revision. `current` is what stands there now; None: nothing."""
+
+    def __init__(self, current: Stored | None) -> None:
+        super().__init__("the key is at another revision")
+        self.current = current
+
+
+class ClaimTaken(Exception):
+    """The object could have been written, but `claim` belongs to another one."""
+
+    def __init__(self, claim: str, holder: str) -> None:
+        super().__init__(f"{claim} is held by {holder}")
+        self.claim = claim
+        self.holder = holder
+
+
+class Store:
+    """Reads and writes of single keys, past the cache."""
+
+    def __init__(self, etcd: Etcd) -> None:
+        self._etcd = etcd
+
+    async def get(self, key: bytes) -> Stored | None:
+        """The latest value, agreed by a majority."""
+        return _stored((await self._etcd.range(key)).kvs)
+
+    async def create(self, key: bytes, value: bytes, claims: Collection[str] = ()) -> int:
+        """The new revision.  Raises Changed if the key exists, ClaimTaken."""
+        return await self._write(key, 0, pb.RequestOp(request_put=pb.PutRequest(key=key, value=value)), claims, ())
+
+    async def update(
+        self, key: bytes, value: bytes, expected: int, claims: Collection[str] = (), released: Collection[str] = ()
+    ) -> int:
+        """The new revision.  Raises Changed, ClaimTaken."""
+        put = pb.RequestOp(request_put=pb.PutRequest(key=key, value=value))
+        return await self._write(key, expected, put, claims, released)
+
+    async def delete(self, key: bytes, expected: int, released: Collection[str] = ()) -> int:
+        """The revision of the deletion.  Raises Changed."""
+        gone = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key))
+        return await self._write(key, expected, gone, (), released)
+
+    async def _write(
+        self, key: bytes, expected: int, write: pb.RequestOp, claims: Collection[str], released: Collection[str]
+    ) -> int:
+        compare = [_at_revision(key, expected)]
+        success, failure = [write], [_read(key)]
+        for claim in claims:
+            at = keys.claim(claim)
+            compare.append(_at_revision(at, 0))
+            success.append(pb.RequestOp(request_put=pb.PutRequest(key=at, value=key)))
+            failure.append(_read(at))
+        success += [
+            pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=keys.claim(claim))) for claim in released
+        ]
+        response = await self._etcd.transact(compare, success, failure)
+        if response.succeeded:
+            return int(response.header.revision)
+        found = [_stored(r.response_range.kvs) for r in response.responses]
+        if (found[0].revision if found[0] else 0) == expected:
+            for claim, holder in zip(claims, found[1:], strict=True):
+                if holder is not None:
+                    raise ClaimTaken(claim, holder.value.decode())
+        raise Changed(found[0])
+
+
+def _at_revision(key: bytes, revision: int) -> pb.Compare:
+    return pb.Compare(result=pb.Compare.EQUAL, target=pb.Compare.MOD, key=key, mod_revision=revision)
+
+
+def _read(key: bytes) -> pb.RequestOp:
+    return pb.RequestOp(request_range=pb.RangeRequest(key=key))
+
+
+def _stored(kvs: Sequence[pb.KeyValue]) -> Stored | None:
+    return Stored(kvs[0].value, kvs[0].mod_revision) if kvs else None

@@ -1,0 +1,205 @@
+import pytest
+
+from api import kinds
+from api.errors import Forbidden, NotFound
+from api.types import LocalObjectReference, Namespace, ObjectMeta, PriorityClass, ServiceAccount, Toleration
+from apiserver.admission import standard
+from apiserver.admission.namespaces import NamespaceLifecycle
+from apiserver.admission.priorities import Priority
+from apiserver.admission.service_accounts import ServiceAccounts
+from apiserver.admission.tolerations import DefaultTolerationSeconds
+from tests.unit.apiserver.admission.worlds import Memory, asking, namespace
+from tests.unit.apiserver.rules.manifests import made
+
+ACCOUNT = ServiceAccount(metadata=ObjectMeta(name="default", namespace="ns"))
+
+
+def importance(name: str, value: int, **more) -> PriorityClass:
+    return PriorityClass(metadata=ObjectMeta(name=name), value=value, **more)
+
+
+# --- namespaces
+
+
+async def test_nothing_is_created_in_a_namespace_that_does_not_exist():
+    obj = made("ConfigMap")
+    with pytest.raises(NotFound) as caught:
+        await NamespaceLifecycle(Memory()).admit(asking(obj), obj, None)
+    assert caught.value.message == 'namespaces "ns" not found'
+
+
+async def test_a_namespace_that_the_cache_has_not_seen_yet_is_asked_for():
+    obj = made("ConfigMap")
+    await NamespaceLifecycle(Memory(late=[namespace("ns")])).admit(asking(obj), obj, None)
+
+
+async def test_nothing_new_comes_into_a_namespace_that_ends_but_what_is_there_changes():
+    lifecycle, obj = NamespaceLifecycle(Memory(namespace("ns", "Terminating"))), made("ConfigMap")
+    with pytest.raises(Forbidden) as caught:
+        await lifecycle.admit(asking(obj), obj, None)
+    assert caught.value.message == (
+        'configmaps "c" is forbidden: unable to create new content in namespace ns because it is being terminated'
+    )
+    assert caught.value.details["causes"] == [
+        {"reason": "NamespaceTerminating", "message": "namespace ns is being terminated", "field": "metadata.namespace"}
+    ]
+    await lifecycle.admit(asking(obj, "update"), obj, obj)
+
+
+@pytest.mark.parametrize("name", ["default", "kube-system", "kube-public"])
+async def test_the_namespaces_that_everything_needs_are_not_deleted(name):
+    request = asking(None, "delete", kind=kinds.of(Namespace), name=name)
+    with pytest.raises(Forbidden) as caught:
+        await NamespaceLifecycle(Memory()).admit(request, None, namespace(name))
+    assert caught.value.message == f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+
+
+async def test_another_namespace_is():
+    request = asking(None, "delete", kind=kinds.of(Namespace), name="mine")
+    await NamespaceLifecycle(Memory()).admit(request, None, namespace("mine"))
+
+
+async def test_what_has_no_namespace_needs_none():
+    obj = made("Node")
+    await NamespaceLifecycle(Memory()).admit(asking(obj), obj, None)
+
+
+# --- service accounts
+
+
+async def test_a_pod_runs_as_the_default_account_with_its_pull_secrets():
+    account = ServiceAccount(metadata=ACCOUNT.metadata, imagePullSecrets=[LocalObjectReference(name="s")])
+    pod = made("Pod")
+    await ServiceAccounts(Memory(account)).admit(asking(pod), pod, None)
+    assert (pod.spec.serviceAccountName, pod.spec.serviceAccount) == ("default", "default")
+    assert [s.name for s in pod.spec.imagePullSecrets] == ["s"]
+
+
+async def test_an_account_must_exist():
+    pod = made("Pod")
+    with pytest.raises(Forbidden) as caught:
+        await ServiceAccounts(Memory()).admit(asking(pod), pod, None)
+    assert caught.value.message == (
+        'pods "p" is forbidden: error looking up service account ns/default: serviceaccount "default" not found'
+    )
+
+
+async def test_a_mirror_pod_has_no_account():
+    pod = made("Pod", {"metadata/annotations": {"kubernetes.io/config.mirror": "x"}, "spec/nodeName": "n"})
+    await ServiceAccounts(Memory()).admit(asking(pod), pod, None)
+    assert pod.spec.serviceAccountName == ""
+
+
+# --- tolerations
+
+
+async def test_every_pod_outlives_a_short_absence_of_its_node():
+    pod = made("Pod")
+    await DefaultTolerationSeconds().admit(asking(pod), pod, None)
+    assert [(t.key, t.operator, t.effect, t.tolerationSeconds) for t in pod.spec.tolerations] == [
+        ("node.kubernetes.io/not-ready", "Exists", "NoExecute", 300),
+        ("node.kubernetes.io/unreachable", "Exists", "NoExecute", 300),
+    ]
+    await DefaultTolerationSeconds().admit(asking(pod, "update"), pod, pod)
+    assert len(pod.spec.tolerations) == 2
+
+
+@pytest.mark.parametrize(
+    ("own", "count"),
+    [
+        (Toleration(operator="Exists"), 1),
+        (Toleration(key="node.kubernetes.io/not-ready", operator="Exists", effect="NoExecute", tolerationSeconds=5), 2),
+        (Toleration(key="node.kubernetes.io/not-ready", operator="Exists", effect="NoSchedule"), 3),
+    ],
+)
+async def test_what_a_pod_tolerates_itself_is_not_added(own, count):
+    pod = made("Pod")
+    pod.spec.tolerations = [own]
+    await DefaultTolerationSeconds().admit(asking(pod), pod, None)
+    assert len(pod.spec.tolerations) == count
+
+
+# --- priorities
+
+
+@pytest.mark.parametrize(
+    ("name", "world", "expected"),
+    [
+        ("", [], ("", 0)),
+        ("", [importance("base", 5, globalDefault=True)], ("base", 5)),
+        ("", [importance("a", 9, globalDefault=True), importance("b", 4, globalDefault=True)], ("b", 4)),
+        ("mine", [importance("mine", 7)], ("mine", 7)),
+        ("system-cluster-critical", [], ("system-cluster-critical", 2000000000)),
+        ("system-node-critical", [], ("system-node-critical", 2000001000)),
+    ],
+)
+async def test_a_pods_class_gives_its_priority(name, world, expected):
+    pod = made("Pod")
+    pod.spec.priorityClassName = name
+    await Priority(Memory(*world)).admit(asking(pod), pod, None)
+    assert (pod.spec.priorityClassName, pod.spec.priority) == expected
+    assert pod.spec.preemptionPolicy == "PreemptLowerPriority"
+
+
+async def test_a_class_may_forbid_preemption():
+    pod = made("Pod")
+    pod.spec.priorityClassName = "mild"
+    await Priority(Memory(importance("mild", 7, preemptionPolicy="Never"))).admit(asking(pod), pod, None)
+    assert pod.spec.preemptionPolicy == "Never"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"spec/priorityClassName": "x"}, "no PriorityClass with name x was found"),
+        ({"spec/priority": 3}, "the integer value of priority (3) must not be provided in pod spec; priority admission controller computed 0 from the given PriorityClass name"),
+        ({"spec/preemptionPolicy": "Never"}, "the string value of PreemptionPolicy (Never) must not be provided in pod spec; priority admission controller computed PreemptLowerPriority from the given PriorityClass name"),
+    ],
+)  # fmt: skip
+async def test_nobody_gives_himself_a_priority(changes, said):
+    pod = made("Pod", changes)
+    with pytest.raises(Forbidden) as caught:
+        await Priority(Memory()).admit(asking(pod), pod, None)
+    assert caught.value.message == f'pods "p" is forbidden: {said}'
+
+
+async def test_an_update_without_the_priority_keeps_it():
+    old, new = made("Pod"), made("Pod")
+    await Priority(Memory()).admit(asking(old), old, None)
+    await Priority(Memory()).admit(asking(new, "update"), new, old)
+    assert (new.spec.priority, new.spec.preemptionPolicy) == (0, "PreemptLowerPriority")
+
+
+async def test_only_one_class_is_the_default():
+    new = importance("b", 2, globalDefault=True)
+    with pytest.raises(Forbidden) as caught:
+        await Priority(Memory(importance("a", 1, globalDefault=True))).admit(asking(new), new, None)
+    assert caught.value.message == (
+        'priorityclasses.scheduling.k8s.io "b" is forbidden: PriorityClass a is already marked as default. '
+        "Only one default can exist"
+    )
+
+
+# --- all of them
+
+
+async def test_a_plain_pod_comes_out_with_everything_that_admission_gives():
+    admission = standard(Memory(namespace("ns"), ACCOUNT), service_cluster_ip_range="10.96.0.0/16", service_node_port_range="30000-32767")
+    pod = made("Pod")
+    await admission.admit(asking(pod), pod, None)
+    assert (pod.spec.priority, pod.spec.serviceAccountName, len(pod.spec.tolerations)) == (0, "default", 2)
+
+
+async def test_the_first_refusal_counts():
+    admission = standard(Memory(), service_cluster_ip_range="10.96.0.0/16", service_node_port_range="30000-32767")
+    pod = made("Pod")
+    with pytest.raises(NotFound):
+        await admission.admit(asking(pod), pod, None)
+
+
+async def test_deletions_and_subresources_pass():
+    admission = standard(Memory(namespace("ns")), service_cluster_ip_range="10.96.0.0/16", service_node_port_range="30000-32767")
+    pod = made("Pod")
+    await admission.admit(asking(pod, "delete"), None, pod)
+    await admission.admit(asking(pod, "update", subresource="status"), pod, pod)
+    assert pod.spec.tolerations == []

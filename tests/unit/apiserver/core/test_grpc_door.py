@@ -1,0 +1,116 @@
+"""The gRPC door on a real socket, before a real registry, with the components' own client."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from api import kinds, meta
+from api.errors import Conflict, NotFound
+from api.types import ConfigMap, ObjectMeta
+from apiserver.authentication import Authenticator
+from apiserver.grpc_door import Resources
+from apiserver.registry import Registry
+from apiserver.requests import User
+from machinery.client import Client
+from machinery.grpc_errors import from_rpc
+from proto import resources_pb2 as pb
+from proto.resources_pb2_grpc import ResourcesStub
+from tests.unit.apiserver.core.test_registry import registry  # noqa: F401 - a fixture
+
+
+class Everybody(Authenticator):
+    """Takes every caller for an administrator: there is no TLS here."""
+
+    async def __call__(self, certificate: bytes | None, authorization: str) -> User:
+        return User("system:kube-scheduler", groups=("system:masters",))
+
+
+@pytest_asyncio.fixture
+async def channel(registry: Registry) -> AsyncIterator[grpc.aio.Channel]:  # noqa: F811
+    server = grpc.aio.server()
+    Resources(registry, Everybody()).register(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as found:
+        yield found
+    await server.stop(None)
+
+
+@pytest_asyncio.fixture
+async def client(channel: grpc.aio.Channel) -> AsyncIterator[Client]:
+    found = Client(ResourcesStub(channel))
+    running = asyncio.create_task(found.run())
+    yield found
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def config_map(name: str, **data: str) -> ConfigMap:
+    return ConfigMap(metadata=ObjectMeta(name=name, namespace="default"), data=data)
+
+
+async def test_the_verbs_work_over_the_pipeline(client: Client) -> None:
+    made = await client.create(config_map("a", k="1"))
+    assert made.metadata.managedFields[0].manager == "kube-scheduler"
+    made.data["k"] = "2"
+    after = await client.update(made)
+    with pytest.raises(Conflict, match="the object has been modified"):
+        await client.update(made)
+    patched = await client.patch(ConfigMap, "a", "default", {"data": {"z": "3"}})
+    assert patched.data == {"k": "2", "z": "3"}
+    assert after.metadata.uid == patched.metadata.uid
+    assert await client.get(ConfigMap, "a", "default") == patched
+    await client.delete(ConfigMap, "a", "default")
+    with pytest.raises(NotFound, match='configmaps "a" not found'):
+        await client.get(ConfigMap, "a", "default")
+
+
+async def test_operations_on_one_object_keep_their_order(client: Client) -> None:
+    await client.create(config_map("a"))
+    patches = (client.patch(ConfigMap, "a", "default", {"data": {"k": str(n)}}) for n in range(100))
+    others = (client.create(config_map(f"b{n}")) for n in range(100))
+    await asyncio.gather(*patches, *others)
+    assert (await client.get(ConfigMap, "a", "default")).data == {"k": "99"}
+    assert len((await client.list(ConfigMap, "default")).items) == 101
+
+
+async def test_a_watch_tells_all_that_happens_after_a_list(client: Client) -> None:
+    listed = await client.list(ConfigMap, "default")
+    watch = client.watch(ConfigMap, "default", resource_version=listed.resource_version)
+    async with aclosing(watch) as batches:  # type: ignore[type-var]
+        await client.create(config_map("a"))
+        await client.delete(ConfigMap, "a", "default")
+        seen: list[str] = []
+        async for batch in batches:
+            seen += [event.type for event in batch]
+            if len(seen) == 2:
+                break
+    assert seen == ["ADDED", "DELETED"]
+
+
+async def test_metadata_alone_can_be_asked_for(client: Client) -> None:
+    await client.create(config_map("a", k="1"))
+    (found,) = (await client.list(meta.partial(kinds.of(ConfigMap)), "default")).items
+    assert (found.kind, found.metadata.name) == ("ConfigMap", "a")
+
+
+async def test_a_refused_unary_call_carries_the_status(channel: grpc.aio.Channel) -> None:
+    resource = pb.Resource(version="v1", plural="configmaps", namespace="default", name="a")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await ResourcesStub(channel).Get(pb.GetRequest(resource=resource))
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    error = from_rpc(refused.value)
+    assert (type(error), error.details) == (NotFound, {"name": "a", "kind": "configmaps"})
+
+
+async def test_an_unknown_resource_is_not_found(channel: grpc.aio.Channel) -> None:
+    resource = pb.Resource(group="x", version="v1", plural="ys")
+    call = ResourcesStub(channel).Watch(pb.WatchRequest(resource=resource))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        async for _ in call:
+            pass
+    assert isinstance(from_rpc(refused.value), NotFound)

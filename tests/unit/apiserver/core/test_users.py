@@ -1,0 +1,73 @@
+"""Who a request is from, and what that allows."""
+
+from pathlib import Path
+
+import pytest
+
+from api import kinds
+from api.errors import Forbidden, Unauthorized
+from api.types import Node, Pod
+from apiserver.authentication import Authenticator
+from apiserver.authorization import Groups
+from apiserver.requests import ANONYMOUS, Request, User
+from machinery.certificates import Authority, Subject
+
+
+async def test_a_certificate_names_a_user_and_groups() -> None:
+    pair = Authority.create("ca").issue(Subject("system:node:n1", ("system:nodes", "more")))
+    user = await Authenticator()(pair.certificate, "")
+    assert user == User("system:node:n1", groups=("system:nodes", "more", "system:authenticated"))
+
+
+async def test_a_token_names_a_user_and_a_wrong_one_nobody(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text('secret,jane,1,"dev,ops"\nother,joe,2\n')
+    authenticate = Authenticator(tmp_path / "tokens")
+    assert await authenticate(None, "Bearer secret") == User("jane", "1", ("dev", "ops", "system:authenticated"))
+    assert (await authenticate(None, "bearer other")).groups == ("system:authenticated",)
+    for wrong in ("Bearer wrong", "Bearer ", "Basic secret"):
+        with pytest.raises(Unauthorized):
+            await authenticate(None, wrong)
+
+
+async def test_who_says_nothing_is_anonymous() -> None:
+    assert await Authenticator()(None, "") is ANONYMOUS
+
+
+@pytest.mark.parametrize(
+    ("user", "allowed"),
+    [
+        (User("root", groups=("system:masters",)), True),
+        (User("system:kube-scheduler"), True),
+        (User("system:node:n1", groups=("system:nodes",)), True),
+        (User("system:apiserver"), True),
+        (User("system:serviceaccount:default:default", groups=("system:authenticated",)), False),
+        (ANONYMOUS, False),
+    ],
+)
+def test_administrators_and_components_may_and_others_may_not(user: User, allowed: bool) -> None:
+    request = Request(user, "create", kinds.of(Pod), "default", "", "")
+    if allowed:
+        Groups().authorize(request)
+        return
+    with pytest.raises(Forbidden):
+        Groups().authorize(request)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (
+            Request(User("jane"), "update", kinds.of(Pod), "default", "a", "status"),
+            'pods/status "a" is forbidden: User "jane" cannot update resource "pods/status" in API group "" '
+            'in the namespace "default"',
+        ),
+        (
+            Request(User("jane"), "list", kinds.of(Node)),
+            'nodes is forbidden: User "jane" cannot list resource "nodes" in API group "" at the cluster scope',
+        ),
+    ],
+)
+def test_a_refusal_says_what_was_asked(request_: Request, message: str) -> None:
+    with pytest.raises(Forbidden) as refused:
+        Groups().authorize(request_)
+    assert refused.value.message == message

@@ -1,0 +1,132 @@
+import pytest
+
+from api import kinds, meta
+from api.types import Namespace, Node, Pod
+from apiserver.rules import prepare_create, prepare_update
+from apiserver.rules.qos import qos_class
+from tests.unit.apiserver.rules.manifests import MANIFESTS, made
+
+COUNTED = {"Pod", "ReplicationController", "ReplicaSet", "Deployment", "DaemonSet", "StatefulSet", "Job", "CronJob"}
+CORE = [n for n in MANIFESTS if n in COUNTED or n in ("Service", "ConfigMap", "Secret", "Node", "Namespace", "Lease")]
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_kinds_that_count_generations_start_at_one(name):
+    assert made(name, {"metadata/generation": 7}).metadata.generation == (1 if name in COUNTED else None)
+
+
+@pytest.mark.parametrize("name", ["Deployment", "ReplicaSet", "ReplicationController", "Service"])
+def test_a_creation_has_no_status(name):
+    status = {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}} if name == "Service" else {"replicas": 3}
+    obj = made(name, {"status": status})
+    assert obj.status == type(obj.status)()
+
+
+def test_a_pod_begins_pending_with_its_quality_of_service():
+    pod = made("Pod", {"status": {"phase": "Running", "podIP": "1.2.3.4"}})
+    assert (pod.status.phase, pod.status.qosClass, pod.status.podIP) == ("Pending", "BestEffort", "")
+
+
+def test_a_gated_pod_says_so():
+    (condition,) = made("Pod", {"spec/schedulingGates": [{"name": "g"}]}).status.conditions
+    assert (condition.type, condition.status, condition.reason) == ("PodScheduled", "False", "SchedulingGated")
+
+
+def test_nodes_register_with_their_status():
+    assert made("Node", {"status": {"capacity": {"cpu": "2"}}}).status.capacity == {"cpu": "2"}
+
+
+def test_a_namespace_is_held_by_its_finalizer():
+    namespace = made("Namespace")
+    assert (namespace.spec.finalizers, namespace.status.phase) == (["kubernetes"], "Active")
+
+
+def test_nobody_creates_what_is_being_deleted():
+    obj = made("ConfigMap", {"metadata/deletionTimestamp": "2026-01-01T00:00:00Z", "metadata/deletionGracePeriodSeconds": 3})
+    assert (obj.metadata.deletionTimestamp, obj.metadata.deletionGracePeriodSeconds) == ("", None)
+
+
+def both(name, changes=None):
+    return made(name, changes), made(name, changes)
+
+
+def test_an_update_leaves_the_status_alone_and_counts_only_changes():
+    new, old = both("Deployment")
+    old.status.replicas, old.metadata.generation, old.metadata.uid = 2, 4, "u"
+    new.status.replicas, new.metadata.generation = 9, 99
+    new.metadata.labels = {"a": "b"}
+    prepare_update(meta.kind_of(new), new, old)
+    assert (new.status.replicas, new.metadata.generation, new.metadata.uid) == (2, 4, "u")
+    new.spec.replicas = 5
+    prepare_update(meta.kind_of(new), new, old)
+    assert (new.spec.replicas, new.metadata.generation) == (5, 5)
+
+
+def test_a_deployments_annotations_count():
+    new, old = both("Deployment")
+    new.metadata.annotations = {"a": "b"}
+    prepare_update(meta.kind_of(new), new, old)
+    assert new.metadata.generation == 2
+
+
+def test_an_update_of_the_status_leaves_the_rest_alone():
+    new, old = both("Deployment")
+    new.spec.replicas, new.status.replicas = 9, 9
+    prepare_update(meta.kind_of(new), new, old, "status")
+    assert (new.spec.replicas, new.status.replicas, new.metadata.generation) == (1, 9, 1)
+
+
+def test_an_update_of_a_pods_status_keeps_its_owners():
+    new, old = both("Pod", {"metadata/ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "n", "uid": "u"}]})
+    new.metadata.ownerReferences = []
+    prepare_update(kinds.of(Pod), new, old, "status")
+    assert len(new.metadata.ownerReferences) == 1
+
+
+def test_only_finalizing_changes_what_holds_a_namespace():
+    for subresource, kept in (("", ["kubernetes"]), ("finalize", [])):
+        new, old = both("Namespace")
+        new.spec.finalizers = []
+        prepare_update(kinds.of(Namespace), new, old, subresource)
+        assert new.spec.finalizers == kept
+
+
+def test_nobody_takes_a_deletion_back_or_begins_one_by_writing():
+    for begun in ("", "2026-01-01T00:00:00Z"):
+        new, old = both("Node")
+        old.metadata.deletionTimestamp = begun
+        new.metadata.deletionTimestamp = "" if begun else "2026-01-01T00:00:00Z"
+        prepare_update(kinds.of(Node), new, old)
+        assert new.metadata.deletionTimestamp == begun
+
+
+def test_a_slice_counts_a_change_of_its_endpoints():
+    new, old = both("EndpointSlice")
+    new.endpoints[0].addresses.append("10.244.0.6")
+    prepare_update(meta.kind_of(new), new, old)
+    assert new.metadata.generation == 2
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ([{}], "BestEffort"),
+        ([{"requests": {"cpu": "0"}}], "BestEffort"),
+        ([{"requests": {"x.y/z": "1"}, "limits": {"x.y/z": "1"}}], "BestEffort"),
+        ([{"requests": {"cpu": "1"}}], "Burstable"),
+        ([{"limits": {"cpu": "1", "memory": "1Gi"}}], "Guaranteed"),
+        ([{"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1024Mi"}}], "Guaranteed"),
+        ([{"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}], "Burstable"),
+        ([{"limits": {"cpu": "1", "memory": "1Gi"}}, {}], "Burstable"),
+    ],
+)
+def test_quality_of_service(resources, expected):
+    containers = [{"name": f"c{i}", "image": "i", "resources": r} for i, r in enumerate(resources)]
+    assert qos_class(made("Pod", {"spec/containers": containers}).spec) == expected
+
+
+def test_preparing_twice_is_preparing_once():
+    pod = made("Pod")
+    before = meta.encode(pod)
+    prepare_create(kinds.of(Pod), pod)
+    assert meta.encode(pod) == before

@@ -1,0 +1,225 @@
+import pytest
+
+from tests.unit.apiserver.rules.manifests import DROP, faults, update_faults
+
+C = "spec/containers/0"
+PATH = "spec.containers[0]"
+POLICIES = 'supported values: "Always", "IfNotPresent", "Never"'
+DNS_LABEL = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
+    "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+VOLUME = {"spec/volumes": [{"name": "v", "emptyDir": {}}]}
+
+
+def mount(**fields):
+    return VOLUME | {f"{C}/volumeMounts": [{"name": "v", "mountPath": "/v"} | fields]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"spec/containers": []}, ["spec.containers: Required value"]),
+        ({f"{C}/name": DROP}, [f"{PATH}.name: Required value"]),
+        ({f"{C}/name": "A"}, [f'{PATH}.name: Invalid value: "A": {DNS_LABEL}']),
+        ({f"{C}/image": DROP}, [f"{PATH}.image: Required value"]),
+        ({f"{C}/image": " i"}, [f'{PATH}.image: Invalid value: " i": must not have leading or trailing whitespace']),
+        ({f"{C}/imagePullPolicy": "x"}, [f'{PATH}.imagePullPolicy: Unsupported value: "x": {POLICIES}']),
+        ({"spec/containers": [{"name": "c", "image": "i"}] * 2}, ['spec.containers[1].name: Duplicate value: "c"']),
+        ({"spec/initContainers": [{"name": "c", "image": "i"}]}, ['spec.initContainers[0].name: Duplicate value: "c"']),
+        ({f"{C}/ports": [{"containerPort": 70000}]}, [f"{PATH}.ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive"]),
+        ({f"{C}/ports": [{}]}, [f"{PATH}.ports[0].containerPort: Required value"]),
+        ({f"{C}/ports": [{"containerPort": 1, "protocol": "x"}]}, [f'{PATH}.ports[0].protocol: Unsupported value: "x": supported values: "SCTP", "TCP", "UDP"']),
+        ({f"{C}/ports": [{"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}]}, [f'{PATH}.ports[1].name: Duplicate value: "a"']),
+        ({f"{C}/ports": [{"containerPort": 1, "name": "x" * 16}]}, [f'{PATH}.ports[0].name: Invalid value: "{"x" * 16}": must be no more than 15 bytes']),
+        ({f"{C}/ports": [{"containerPort": 1, "hostPort": 9}, {"containerPort": 2, "hostPort": 9}]}, [f'{PATH}.ports[1].hostPort: Duplicate value: "TCP//9"']),
+        ({f"{C}/env": [{"name": ""}]}, [f"{PATH}.env[0].name: Required value"]),
+        ({f"{C}/env": [{"name": "a=b"}]}, [f"{PATH}.env[0].name: Invalid value: \"a=b\": a valid environment variable name must consist only of printable ASCII characters other than '='"]),
+        ({f"{C}/env": [{"name": "a", "valueFrom": {}}]}, [f'{PATH}.env[0].valueFrom: Invalid value: "": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`']),
+        ({f"{C}/env": [{"name": "a", "value": "b", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}, [f'{PATH}.env[0].valueFrom: Invalid value: "": may not be specified when `value` is not empty']),
+        ({f"{C}/env": [{"name": "a", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]}, [f'{PATH}.env[0].valueFrom.fieldRef.fieldPath: Invalid value: "spec.x": error converting fieldPath: field label not supported: spec.x']),
+        ({f"{C}/env": [{"name": "a", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1k"}}}]}, [f"{PATH}.env[0].valueFrom.resourceFieldRef.divisor: Invalid value: \"limits.cpu\": only divisor's values 1m and 1 are supported with the cpu resource"]),
+        ({f"{C}/env": [{"name": "a", "valueFrom": {"configMapKeyRef": {"name": "c"}}}]}, [f"{PATH}.env[0].valueFrom.configMapKeyRef.key: Required value"]),
+        ({f"{C}/envFrom": [{}]}, [f'{PATH}.envFrom: Invalid value: "": must specify one of: `configMapRef` or `secretRef`']),
+        ({f"{C}/envFrom": [{"secretRef": {}}]}, [f"{PATH}.envFrom[0].secretRef.name: Required value"]),
+        ({f"{C}/volumeMounts": [{"name": "v", "mountPath": "/v"}]}, [f'{PATH}.volumeMounts[0].name: Not found: "v"']),
+        (mount(mountPath=""), [f"{PATH}.volumeMounts[0].mountPath: Required value"]),
+        (mount(subPath="/a"), [f'{PATH}.volumeMounts.subPath: Invalid value: "/a": must be a relative path']),
+        (mount(subPath="a/../b"), [f"{PATH}.volumeMounts.subPath: Invalid value: \"a/../b\": must not contain '..'"]),
+        (mount(mountPropagation="Bidirectional"), [f"{PATH}.volumeMounts.mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers"]),
+        (VOLUME | {f"{C}/volumeMounts": [{"name": "v", "mountPath": "/v"}] * 2}, [f'{PATH}.volumeMounts[1].mountPath: Invalid value: "/v": must be unique']),
+        ({f"{C}/livenessProbe": {}}, [f"{PATH}.livenessProbe: Required value: must specify a handler type"]),
+        ({f"{C}/livenessProbe": {"exec": {}}}, [f"{PATH}.livenessProbe.exec.command: Required value"]),
+        ({f"{C}/livenessProbe": {"httpGet": {"port": 0}}}, [f"{PATH}.livenessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive"]),
+        ({f"{C}/livenessProbe": {"tcpSocket": {"port": "A"}}}, [f'{PATH}.livenessProbe.tcpSocket.port: Invalid value: "A": must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)', f'{PATH}.livenessProbe.tcpSocket.port: Invalid value: "A": must contain at least one letter (a-z)']),
+        ({f"{C}/livenessProbe": {"exec": {"command": ["x"]}, "successThreshold": 2}}, [f"{PATH}.livenessProbe.successThreshold: Invalid value: 2: must be 1"]),
+        ({f"{C}/readinessProbe": {"exec": {"command": ["x"]}, "tcpSocket": {"port": 1}}}, [f"{PATH}.readinessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type"]),
+        ({f"{C}/readinessProbe": {"exec": {"command": ["x"]}, "periodSeconds": -1}}, [f"{PATH}.readinessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0"]),
+        ({f"{C}/lifecycle": {"preStop": {"sleep": {"seconds": 31}}}}, [f"{PATH}.lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)"]),
+        ({f"{C}/resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}}, [f'{PATH}.resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1']),
+        ({f"{C}/resources": {"limits": {"cpu": "-1"}}}, [f'{PATH}.resources.limits[cpu]: Invalid value: "-1": must be greater than or equal to 0', f'{PATH}.resources.requests[cpu]: Invalid value: "-1": must be greater than or equal to 0']),
+        ({f"{C}/resources": {"limits": {"x": "1"}}}, [f'{PATH}.resources.{of}[x]: Invalid value: "x": must be a standard resource {why}' for of in ("limits", "requests") for why in ("type or fully qualified", "for containers")]),
+        ({f"{C}/resources": {"requests": {"a.b/c": "1"}}}, [f"{PATH}.resources.limits: Required value: Limit must be set for non overcommitable resources"]),
+        ({f"{C}/resources": {"limits": {"a.b/c": "1.5"}, "requests": {"a.b/c": "1500m"}}}, [f'{PATH}.resources.{of}[a.b/c]: Invalid value: "1500m": must be an integer' for of in ("limits", "requests")]),
+        ({f"{C}/securityContext": {"runAsUser": -1}}, [f"{PATH}.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive"]),
+        ({f"{C}/securityContext": {"privileged": True, "allowPrivilegeEscalation": False}}, [f'{PATH}.securityContext: Invalid value: {{"allowPrivilegeEscalation":false,"privileged":true}}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true']),
+        ({f"{C}/securityContext": {"seccompProfile": {"type": "Localhost"}}}, [f"{PATH}.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost"]),
+        ({"spec/initContainers": [{"name": "i", "image": "i", "readinessProbe": {"exec": {"command": ["x"]}}}]}, ["spec.initContainers[0].readinessProbe: Forbidden: may not be set for init containers without restartPolicy=Always"]),
+        ({"spec/ephemeralContainers": [{"name": "e", "image": "i"}]}, ["spec.ephemeralContainers: Forbidden: cannot be set on create"]),
+    ],
+)  # fmt: skip
+def test_containers(changes, said):
+    assert faults("Pod", changes) == said
+
+
+@pytest.mark.parametrize(
+    ("volume", "said"),
+    [
+        ({"emptyDir": {}}, ["spec.volumes[0].name: Required value"]),
+        ({"name": "v", "hostPath": {"path": "/a/../b"}}, ["spec.volumes[0].hostPath.path: Invalid value: \"/a/../b\": must not contain '..'"]),
+        ({"name": "v", "hostPath": {"path": "/a", "type": "x"}}, ['spec.volumes[0].hostPath.type: Unsupported value: "x": supported values: "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"']),
+        ({"name": "v", "emptyDir": {}, "hostPath": {"path": "/a"}}, ["spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type"]),
+        ({"name": "v", "secret": {}}, ["spec.volumes[0].secret.secretName: Required value"]),
+        ({"name": "v", "configMap": {"name": "c", "defaultMode": 512}}, ["spec.volumes[0].configMap.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive"]),
+        ({"name": "v", "configMap": {"name": "c", "items": [{"key": "k", "path": "../x"}]}}, ["spec.volumes[0].configMap.items[0].path: Invalid value: \"../x\": must not contain '..'"]),
+        ({"name": "v", "persistentVolumeClaim": {}}, ["spec.volumes[0].persistentVolumeClaim.claimName: Required value"]),
+        ({"name": "v", "nfs": {"server": "s", "path": "p"}}, ['spec.volumes[0].nfs.path: Invalid value: "p": must be an absolute path']),
+        ({"name": "v", "downwardAPI": {"items": [{"path": "p"}]}}, ["spec.volumes[0].downwardAPI: Required value: one of fieldRef and resourceFieldRef is required"]),
+        ({"name": "v", "projected": {"sources": [{"configMap": {"name": "a", "items": [{"key": "k", "path": "p"}]}}, {"secret": {"name": "b", "items": [{"key": "k", "path": "p"}]}}]}}, ['spec.volumes[0].projected: Invalid value: "b": conflicting duplicate paths']),
+        ({"name": "v", "image": {"reference": "", "pullPolicy": "Never"}}, ["spec.volumes[0].image.reference: Required value"]),
+    ],
+)  # fmt: skip
+def test_volumes(volume, said):
+    assert faults("Pod", {"spec/volumes": [volume]}) == said
+
+
+def test_a_volume_without_a_source_is_an_empty_directory():
+    assert faults("Pod", {"spec/volumes": [{"name": "v"}]}) == []
+
+
+def test_two_volumes_of_one_name():
+    volumes = [{"name": "v", "emptyDir": {}}] * 2
+    assert faults("Pod", {"spec/volumes": volumes}) == ['spec.volumes[1].name: Duplicate value: "v"']
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"spec/restartPolicy": "x"}, 'spec.restartPolicy: Unsupported value: "x": supported values: "Always", "Never", "OnFailure"'),
+        ({"spec/dnsPolicy": "x"}, 'spec.dnsPolicy: Unsupported value: "x": supported values: "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"'),
+        ({"spec/dnsPolicy": "None"}, "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"),
+        ({"spec/dnsConfig": {"nameservers": ["x"]}}, 'spec.dnsConfig.nameservers[0]: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'),
+        ({"spec/nodeName": "A"}, 'spec.nodeName: Invalid value: "A": '),
+        ({"spec/nodeSelector": {"a": "b c"}}, 'spec.nodeSelector: Invalid value: "b c": a valid label must be'),
+        ({"spec/activeDeadlineSeconds": 0}, "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive"),
+        ({"spec/hostname": "A"}, f'spec.hostname: Invalid value: "A": {DNS_LABEL}'),
+        ({"spec/hostAliases": [{"ip": "x"}]}, 'spec.hostAliases[0].ip: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'),
+        ({"spec/tolerations": [{"operator": "Equal"}]}, 'spec.tolerations[0].operator: Invalid value: "Equal": operator must be Exists when `key` is empty, which means "match all values and all keys"'),
+        ({"spec/tolerations": [{"key": "a", "operator": "Exists", "value": "x"}]}, "spec.tolerations[0].operator: Invalid value: \"x\": value must be empty when `operator` is 'Exists'"),
+        ({"spec/tolerations": [{"key": "a", "operator": "x"}]}, 'spec.tolerations[0].operator: Unsupported value: "x": supported values: "Equal", "Exists"'),
+        ({"spec/tolerations": [{"key": "a", "tolerationSeconds": 1}]}, "spec.tolerations[0].effect: Invalid value: \"\": effect must be 'NoExecute' when `tolerationSeconds` is set"),
+        ({"spec/affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}}, "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value: must have at least one node selector term"),
+        ({"spec/affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 0, "preference": {}}]}}}, "spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: Invalid value: 0: must be in the range 1-100"),
+        ({"spec/affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}}, "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be empty"),
+        ({"spec/topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule"}]}, "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero"),
+        ({"spec/topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "x"}]}, 'spec.topologySpreadConstraints[0].whenUnsatisfiable: Unsupported value: "x": supported values: "DoNotSchedule", "ScheduleAnyway"'),
+        ({"spec/topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule"}] * 2}, 'spec.topologySpreadConstraints[0].{topologyKey, whenUnsatisfiable}: Duplicate value: "{a, DoNotSchedule}"'),
+        ({"spec/securityContext": {"sysctls": [{"name": "a b", "value": "x"}]}}, 'spec.securityContext.sysctls[0].name: Invalid value: "a b": must have at most 253 characters and match regex ^'),
+        ({"spec/schedulingGates": [{"name": "a"}, {"name": "a"}]}, 'spec.schedulingGates[1]: Duplicate value: "a"'),
+        ({"spec/schedulingGates": [{"name": "a"}], "spec/nodeName": "n"}, "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared"),
+        ({"spec/hostNetwork": True, f"{C}/ports": [{"containerPort": 80, "hostPort": 81}]}, f"{PATH}.ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is true"),
+        ({"spec/hostUsers": False, "spec/hostNetwork": True}, "spec.hostNetwork: Forbidden: when `pod.Spec.HostUsers` is false"),
+        ({"spec/os": {"name": "x"}}, 'spec.os: Unsupported value: "x": supported values: "linux", "windows"'),
+        ({"spec/preemptionPolicy": "x"}, 'spec.preemptionPolicy: Unsupported value: "x": supported values: "Never", "PreemptLowerPriority"'),
+        ({"metadata/annotations": {"controller.kubernetes.io/pod-deletion-cost": "+1"}}, 'metadata.annotations[controller.kubernetes.io/pod-deletion-cost]: Invalid value: "+1": must be a 32bit integer'),
+        ({"spec/volumes": [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]}, "spec.volumes[0].projected.sources[0].serviceAccountToken: Forbidden: must not be specified when serviceAccountName is not set"),
+        ({"spec/resources": {"limits": {"x.y/z": "1"}}}, 'spec.resources.limits[x.y/z]: Unsupported value: "x.y/z": supported values: "cpu", "hugepages-", "memory"'),
+    ],
+)  # fmt: skip
+def test_the_rest_of_a_pod(changes, said):
+    found = faults("Pod", changes)
+    assert any(f.startswith(said) for f in found), found
+
+
+def test_faults_come_in_the_order_of_upstream():
+    found = faults("Pod", {"metadata/name": "A", f"{C}/image": "", "spec/volumes": [{"emptyDir": {}}], "spec/dnsPolicy": "x", "spec/nodeName": "A"})
+    assert [f.partition(": ")[0] for f in found] == ["metadata.name", "spec.volumes[0].name", f"{PATH}.image", "spec.dnsPolicy", "spec.nodeName"]
+
+
+# --- updates
+
+NOT_OTHER = (
+    "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n"
+)
+TOLERATION = {"key": "a", "operator": "Exists", "effect": "NoExecute"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "before"),
+    [
+        ({f"{C}/image": "i:2"}, {}),
+        ({"spec/activeDeadlineSeconds": 5}, {}),
+        ({"spec/activeDeadlineSeconds": 4}, {"spec/activeDeadlineSeconds": 5}),
+        ({"spec/tolerations": [TOLERATION]}, {}),
+        ({"spec/tolerations": [TOLERATION | {"tolerationSeconds": 3}]}, {"spec/tolerations": [TOLERATION]}),
+        ({"metadata/labels": {"a": "b"}}, {}),
+        ({"spec/schedulingGates": []}, {"spec/schedulingGates": [{"name": "g"}]}),
+        ({"spec/nodeSelector": {"a": "b"}}, {"spec/schedulingGates": [{"name": "g"}]}),
+        ({"spec/terminationGracePeriodSeconds": 1}, {"spec/terminationGracePeriodSeconds": -1}),
+    ],
+)
+def test_what_may_change_of_a_running_pod(changes, before):
+    assert update_faults("Pod", changes, before) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "before", "said"),
+    [
+        ({f"{C}/name": "d"}, {}, NOT_OTHER),
+        ({"spec/nodeName": "n"}, {}, NOT_OTHER),
+        ({"spec/terminationGracePeriodSeconds": 1}, {}, NOT_OTHER),
+        ({"spec/containers": [{"name": "c", "image": "i:1"}, {"name": "d", "image": "i"}]}, {}, "spec.containers: Forbidden: pod updates may not add or remove containers"),
+        ({"spec/activeDeadlineSeconds": 6}, {"spec/activeDeadlineSeconds": 5}, "spec.activeDeadlineSeconds: Invalid value: 6: must be less than or equal to previous value"),
+        ({"spec/activeDeadlineSeconds": DROP}, {"spec/activeDeadlineSeconds": 5}, "spec.activeDeadlineSeconds: Invalid value: null: must not update from a positive integer to nil value"),
+        ({"spec/tolerations": []}, {"spec/tolerations": [TOLERATION]}, "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"),
+        ({"spec/schedulingGates": [{"name": "g"}, {"name": "h"}]}, {"spec/schedulingGates": [{"name": "g"}]}, "spec.schedulingGates[1].name: Forbidden: only deletion is allowed, but found new scheduling gate 'h'"),
+    ],
+)  # fmt: skip
+def test_what_may_not(changes, before, said):
+    found = update_faults("Pod", changes, before)
+    assert len(found) == 1
+    assert found[0].startswith(said)
+
+
+def test_the_refusal_shows_what_changed():
+    (found,) = update_faults("Pod", {"spec/hostname": "h"})
+    assert '+ "hostname": "h"' in found
+
+
+ENDED = {"containerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": 0}}}]}
+RUNNING = {"containerStatuses": [{"name": "c", "state": {"running": {}}}]}
+
+
+def test_a_container_that_ended_for_good_stays_so():
+    before = {"spec/restartPolicy": "Never", "status": ENDED}
+    assert update_faults("Pod", {"status": RUNNING}, before, "status") == [
+        "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"
+    ]
+    assert update_faults("Pod", {"status": RUNNING}, {"status": ENDED}, "status") == []
+
+
+def test_ephemeral_containers_are_only_added():
+    one = [{"name": "e", "image": "i:1"}]
+    at = "spec/ephemeralContainers"
+    assert update_faults("Pod", {at: one}, {}, "ephemeralcontainers") == []
+    assert update_faults("Pod", {at: []}, {at: one}, "ephemeralcontainers") == [
+        'spec.ephemeralContainers: Forbidden: existing ephemeral containers "e" may not be removed\n'
+    ]
+
+
+def test_a_resize_changes_cpu_and_memory_only():
+    before = {f"{C}/resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
+    assert update_faults("Pod", {f"{C}/resources": {"requests": {"cpu": "2", "memory": "1Gi"}}}, before, "resize") == []
+    assert update_faults("Pod", {f"{C}/image": "x"}, before, "resize") == ["spec: Forbidden: only cpu and memory resources are mutable"]
