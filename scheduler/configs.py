@@ -1,0 +1,54 @@
+"""The scheduler's flags, with upstream's names, and the one object that they become.
+
+https://kubernetes.io/docs/reference/command-line-tools-reference/kube-scheduler/
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from machinery.serving import Files
+
+PKI = Path("/etc/wherry/pki")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    kubeconfig: Path
+    address: str
+    files: Files
+    leader_elect: bool = True
+    lease: str = "kube-scheduler"
+    allowed: tuple[str, ...] = ("kubernetes-admin",)
+    """Who may call the gRPC service."""
+    verbosity: int = 0
+
+
+def parse(arguments: Sequence[str] | None = None) -> Config:
+    parser = argparse.ArgumentParser("scheduler", description="Finds a node for every pod.")
+    add = parser.add_argument
+    add("--kubeconfig", type=Path, default=PKI / "kubeconfig")
+    add("--leader-elect", type=_boolean, nargs="?", const=True, default=True)
+    add("--leader-elect-resource-name", default="kube-scheduler")
+    add("--bind-address", default="0.0.0.0")  # noqa: S104  every port asks for a client certificate
+    add("--secure-port", type=int, default=10259)
+    add("--tls-cert-file", type=Path, default=PKI / "tls.crt")
+    add("--tls-private-key-file", type=Path, default=PKI / "tls.key")
+    add("--client-ca-file", type=Path, default=PKI / "ca.crt")
+    add("-v", dest="verbosity", type=int, default=0)
+    given = parser.parse_args(arguments)
+    return Config(
+        kubeconfig=given.kubeconfig,
+        address=f"{given.bind_address}:{given.secure_port}",
+        files=Files(given.tls_cert_file, given.tls_private_key_file, given.client_ca_file),
+        leader_elect=given.leader_elect,
+        lease=given.leader_elect_resource_name,
+        verbosity=given.verbosity,
+    )
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f'invalid boolean "{text}"')
+    return text.lower() == "true"

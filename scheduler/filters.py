@@ -1,0 +1,99 @@
+"""The filter plug-ins, under upstream's names and with its reasons: each judges all nodes at once. Pure.
+
+https://kubernetes.io/docs/reference/scheduling/config/#scheduling-plugins . A filter answers with no rejection at all
+where it has nothing to say, so that a plain pod pays for no more than its resources and the taints.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from scheduler import inter_pod_affinity, node_affinity, spreading
+from scheduler.columns import Mask
+from scheduler.rejections import Rejection
+from scheduler.resources import PODS
+from scheduler.snapshots import HeldTaint, Snapshot
+from scheduler.tolerations import REPELLING, UNSCHEDULABLE, tolerates
+from scheduler.wishes import Wish
+
+Filter = Callable[[Wish, Snapshot], Iterator[Rejection]]
+
+
+def node_unschedulable(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
+    if snapshot.unschedulable.any() and not tolerates(wish.tolerations, UNSCHEDULABLE):
+        yield Rejection(snapshot.unschedulable, "node(s) were unschedulable", final=True)
+
+
+def node_name(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
+    if name := wish.pod.spec.nodeName:
+        others = snapshot.exists.copy()
+        if name in snapshot.rows:
+            others[snapshot.rows[name]] = False
+        yield Rejection(others, "node(s) didn't match the requested node name", final=True)
+
+
+def taint_toleration(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
+    repelled = untolerated(wish, snapshot)
+    if repelled is not None:
+        yield Rejection(repelled, "node(s) had untolerated taint(s)", final=True)
+
+
+def untolerated(wish: Wish, snapshot: Snapshot) -> Mask | None:
+    """The nodes with a taint that keeps the pod away; None if there is none."""
+    verdicts = [_repels(wish, taints) for taints in snapshot.taints.distinct]
+    return np.array(verdicts, dtype=np.bool_)[snapshot.taints.codes] if any(verdicts) else None
+
+
+def _repels(wish: Wish, taints: object) -> bool:
+    assert isinstance(taints, tuple)
+    held: tuple[HeldTaint, ...] = taints
+    return any(t.effect in REPELLING and not tolerates(wish.tolerations, t) for t in held)
+
+
+def node_selection(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
+    allowed = node_affinity.required(wish, snapshot)
+    if allowed is not None:
+        yield Rejection(~allowed, "node(s) didn't match Pod's node affinity/selector", final=True)
+
+
+def node_ports(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
+    if not wish.host_ports:
+        return
+    taken = np.zeros_like(snapshot.exists)
+    every = "0.0.0.0"  # noqa: S104
+    for port in wish.host_ports:
+        for row, addresses in snapshot.ports.get((port.protocol, port.port), {}).items():
+            if port.address == every or port.address in addresses or every in addresses:
+                taken[row] = True
+    yield Rejection(taken, "node(s) didn't have free ports for the requested pod ports")
+
+
+def node_resources_fit(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
+    yield Rejection(snapshot.used[PODS] >= snapshot.allocatable[PODS], "Too many pods")
+    for resource, amount in wish.requests.items():
+        if not amount:
+            continue
+        reason = f"Insufficient {resource}"
+        allocatable = snapshot.allocatable.get(resource)
+        if allocatable is None:
+            yield Rejection(snapshot.exists, reason, final=True)
+            continue
+        used = snapshot.used.get(resource)
+        short = (allocatable - used if used is not None else allocatable) < amount
+        if short.any():
+            never = allocatable < amount
+            yield Rejection(short & ~never, reason)
+            yield Rejection(never, reason, final=True)
+
+
+# In upstream's order: a node counts under the first filter that rejects it.
+FILTERS: tuple[tuple[str, Filter], ...] = (
+    ("NodeUnschedulable", node_unschedulable),
+    ("NodeName", node_name),
+    ("TaintToleration", taint_toleration),
+    ("NodeAffinity", node_selection),
+    ("NodePorts", node_ports),
+    ("NodeResourcesFit", node_resources_fit),
+    ("PodTopologySpread", spreading.rejections),
+    ("InterPodAffinity", inter_pod_affinity.rejections),
+)

@@ -1,0 +1,63 @@
+"""Which events can help which pods: what a plug-in rejected is tried again only when that may have changed. Pure.
+
+https://github.com/kubernetes/enhancements/tree/master/keps/sig-scheduling/4247-queueinghint
+"""
+
+from enum import Enum, auto
+
+from api.types import Node, Pod
+
+
+class Event(Enum):
+    NODE_ADDED = auto()
+    NODE_REMOVED = auto()
+    NODE_RESOURCES = auto()
+    NODE_LABELS = auto()
+    NODE_TAINTS = auto()
+    NODE_UNSCHEDULABLE = auto()
+    POD_PLACED = auto()
+    POD_REMOVED = auto()
+    POD_LABELS = auto()  # of a pod on a node
+    NAMESPACE = auto()
+
+
+_NODES = frozenset({Event.NODE_ADDED})
+_PODS = frozenset({Event.POD_PLACED, Event.POD_REMOVED, Event.POD_LABELS})
+HELPS: dict[str, frozenset[Event]] = {
+    "NodeUnschedulable": _NODES | {Event.NODE_UNSCHEDULABLE},
+    "NodeName": _NODES,
+    "TaintToleration": _NODES | {Event.NODE_TAINTS},
+    "NodeAffinity": _NODES | {Event.NODE_LABELS},
+    "NodePorts": _NODES | {Event.POD_REMOVED},
+    "NodeResourcesFit": _NODES | {Event.NODE_RESOURCES, Event.POD_REMOVED},
+    "PodTopologySpread": _NODES | _PODS | {Event.NODE_REMOVED, Event.NODE_LABELS, Event.NODE_TAINTS},
+    "InterPodAffinity": _NODES | _PODS | {Event.NODE_LABELS, Event.NAMESPACE},
+}
+
+
+def may_help(event: Event, rejectors: frozenset[str]) -> bool:
+    """Whether a pod that these plug-ins rejected may fit now. Without a plug-in there was no node."""
+    if not rejectors:
+        return event is Event.NODE_ADDED
+    return any(event in HELPS[name] for name in rejectors)
+
+
+def node_events(old: Node | None, new: Node | None) -> set[Event]:
+    """What a change of a node means; heartbeats mean nothing."""
+    if old is None or new is None:
+        return {Event.NODE_ADDED if old is None else Event.NODE_REMOVED}
+    events = set()
+    if old.status.allocatable != new.status.allocatable or old.status.capacity != new.status.capacity:
+        events.add(Event.NODE_RESOURCES)
+    if old.metadata.labels != new.metadata.labels:
+        events.add(Event.NODE_LABELS)
+    if old.spec.taints != new.spec.taints:
+        events.add(Event.NODE_TAINTS)
+    if bool(old.spec.unschedulable) != bool(new.spec.unschedulable):
+        events.add(Event.NODE_UNSCHEDULABLE)
+    return events
+
+
+def changes_wish(old: Pod, new: Pod) -> bool:
+    """Whether a pod that waits asks for something else than before."""
+    return old.spec != new.spec or old.metadata.labels != new.metadata.labels

@@ -1,0 +1,96 @@
+"""nodeSelector and node affinity over all nodes at once.
+
+https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#affinity-and-anti-affinity
+"""
+
+import re
+
+import numpy as np
+
+from api.types import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm
+from scheduler.columns import Ints, Mask
+from scheduler.snapshots import Snapshot
+from scheduler.wishes import Wish
+
+
+def required(wish: Wish, snapshot: Snapshot) -> Mask | None:
+    """The nodes that the pod's selector and required affinity allow; None if it has neither."""
+    selector, node_selector = _required(wish), wish.pod.spec.nodeSelector
+    if selector is None and not node_selector:
+        return None
+    allowed = snapshot.exists.copy()
+    for label, value in node_selector.items():
+        allowed &= _in(snapshot, label, [value])
+    if selector is not None:
+        any_term = np.zeros_like(allowed)
+        for term in selector.nodeSelectorTerms:
+            any_term |= matching(term, snapshot)
+        allowed &= any_term
+    return allowed
+
+
+def preferred(wish: Wish, snapshot: Snapshot) -> Ints | None:
+    """The summed weights of the preferences that each node fulfils; None if the pod has none."""
+    affinity = wish.pod.spec.affinity
+    if affinity is None or affinity.nodeAffinity is None:
+        return None
+    preferences = affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution
+    if not preferences:
+        return None
+    weights = np.zeros(len(snapshot.exists), dtype=np.int64)
+    for preference in preferences:
+        if preference.preference is not None:
+            weights += preference.weight * matching(preference.preference, snapshot)
+    return weights
+
+
+def matching(term: NodeSelectorTerm, snapshot: Snapshot) -> Mask:
+    """The nodes that fulfil all of the term; an empty term is fulfilled by none."""
+    if not term.matchExpressions and not term.matchFields:
+        return np.zeros_like(snapshot.exists)
+    found = snapshot.exists.copy()
+    for requirement in term.matchExpressions:
+        found &= _matching(requirement, snapshot)
+    for requirement in term.matchFields:
+        named = np.zeros_like(found)
+        named[[snapshot.rows[name] for name in requirement.values if name in snapshot.rows]] = True
+        found &= named if requirement.operator == "In" else ~named
+    return found
+
+
+def _matching(requirement: NodeSelectorRequirement, snapshot: Snapshot) -> Mask:
+    label, values = requirement.key, requirement.values
+    match requirement.operator:
+        case "In":
+            return _in(snapshot, label, values)
+        case "NotIn":
+            return ~_in(snapshot, label, values)
+        case "Exists":
+            return snapshot.labels[label].codes >= 0
+        case "DoesNotExist":
+            return snapshot.labels[label].codes < 0
+        case "Gt" | "Lt" as operator:
+            return snapshot.labels[label].having(lambda value: _compares(value, operator, values))
+    return np.zeros_like(snapshot.exists)
+
+
+def _in(snapshot: Snapshot, label: str, values: list[str]) -> Mask:
+    column = snapshot.labels[label]
+    codes = [column.values[v] for v in values if v in column.values]
+    found: Mask = column.codes == codes[0] if len(codes) == 1 else np.isin(column.codes, codes)
+    return found
+
+
+def _compares(value: str | None, operator: str, bounds: list[str]) -> bool:
+    if value is None or len(bounds) != 1:
+        return False
+    if not all(re.fullmatch(r"[+-]?[0-9]+", text) for text in (value, bounds[0])):
+        return False
+    return int(value) > int(bounds[0]) if operator == "Gt" else int(value) < int(bounds[0])
+
+
+def _required(wish: Wish) -> NodeSelector | None:
+    affinity = wish.pod.spec.affinity
+    if affinity is None or affinity.nodeAffinity is None:
+        return None
+    return affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution

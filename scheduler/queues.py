@@ -1,0 +1,179 @@
+"""Pods that wait for a node.
+
+The rules:
+- active: to be tried now, by priority and then by arrival;
+- back-off: to be tried when its time has come: 1 s after the first failure, doubling, at most 10 s;
+- unschedulable: to be tried when an event may help, and after five minutes anyway;
+- gated: not to be tried while the pod has scheduling gates.
+A pod is in one of these, or in flight: handed out by `get`, until it is bound (`done`) or put back.
+https://github.com/kubernetes/community/blob/master/contributors/devel/sig-scheduling/scheduler_queues.md
+"""
+
+import asyncio
+import heapq
+import itertools
+from dataclasses import dataclass
+from enum import Enum
+
+from api.meta import Key
+from api.types import Pod
+from machinery.clocks import SYSTEM, Clock
+from scheduler.hints import Event, may_help
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 10.0
+LEFTOVER_SECONDS = 300.0
+
+
+class State(Enum):
+    ACTIVE = "active"
+    BACKOFF = "backoff"
+    UNSCHEDULABLE = "unschedulable"
+    GATED = "gated"
+    IN_FLIGHT = "in flight"
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A pod and what has become of it so far."""
+
+    pod: Pod
+    key: Key
+    arrival: int
+    state: State = State.ACTIVE
+    attempts: int = 0
+    message: str = ""
+    rejectors: frozenset[str] = frozenset()
+    since: float = 0.0  # monotonic time of the last failure
+    ticket: int = 0  # of its newest entry in a heap: older entries are void
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return -(self.pod.spec.priority or 0), self.arrival
+
+    @property
+    def backoff(self) -> float:
+        doubled: float = FIRST_BACKOFF * 2 ** min(max(self.attempts - 1, 0), 10)
+        return min(doubled, LONGEST_BACKOFF)
+
+
+class SchedulingQueue:
+    """For one event loop."""
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        self._pods: dict[Key, Waiting] = {}
+        self._unschedulable: dict[Key, Waiting] = {}  # those of _pods that an event may help
+        self._active: list[tuple[int, int, int, Waiting]] = []
+        self._timed: list[tuple[float, int, Waiting]] = []  # back-off and unschedulable pods, by when their time comes
+        self._count = itertools.count(1)
+        self._arrived = asyncio.Event()
+        self._timing = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._pods)
+
+    def waiting(self, *states: State) -> list[Waiting]:
+        """Those in any of the states, in the order in which the active ones would be tried."""
+        return sorted((w for w in self._pods.values() if w.state in states), key=lambda w: w.rank)
+
+    def add(self, pod: Pod, key: Key) -> None:
+        """A pod that has no node: new, or changed so that it may fit now."""
+        waiting = self._pods.get(key)
+        if waiting is None:
+            waiting = self._pods[key] = Waiting(pod, key, next(self._count))
+        waiting.pod = pod
+        if pod.spec.schedulingGates:
+            self._enter(waiting, State.GATED)
+        elif waiting.state in (State.UNSCHEDULABLE, State.GATED) or not waiting.ticket:
+            self._try_again(waiting)
+
+    def refresh(self, pod: Pod, key: Key) -> None:
+        """A newer revision of a pod, which changes nothing about where it may go."""
+        if (waiting := self._pods.get(key)) is not None:
+            waiting.pod = pod
+
+    def remove(self, key: Key) -> None:
+        self._unschedulable.pop(key, None)
+        if (waiting := self._pods.pop(key, None)) is not None:
+            waiting.ticket = -1
+
+    async def get(self) -> Waiting:
+        """The next pod to try, as soon as there is one."""
+        while True:
+            while self._active:
+                *_, ticket, waiting = heapq.heappop(self._active)
+                if waiting.ticket == ticket and waiting.state is State.ACTIVE:
+                    waiting.state = State.IN_FLIGHT
+                    waiting.attempts += 1
+                    return waiting
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def failed(self, waiting: Waiting, message: str, rejectors: frozenset[str] | None = None) -> None:
+        """Put a pod back: until an event concerns its rejectors or, without them, until its back-off ends."""
+        if self._pods.get(waiting.key) is not waiting:
+            return  # deleted meanwhile
+        waiting.message, waiting.since = message, self._clock.monotonic()
+        if waiting.pod.spec.schedulingGates:
+            self._enter(waiting, State.GATED)
+        elif rejectors is None:
+            waiting.rejectors = frozenset()
+            self._wait(waiting, State.BACKOFF, waiting.backoff)
+        else:
+            waiting.rejectors = rejectors
+            self._wait(waiting, State.UNSCHEDULABLE, LEFTOVER_SECONDS)
+
+    def happened(self, event: Event) -> None:
+        """Let those that this may help be tried again, after what is left of their back-off."""
+        for waiting in [w for w in self._unschedulable.values() if may_help(event, w.rejectors)]:
+            self._try_again(waiting)
+
+    async def run(self) -> None:
+        """Bring back those whose time has come, until cancelled."""
+        while True:
+            self._timing.clear()
+            now = self._clock.monotonic()
+            while self._timed and self._timed[0][0] <= now:
+                _, ticket, waiting = heapq.heappop(self._timed)
+                if waiting.ticket == ticket and waiting.state in (State.BACKOFF, State.UNSCHEDULABLE):
+                    self._activate(waiting)
+            await self._until(self._timed[0][0] - now if self._timed else None)
+
+    async def _until(self, seconds: float | None) -> None:
+        """Until so much time has passed, or an earlier time has come up."""
+        if seconds is None:
+            await self._timing.wait()
+            return
+        tasks = [asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._timing.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _try_again(self, waiting: Waiting) -> None:
+        left = waiting.since + waiting.backoff - self._clock.monotonic() if waiting.attempts else 0.0
+        if left > 0:
+            self._wait(waiting, State.BACKOFF, left)
+        else:
+            self._activate(waiting)
+
+    def _enter(self, waiting: Waiting, state: State) -> None:
+        waiting.state, waiting.ticket = state, next(self._count)
+        if state is State.UNSCHEDULABLE:
+            self._unschedulable[waiting.key] = waiting
+        else:
+            self._unschedulable.pop(waiting.key, None)
+
+    def _wait(self, waiting: Waiting, state: State, seconds: float) -> None:
+        self._enter(waiting, state)
+        entry = (self._clock.monotonic() + seconds, waiting.ticket, waiting)
+        heapq.heappush(self._timed, entry)
+        if self._timed[0] is entry:
+            self._timing.set()
+
+    def _activate(self, waiting: Waiting) -> None:
+        self._enter(waiting, State.ACTIVE)
+        heapq.heappush(self._active, (*waiting.rank, waiting.ticket, waiting))
+        self._arrived.set()

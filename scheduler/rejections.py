@@ -1,0 +1,11 @@
+"""What a filter says: which nodes it rejects, why, and whether removing pods could help."""
+
+from typing import NamedTuple
+
+from scheduler.columns import Mask
+
+
+class Rejection(NamedTuple):
+    rejected: Mask
+    reason: str  # in upstream's words
+    final: bool = False  # removing pods from the node would not help (upstream: UnschedulableAndUnresolvable)

@@ -1,0 +1,57 @@
+"""What a pod asks of a node. Pure.
+
+https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers
+"""
+
+from collections.abc import Mapping
+
+from api import quantities
+from api.types import Container, Pod
+
+CPU, MEMORY, STORAGE, PODS = "cpu", "memory", "ephemeral-storage", "pods"
+# What a container without a request is taken for when nodes are compared, so that such pods spread too.
+UNSTATED = {CPU: 100, MEMORY: 200 * 2**20}
+
+Amounts = dict[str, int]  # by resource name: millicores of cpu, whole units of anything else
+
+
+def amounts(quantity: Mapping[str, str]) -> Amounts:
+    """A resource list in the units that are compared here."""
+    return {name: (quantities.milli if name == CPU else quantities.value)(text) for name, text in quantity.items()}
+
+
+def requests(pod: Pod, unstated: Mapping[str, int] | None = None) -> Amounts:
+    """The most that the pod needs at one time; `unstated` stands in for requests that a container does not make."""
+    running, peak, sidecars = Amounts(), Amounts(), Amounts()
+    for container in pod.spec.initContainers:
+        asked = _asked(container, unstated)
+        if container.restartPolicy == "Always":  # a sidecar stays while everything after it runs
+            sidecars = _sum(sidecars, asked)
+            asked = sidecars
+        else:
+            asked = _sum(asked, sidecars)
+        peak = _most(peak, asked)
+    running = sidecars
+    for container in pod.spec.containers:
+        running = _sum(running, _asked(container, unstated))
+    needed = _most(running, peak)
+    if pod.spec.resources is not None:  # what is stated for the whole pod counts instead
+        needed |= amounts(pod.spec.resources.requests)
+    return _sum(needed, amounts(pod.spec.overhead))
+
+
+def _asked(container: Container, unstated: Mapping[str, int] | None) -> Amounts:
+    asked = amounts(container.resources.requests)
+    return {**unstated, **asked} if unstated else asked
+
+
+def _sum(a: Amounts, b: Amounts) -> Amounts:
+    if not b:
+        return a
+    return {name: a.get(name, 0) + b.get(name, 0) for name in {**a, **b}}
+
+
+def _most(a: Amounts, b: Amounts) -> Amounts:
+    if not b:
+        return a
+    return {name: max(a.get(name, 0), b.get(name, 0)) for name in {**a, **b}}

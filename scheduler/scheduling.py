@@ -1,0 +1,227 @@
+"""The loop around the decisions: events change the snapshot and the queue, decisions become bindings.
+
+The invariant: a pod is counted on a node from the moment it is decided, not from when the API server says so. Until it
+does, the pod is *assumed*; a binding that fails takes it back. So decisions never wait for bindings.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from random import Random
+from typing import Any
+
+from api import errors, meta, times
+from api.meta import Key
+from api.types import Binding, Namespace, Node, ObjectMeta, ObjectReference, Pod, PodCondition
+from machinery.client import Client
+from machinery.clocks import SYSTEM, Clock
+from machinery.events import Recorder
+from machinery.informers import Informer
+from scheduler.decisions import Decision, schedule
+from scheduler.groups import Groups
+from scheduler.hints import Event, changes_wish, node_events
+from scheduler.queues import SchedulingQueue, State, Waiting
+from scheduler.snapshots import Snapshot
+from scheduler.wishes import Wish, wish
+
+NAME = "default-scheduler"
+# Bindings under way at once; the client joins them into messages of as many.
+BINDINGS = 128
+GATED = ("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates")
+
+log = logging.getLogger("scheduling")
+
+
+class Scheduler:
+    """Knows the cluster from the first event on, and decides while `run` runs."""
+
+    def __init__(
+        self, client: Client, recorder: Recorder, groups: Groups, *, random: Random, clock: Clock = SYSTEM
+    ) -> None:  # fmt: skip
+        self.snapshot = Snapshot()
+        self.queue = SchedulingQueue(clock)
+        self._client = client
+        self._recorder = recorder
+        self._groups = groups
+        self._random = random
+        self._clock = clock
+        self._assumed: dict[Key, Waiting] = {}
+        self._writes: asyncio.TaskGroup | None = None
+        self._binding = asyncio.Semaphore(BINDINGS)
+
+    def follow(self, nodes: Informer[Node], pods: Informer[Pod], namespaces: Informer[Namespace]) -> None:
+        nodes.on_change(self.on_node)
+        pods.on_change(self.on_pod)
+        namespaces.on_change(self.on_namespace)
+
+    async def run(self) -> None:
+        """Decide and bind until cancelled."""
+        async with asyncio.TaskGroup() as self._writes:
+            self._writes.create_task(self.queue.run())
+            for gated in self.queue.waiting(State.GATED):  # those that came before this process led
+                self._tell_gated(gated.pod)
+            while True:
+                await self._binding.acquire()
+                try:
+                    waiting = await self.queue.get()
+                except BaseException:
+                    self._binding.release()
+                    raise
+                if not self.decide(waiting):
+                    self._binding.release()
+                # Bindings and events get their turn between two decisions, however long the queue is.
+                await asyncio.sleep(0)
+
+    def decide(self, waiting: Waiting) -> bool:
+        """One iteration; whether a binding is under way now."""
+        wanted = self.wish_of(waiting.pod)
+        decision = schedule(self.snapshot, wanted, self._random)
+        if not decision.node:
+            self._reject(waiting, decision)
+            return False
+        self._assumed[waiting.key] = waiting
+        self.snapshot.set_pod(wanted, decision.node)
+        self._write(self._bind(waiting, decision.node))
+        return True
+
+    def wish_of(self, pod: Pod) -> Wish:
+        return wish(pod, self._groups.selector(pod))
+
+    # Events
+
+    def on_node(self, old: Node | None, new: Node | None) -> None:
+        events = node_events(old, new)
+        if new is not None:
+            # A status that only tells of the node's health changes no column but its images'.
+            if events or (old is not None and old.status.images != new.status.images):
+                self.snapshot.set_node(new)
+        elif old is not None:
+            self.snapshot.remove_node(old.metadata.name)
+        for event in events:
+            self.queue.happened(event)
+
+    def on_namespace(self, old: Namespace | None, new: Namespace | None) -> None:
+        if new is None:
+            if old is not None:
+                self.snapshot.namespaces.pop(old.metadata.name, None)
+            return
+        self.snapshot.namespaces[new.metadata.name] = new.metadata.labels
+        if old is None or old.metadata.labels != new.metadata.labels:
+            self.queue.happened(Event.NAMESPACE)
+
+    def on_pod(self, old: Pod | None, new: Pod | None) -> None:
+        pod = new or old
+        assert pod is not None
+        if new is None or new.status.phase in ("Succeeded", "Failed"):
+            self._gone(meta.key(pod))
+        elif new.spec.nodeName:
+            self._placed(old, new)
+        elif new.spec.schedulerName in ("", NAME):
+            self._pending(old, new)
+
+    def _gone(self, key: Key) -> None:
+        self._assumed.pop(key, None)
+        self.queue.remove(key)
+        if self.snapshot.remove_pod(key) is not None:
+            self.queue.happened(Event.POD_REMOVED)
+
+    def _placed(self, old: Pod | None, new: Pod) -> None:
+        key = meta.key(new)
+        assumed = self._assumed.pop(key, None)
+        self.queue.remove(key)
+        known = self.snapshot.node_of(key)
+        if known and old is not None and not changes_wish(old, new) and _dying(old) == _dying(new):
+            return
+        # Its group matters only while it looks for a place.
+        self.snapshot.set_pod(wish(new), new.spec.nodeName)
+        if not known or assumed is not None:
+            self.queue.happened(Event.POD_PLACED)
+        elif old is not None:
+            self._changed(old, new)
+
+    def _changed(self, old: Pod, new: Pod) -> None:
+        """A pod on a node was changed in place."""
+        if old.metadata.labels != new.metadata.labels or _dying(old) != _dying(new):
+            self.queue.happened(Event.POD_LABELS)
+        if old.spec != new.spec:
+            self.queue.happened(Event.POD_REMOVED)  # a pod that was made smaller leaves room as well
+
+    def _pending(self, old: Pod | None, new: Pod) -> None:
+        key = meta.key(new)
+        if key in self._assumed:
+            self.queue.refresh(new, key)
+            return
+        if _dying(new):  # it will never run, so it needs no place
+            self.queue.remove(key)
+        elif old is None or changes_wish(old, new):
+            self.queue.add(new, key)
+            if new.spec.schedulingGates:
+                self._tell_gated(new)
+        else:
+            self.queue.refresh(new, key)
+
+    # Writes
+
+    def _reject(self, waiting: Waiting, decision: Decision) -> None:
+        self.queue.failed(waiting, decision.message, decision.rejectors)
+        self._recorder.event(waiting.pod, "Warning", "FailedScheduling", decision.message)
+        self._set_condition(waiting.pod, "Unschedulable", decision.message)
+
+    def _tell_gated(self, pod: Pod) -> None:
+        if self._writes is not None:
+            self._set_condition(pod, *GATED)
+
+    def _set_condition(self, pod: Pod, reason: str, message: str) -> None:
+        now = times.format(self._clock.now())
+        condition = PodCondition(
+            type="PodScheduled", status="False", reason=reason, message=message, lastTransitionTime=now
+        )
+        if meta.set_condition([*pod.status.conditions], condition):
+            self._write(self._patch(pod, condition))
+
+    async def _patch(self, pod: Pod, condition: PodCondition) -> None:
+        key, change = meta.key(pod), {"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}}
+        try:
+            await self._client.patch(Pod, key.name, key.namespace, change, kind="strategic", subresource="status")
+        except errors.ApiError as e:
+            log.info("the condition of %s was not written: %s", key, e)
+
+    async def _bind(self, waiting: Waiting, node: str) -> None:
+        key, metadata = waiting.key, waiting.pod.metadata
+        target = Binding(
+            metadata=ObjectMeta(name=key.name, namespace=key.namespace, uid=metadata.uid),
+            target=ObjectReference(apiVersion="v1", kind="Node", name=node),
+        )
+        try:
+            await self._client.create_subresource(Pod, key.name, key.namespace, "binding", target)
+        except errors.ApiError as e:
+            self._take_back(waiting, node, e)
+        else:
+            self._recorder.event(
+                waiting.pod, "Normal", "Scheduled", f"Successfully assigned {key.namespace}/{key.name} to {node}"
+            )
+        finally:
+            self._binding.release()
+
+    def _take_back(self, waiting: Waiting, node: str, error: errors.ApiError) -> None:
+        """A binding that failed, or of which it is not known: the informer has the last word on where the pod is."""
+        log.info("%s could not be bound to %s: %s", waiting.key, node, error)
+        if self._assumed.get(waiting.key) is not waiting:
+            return  # deleted, or placed after all
+        del self._assumed[waiting.key]
+        self.snapshot.remove_pod(waiting.key)
+        self.queue.happened(Event.POD_REMOVED)
+        if isinstance(error, errors.NotFound):
+            self.queue.remove(waiting.key)
+            return
+        message = f"binding rejected: {error.message}"
+        self.queue.failed(waiting, message)
+        self._recorder.event(waiting.pod, "Warning", "FailedScheduling", message)
+
+    def _write(self, write: Coroutine[Any, Any, None]) -> None:
+        assert self._writes is not None
+        self._writes.create_task(write)
+
+
+def _dying(pod: Pod) -> bool:
+    return bool(pod.metadata.deletionTimestamp)

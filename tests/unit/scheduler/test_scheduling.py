@@ -1,0 +1,307 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import pytest
+
+from api import errors, meta
+from api.meta import Key, key
+from api.types import LabelSelector as Selector
+from api.types import (
+    Namespace,
+    ObjectMeta,
+    OwnerReference,
+    Pod,
+    PodSchedulingGate,
+    ReplicaSet,
+    ReplicaSetSpec,
+    Service,
+    ServiceSpec,
+)
+from machinery.testing import FakeClock, settle
+from scheduler.configs import parse
+from scheduler.groups import KINDS, Groups
+from scheduler.queues import State
+from scheduler.scheduling import Scheduler
+from scheduler.serving import explanation
+from tests.unit.scheduler.objects import node, pod
+
+
+class Server:
+    """Takes bindings and patches as the API server does, and tells the scheduler about them when asked to."""
+
+    def __init__(self) -> None:
+        self.bound: dict[Key, str] = {}
+        self.conditions: dict[str, Any] = {}
+        self.refusals: list[errors.ApiError] = []
+        self.held: asyncio.Event | None = None
+        self.told: list[tuple[str, str, str]] = []
+
+    async def create_subresource(self, what: Any, name: str, namespace: str, subresource: str, obj: Any) -> bytes:
+        assert (what, subresource, obj.target.kind) == (Pod, "binding", "Node")
+        if self.held is not None:
+            await self.held.wait()
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.bound[Key(namespace, name)] = obj.target.name
+        return b"{}"
+
+    async def patch(self, what: Any, name: str, namespace: str, patch: Any, *, kind: str, subresource: str) -> None:
+        assert (kind, subresource) == ("strategic", "status")
+        [self.conditions[name]] = patch["status"]["conditions"]
+
+    def event(self, regarding: Any, kind: str, reason: str, message: str) -> None:
+        self.told.append((kind, reason, message))
+
+
+class Store:
+    def __init__(self) -> None:
+        self.objects: list[Any] = []
+
+    def get(self, namespace: str, name: str) -> Any:
+        return next((o for o in self.objects if key(o) == Key(namespace, name)), None)
+
+    def list(self, namespace: str = "") -> list[Any]:
+        return [o for o in self.objects if o.metadata.namespace == namespace]
+
+
+class Cluster:
+    def __init__(self) -> None:
+        self.server, self.clock = Server(), FakeClock()
+        self.stores = {kind: Store() for kind in KINDS}
+        self.scheduler = Scheduler(
+            self.server, self.server, Groups(self.stores), random=Random(1), clock=self.clock
+        )  # type: ignore[arg-type] # fmt: skip
+        self.pods: dict[str, Pod] = {}
+
+    def put(self, new: Pod | None, name: str = "") -> None:
+        """Tell of a pod's new revision, or that it is gone."""
+        name = new.metadata.name if new is not None else name
+        old = self.pods.pop(name, None)
+        if new is not None:
+            self.pods[name] = new
+        self.scheduler.on_pod(old, new)
+
+    def confirm(self, name: str) -> None:
+        """Tell of what was bound."""
+        changed = meta.clone(self.pods[name])
+        changed.spec.nodeName = self.server.bound[key(changed)]
+        self.put(changed)
+
+    @property
+    def bound(self) -> dict[str, str]:
+        return {k.name: v for k, v in self.server.bound.items()}
+
+
+@asynccontextmanager
+async def running(*nodes: Any) -> AsyncIterator[Cluster]:
+    cluster = Cluster()
+    for each in nodes:
+        cluster.scheduler.on_node(None, each)
+    task = asyncio.create_task(cluster.scheduler.run())
+    await settle()
+    try:
+        yield cluster
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_pod_is_bound_and_told_of() -> None:
+    async with running(node("n1")) as cluster:
+        cluster.put(pod("a"))
+        await settle()
+        assert cluster.bound == {"a": "n1"}
+        assert cluster.server.told == [("Normal", "Scheduled", "Successfully assigned default/a to n1")]
+        cluster.confirm("a")
+        assert len(cluster.scheduler.queue) == 0
+        assert [w.key.name for w in cluster.scheduler.snapshot.pods("n1")] == ["a"]
+
+
+async def test_decisions_do_not_wait_for_bindings_and_count_what_is_assumed() -> None:
+    async with running(node("n1", cpu="2")) as cluster:
+        cluster.server.held = asyncio.Event()
+        for name in "abc":
+            cluster.put(pod(name, cpu="1"))
+        await settle()
+        assert cluster.bound == {}
+        assert [w.key.name for w in cluster.scheduler.queue.waiting(State.UNSCHEDULABLE)] == ["c"]
+        cluster.server.held.set()
+        await settle()
+        assert cluster.bound == {"a": "n1", "b": "n1"}
+
+
+async def test_a_pod_without_a_place_says_why_and_gets_it_when_there_is_room() -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        placed = pod("a", cpu="800m")
+        placed.spec.nodeName = "n1"
+        cluster.put(placed)
+        cluster.put(pod("b", cpu="500m"))
+        await settle()
+        condition = cluster.server.conditions["b"]
+        message = (
+            "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims"
+            " found for incoming pod."
+        )
+        assert (condition.type, condition.status, condition.reason) == ("PodScheduled", "False", "Unschedulable")
+        assert condition.message == message
+        assert cluster.server.told == [("Warning", "FailedScheduling", message)]
+        cluster.put(None, "a")
+        await settle()
+        await cluster.clock.advance(1)
+        assert cluster.bound == {"b": "n1"}
+
+
+async def test_the_same_condition_is_written_once() -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        cluster.put(pod("a", cpu="2"))
+        await settle()
+        known = meta.clone(cluster.pods["a"])
+        known.status.conditions = [cluster.server.conditions.pop("a")]
+        cluster.put(known)
+        cluster.scheduler.on_node(None, node("n2", cpu="1", taints=[]))
+        cluster.scheduler.on_node(node("n2", cpu="1"), None)
+        await settle()
+        await cluster.clock.advance(1)
+        assert len(cluster.server.told) == 2
+        assert cluster.server.conditions == {}
+
+
+@pytest.mark.parametrize("error", [errors.Conflict("taken"), errors.Unavailable("gone")])
+async def test_a_binding_that_fails_is_taken_back_and_tried_again(error: errors.ApiError) -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        cluster.server.refusals = [error]
+        cluster.put(pod("a", cpu="1"))
+        await settle()
+        assert cluster.bound == {}
+        assert not [*cluster.scheduler.snapshot.pods("n1")]
+        await cluster.clock.advance(1)
+        assert cluster.bound == {"a": "n1"}
+
+
+async def test_a_binding_that_seemed_to_fail_but_was_stored_is_believed() -> None:
+    async with running(node("n1"), node("n2")) as cluster:
+        cluster.server.refusals = [errors.Unavailable("who knows")]
+        cluster.put(pod("a"))
+        await settle()
+        placed = pod("a")
+        placed.spec.nodeName = "n2"
+        cluster.put(placed)
+        await cluster.clock.advance(20)
+        assert cluster.bound == {}
+        assert cluster.scheduler.snapshot.node_of(Key("default", "a")) == "n2"
+
+
+async def test_a_pod_deleted_while_it_is_bound_leaves_nothing() -> None:
+    async with running(node("n1")) as cluster:
+        cluster.server.held = asyncio.Event()
+        cluster.put(pod("a"))
+        await settle()
+        cluster.put(None, "a")
+        cluster.server.refusals = [errors.NotFound('pods "a" not found')]
+        cluster.server.held.set()
+        await settle()
+        assert len(cluster.scheduler.queue) == 0
+        assert not [*cluster.scheduler.snapshot.pods("n1")]
+
+
+async def test_finished_pods_leave_room() -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        done = pod("a", cpu="1")
+        done.spec.nodeName = "n1"
+        cluster.put(done)
+        done = meta.clone(done)
+        done.status.phase = "Succeeded"
+        cluster.put(done)
+        cluster.put(pod("b", cpu="1"))
+        await settle()
+        assert cluster.bound == {"b": "n1"}
+
+
+async def test_a_gated_pod_is_told_so_and_scheduled_when_the_gate_goes() -> None:
+    async with running(node("n1")) as cluster:
+        cluster.put(pod("a", schedulingGates=[PodSchedulingGate(name="g")]))
+        await settle()
+        assert cluster.server.conditions["a"].reason == "SchedulingGated"
+        assert cluster.bound == {}
+        cluster.put(pod("a"))
+        await settle()
+        assert cluster.bound == {"a": "n1"}
+
+
+async def test_pods_of_other_schedulers_and_dying_ones_are_left_alone() -> None:
+    async with running(node("n1")) as cluster:
+        cluster.put(pod("a", schedulerName="mine"))
+        dying = pod("b")
+        dying.metadata.deletionTimestamp = "2026-01-01T00:00:00Z"
+        cluster.put(dying)
+        await settle()
+        assert cluster.bound == {}
+        assert len(cluster.scheduler.queue) == 0
+
+
+async def test_a_restarted_scheduler_takes_up_what_is_pending() -> None:
+    async with running(node("n1", cpu="2")) as cluster:
+        cluster.put(pod("a", cpu="1"))
+        await settle()
+        cluster.confirm("a")
+        known = [*cluster.pods.values(), pod("b", cpu="1"), pod("c", cpu="1")]
+    async with running(node("n1", cpu="2")) as another:
+        for each in known:
+            another.put(each)
+        await settle()
+        assert another.bound == {"b": "n1"}
+
+
+async def test_replicas_spread_by_the_selectors_of_their_owner_and_service() -> None:
+    async with running(*(node(f"n{i}") for i in range(3))) as cluster:
+        owner = ReplicaSet(
+            metadata=ObjectMeta(name="web", namespace="default", uid="rs"),
+            spec=ReplicaSetSpec(selector=Selector(matchLabels={"app": "web"})),
+        )
+        cluster.stores[ReplicaSet].objects.append(owner)
+        service = Service(
+            metadata=ObjectMeta(name="web", namespace="default"), spec=ServiceSpec(selector={"tier": "front"})
+        )
+        cluster.stores[Service].objects.append(service)
+        reference = OwnerReference(apiVersion="apps/v1", kind="ReplicaSet", name="web", uid="rs", controller=True)
+        for i in range(6):
+            replica = pod(f"p{i}", labels={"app": "web", "tier": "front"})
+            replica.metadata.ownerReferences = [reference]
+            cluster.put(replica)
+        await settle(200)
+        assert sorted(cluster.bound.values()) == ["n0", "n0", "n1", "n1", "n2", "n2"]
+        assert cluster.scheduler.wish_of(replica).spreads[0].selector.matches({"app": "web", "tier": "front"})
+        assert not cluster.scheduler.wish_of(replica).spreads[0].selector.matches({"app": "web"})
+
+
+async def test_an_explanation_names_the_filter_or_the_scores_and_changes_nothing() -> None:
+    async with running(node("n1", cpu="1"), node("n2", cpu="4")) as cluster:
+        cluster.put(pod("a", cpu="2"))
+        await settle()
+        cluster.confirm("a")
+        found = explanation(cluster.scheduler, cluster.pods["a"])
+        assert (found.node, found.bound, found.message) == ("n2", True, "")
+        rejected, feasible = found.verdicts
+        assert (rejected.node, rejected.rejected_by, rejected.reason) == ("n1", "NodeResourcesFit", "Insufficient cpu")
+        assert feasible.total == sum(feasible.scores.values()) > 0
+        assert cluster.scheduler.snapshot.node_of(Key("default", "a")) == "n2"
+        nowhere = explanation(cluster.scheduler, pod("big", cpu="9"))
+        assert (nowhere.node, nowhere.bound) == ("", False)
+        assert nowhere.message.startswith("0/2 nodes are available: 2 Insufficient cpu.")
+
+
+async def test_namespaces_are_known_by_their_labels() -> None:
+    async with running(node("n1")) as cluster:
+        team = Namespace(metadata=ObjectMeta(name="team", labels={"a": "b"}))
+        cluster.scheduler.on_namespace(None, team)
+        assert cluster.scheduler.snapshot.namespaces == {"team": {"a": "b"}}
+        cluster.scheduler.on_namespace(team, None)
+        assert cluster.scheduler.snapshot.namespaces == {}
+
+
+def test_flags_become_one_config() -> None:
+    config = parse(["--leader-elect=false", "--secure-port=1", "--bind-address=127.0.0.1", "--tls-cert-file=c"])
+    assert (config.leader_elect, config.address, str(config.files.certificate)) == (False, "127.0.0.1:1", "c")
