@@ -1,0 +1,14 @@
+"""The node agent: makes the containers of this node be what the pods assigned to it ask for.
+
+    syncing      desired pod × actual containers → actions and status; pure
+    containers   one container of a pod → what the engine is asked to run; pure but for what it is given
+    pods         the worker of each pod, the cache of containers, probes, hooks, statuses written back
+    runtime      the engine behind an interface: docker, simulated
+    network      pod addresses, veth pairs, routes; the only part that speaks netlink
+    volumes      what pods mount, laid out under the root directory
+    nodes        this machine's Node object and Lease
+    serving      the gRPC service: logs, exec, attach, port-forward, stats
+
+The engine is the only store: everything that must survive a restart of the kubelet (attempt numbers, back-off, pod
+addresses) stands in labels of the containers, so that there is no second truth to fall out of step with the first.
+"""

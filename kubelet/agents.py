@@ -1,0 +1,198 @@
+"""The kubelet put together."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from api.types import Node, Pod, Service
+from kubelet.config import Config
+from kubelet.containers import security
+from kubelet.containers.specs import Host
+from kubelet.network.addresses import Addresses
+from kubelet.network.neighbours import Neighbours
+from kubelet.network.plumbing import Network, Plumbing
+from kubelet.nodes import machines
+from kubelet.nodes.registering import Identity, Registering
+from kubelet.pods.assignments import Assignments
+from kubelet.pods.caches import Cache
+from kubelet.pods.handlers import Handlers
+from kubelet.pods.means import Means
+from kubelet.pods.reports import PodReporter, Reports
+from kubelet.pods.sources import sources
+from kubelet.runtime.docker import Docker
+from kubelet.runtime.interfaces import Runtime
+from kubelet.runtime.simulated import Simulated, SimulatedNetwork
+from kubelet.serving.finding import Finder
+from kubelet.serving.service import NodeService
+from kubelet.volumes import resolvers
+from machinery.client import Client, connect
+from machinery.clocks import SYSTEM, Clock
+from machinery.events import Recorder
+from machinery.informers import Informer
+from machinery.running import CannotGoOn
+from machinery.serving import Files, Server
+from proto.node_pb2_grpc import add_NodeServicer_to_server
+
+CALLERS = ("system:apiserver", "kubernetes-admin")
+
+log = logging.getLogger("kubelet")
+
+
+async def run(config: Config, *, clock: Clock = SYSTEM) -> None:
+    """The whole kubelet, until cancelled; the containers run on."""
+    try:
+        config.root.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise CannotGoOn(f"the root directory is needed: {e}") from e
+    with _runtime(config, clock) as runtime:
+        async with connect(config.kubeconfig) as client:
+            await Agent(config, client, runtime, _network(config), clock).run()
+
+
+@contextlib.contextmanager
+def _runtime(config: Config, clock: Clock) -> Iterator[Runtime]:
+    if config.runtime == "simulated":
+        yield Simulated(config.cluster, config.node, clock=clock)
+        return
+    engine = Docker(config.endpoint, config.cluster, config.node, clock=clock)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _network(config: Config) -> Network:
+    if config.runtime == "simulated":
+        return SimulatedNetwork()
+    return Plumbing(config.address, config.unreachable)
+
+
+class Agent:
+    """One kubelet with its parts: `client` and `runtime` are the caller's."""
+
+    def __init__(self, config: Config, client: Client, runtime: Runtime, network: Network, clock: Clock) -> None:
+        self._config = config
+        self._network = network
+        self._machine = machines.machine(config.root, config.node)
+        self._pods = Informer(client, Pod, field_selector=f"spec.nodeName={config.node}", clock=clock)
+        self._services = Informer(client, Service, clock=clock)
+        self._nodes = Informer(client, Node, clock=clock)
+        self._recorder = Recorder(client, "kubelet", config.node, clock=clock)
+        self._reports = Reports(client)
+        self._cache = Cache(runtime)
+        self._handlers = Handlers(runtime)
+        identity = Identity(
+            name=config.node, address=config.address, port=config.port, max_pods=config.max_pods,
+            labels=config.labels, root=config.root,
+        )  # fmt: skip
+        self._registering = Registering(client, runtime, self._recorder, identity, self._machine, clock)
+        self._means = self._share(client, runtime, clock)
+        self._assignments = Assignments(self._means, self._pods)
+        service = NodeService(runtime, Finder(self._pods, self._cache), clock)
+        self._server = Server(
+            f"{config.bind}:{config.port}",
+            Files(config.certificate, config.key, config.client_ca),
+            lambda server: add_NodeServicer_to_server(service, server),
+            ("wherry.v1.Node",),
+            allowed=CALLERS,
+        )
+        self._networked = asyncio.Event()
+        self._nodes.on_change(self._node_changed)
+
+    def _share(self, client: Client, runtime: Runtime, clock: Clock) -> Means:
+        config = self._config
+        return Means(
+            runtime=runtime,
+            cache=self._cache,
+            network=self._network,
+            recorder=self._recorder,
+            reporter=PodReporter(self._reports),
+            handlers=self._handlers,
+            clock=clock,
+            host=Host(
+                cluster=config.cluster, node=config.node, pause_image=config.pause_image, powers=security.powers(),
+                memory=self._machine.memory, node_container=config.node_container,
+            ),
+            host_ip=config.address,
+            root=config.root,
+            sources=partial(sources, client),
+            services=self._services.list,
+            allocatable=lambda: machines.allocatable(self._machine, config.max_pods),
+            machine=_machine_root(config),
+            cluster_dns=config.cluster_dns,
+            cluster_domain=config.cluster_domain,
+            resolver=resolvers.parse(_read(config.resolver)),
+            hosts=_read(Path("/etc/hosts")),
+            starts=asyncio.Semaphore(config.parallel_starts),
+        )  # fmt: skip
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for part in (
+                self._recorder.run(), self._server.run(), self._reports.run(), self._handlers.run(), self._cache.run(),
+                self._pods.run(), self._services.run(), self._nodes.run(), self._live(), self._work(),
+            ):  # fmt: skip
+                tasks.create_task(part)
+            if isinstance(self._network, Plumbing):
+                tasks.create_task(Neighbours(self._nodes, self._network, self._config.node).run())
+
+    async def _live(self) -> None:
+        """The Node object and its lease."""
+        await self._registering.register()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._registering.run())
+            tasks.create_task(self._registering.renew())
+
+    async def _work(self) -> None:
+        """The pods, once there is a network to put them in: adopting them earlier would look like losing them."""
+        if isinstance(self._network, Plumbing):
+            try:
+                await self._network.prepare()
+            except OSError as e:
+                raise CannotGoOn(f"the node's network cannot be set up: {e}") from e
+        await self._networked.wait()
+        await self._services.synced()
+        await self._server.ready()
+        await self._assignments.run(self._tidy)
+
+    def _node_changed(self, old: Node | None, new: Node | None) -> None:
+        if new is None or new.metadata.name != self._config.node or not new.spec.podCIDR:
+            return
+        if self._means.addresses is None:
+            self._means.addresses = Addresses(new.spec.podCIDR)
+            self._registering.networked()
+            self._networked.set()
+            log.info("pod addresses come from %s", new.spec.podCIDR)
+
+    async def _tidy(self, uids: Iterable[str]) -> None:
+        """Remove what pods that are gone have left behind."""
+        known = set(uids)
+        if isinstance(self._network, Plumbing):
+            await self._network.sweep(known)
+        for directory in (self._config.root / "pods").glob("*"):
+            if directory.name not in known:
+                log.info("removing %s: there is no such pod", directory)
+                await asyncio.to_thread(_remove, directory)
+
+
+def _remove(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _machine_root(config: Config) -> Path | None:
+    """Where the machine's files are: here if this process lives there, or under process 1 if that can be entered."""
+    if not config.node_container:
+        return Path("/")
+    return Path("/proc/1/root") if os.access("/proc/1/root/etc", os.R_OK) else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

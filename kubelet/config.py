@@ -1,0 +1,104 @@
+"""The kubelet's flags, under upstream's names where upstream has them."""
+
+import argparse
+import ipaddress
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+RUNTIMES = ("docker", "simulated")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    kubeconfig: Path
+    node: str
+    address: str
+    bind: str
+    port: int
+    root: Path
+    endpoint: str
+    pause_image: str
+    cluster: str
+    cluster_dns: tuple[str, ...]
+    cluster_domain: str
+    unreachable: tuple[str, ...]
+    certificate: Path
+    key: Path
+    client_ca: Path
+    runtime: str
+    labels: dict[str, str]
+    max_pods: int
+    node_container: str
+    resolver: Path
+    parallel_starts: int
+
+
+def parse(arguments: Sequence[str] | None = None) -> Config:
+    """Exits with a message if they make no sense."""
+    parser = argparse.ArgumentParser("kubelet", description="The node agent: runs the pods assigned to this node.")
+    add = parser.add_argument
+    add("--kubeconfig", type=Path, required=True, help="how to reach the API server's gRPC door")
+    add("--hostname-override", default=socket.gethostname(), help="the node's name")
+    add("--node-ip", default="", help="the node's InternalIP; by default what its host name resolves to")
+    add("--address", default="0.0.0.0", help="where to serve")  # noqa: S104
+    add("--port", type=int, default=10250)
+    add("--root-dir", type=Path, default=None, help="must be the same path for the engine")
+    add("--container-runtime-endpoint", default="unix:///var/run/docker.sock")
+    add("--pod-infra-container-image", default="wherry/pause:1")
+    add("--cluster-name", default="wherry", help="marks this cluster's containers on an engine that others use too")
+    add("--cluster-dns", default="10.96.0.10", help="comma-separated; empty for none")
+    add("--cluster-domain", default="cluster.local")
+    add("--cluster-cidr", default="10.244.0.0/16", help="never routed out of the node where nothing better is known")
+    add("--service-cluster-ip-range", default="10.96.0.0/16", help="the same")
+    add("--tls-cert-file", type=Path, default=Path("/etc/wherry/pki/tls.crt"))
+    add("--tls-private-key-file", type=Path, default=Path("/etc/wherry/pki/tls.key"))
+    add("--client-ca-file", type=Path, default=Path("/etc/wherry/pki/ca.crt"))
+    add("--runtime", choices=RUNTIMES, default="docker")
+    add("--node-labels", default="", help="key=value,...")
+    add("--max-pods", type=int, default=110)
+    add(
+        "--node-container",
+        default="",
+        help="the container that holds the node's network namespace; hostNetwork joins it",
+    )
+    add("--resolv-conf", type=Path, default=Path("/etc/resolv.conf"))
+    add("--parallel-starts", type=int, default=4, help="pods that are being started at the same time")
+    flags = parser.parse_args(arguments)
+    node = flags.hostname_override.lower()
+    try:
+        address = str(ipaddress.IPv4Address(flags.node_ip or socket.gethostbyname(node)))
+        labels = dict(_pair(text) for text in flags.node_labels.split(",") if text)
+    except (OSError, ValueError) as e:
+        parser.error(f"{e}")
+    return Config(
+        kubeconfig=flags.kubeconfig,
+        node=node,
+        address=address,
+        bind=flags.address,
+        port=flags.port,
+        root=flags.root_dir or Path("/var/lib/wherry/kubelet") / node,
+        endpoint=flags.container_runtime_endpoint,
+        pause_image=flags.pod_infra_container_image,
+        cluster=flags.cluster_name,
+        cluster_dns=tuple(a for a in flags.cluster_dns.split(",") if a),
+        cluster_domain=flags.cluster_domain,
+        unreachable=tuple(r for r in (flags.cluster_cidr, flags.service_cluster_ip_range) if r),
+        certificate=flags.tls_cert_file,
+        key=flags.tls_private_key_file,
+        client_ca=flags.client_ca_file,
+        runtime=flags.runtime,
+        labels=labels,
+        max_pods=flags.max_pods,
+        node_container=flags.node_container,
+        resolver=flags.resolv_conf,
+        parallel_starts=flags.parallel_starts,
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise ValueError(f"--node-labels: {text!r} is not key=value")
+    return key, value

@@ -1,0 +1,1 @@
+"""From a container of a pod spec to the engine's specification of it."""

@@ -1,0 +1,51 @@
+"""The other nodes: where their pods are."""
+
+import asyncio
+import logging
+
+from api.types import Node
+from kubelet.network.plumbing import Plumbing
+from machinery.clocks import SYSTEM, Clock
+from machinery.informers import Informer
+
+RETRY = 2.0
+
+log = logging.getLogger("network")
+
+
+def pod_ranges(nodes: list[Node], own: str) -> dict[str, str]:
+    """The pod range of every other node → the address to reach it by."""
+    found = {}
+    for node in nodes:
+        address = next((a.address for a in node.status.addresses if a.type == "InternalIP"), "")
+        if node.metadata.name != own and node.spec.podCIDR and address:
+            found[node.spec.podCIDR] = address
+    return found
+
+
+class Neighbours:
+    """Keeps a route to each other node's pods."""
+
+    def __init__(self, nodes: Informer[Node], plumbing: Plumbing, own: str, clock: Clock = SYSTEM) -> None:
+        self._nodes = nodes
+        self._plumbing = plumbing
+        self._own = own
+        self._clock = clock
+        self._changed = asyncio.Event()
+        nodes.on_change(lambda old, new: self._changed.set())
+
+    async def run(self) -> None:
+        await self._nodes.synced()
+        known: dict[str, str] | None = None
+        while True:
+            self._changed.clear()
+            wanted = pod_ranges(self._nodes.list(), self._own)
+            if wanted != known:
+                try:
+                    await self._plumbing.reach(wanted)
+                    known = wanted
+                except OSError as e:
+                    log.warning("routes to other nodes: %s", e)
+                    await self._clock.sleep(RETRY)
+                    continue
+            await self._changed.wait()

@@ -1,0 +1,162 @@
+"""Connects pods to the node and nodes to each other.
+
+A pod's end of its veth pair, eth0, has the pod's address with 32 bits, a default route through 169.254.1.1, and a
+static neighbour entry that says that this gateway is the other end.  The node has one host route for each pod.  So no
+bridge, no ARP, no proxy_arp and no hairpin mode are needed, and every packet passes through the node's own routing,
+where services are translated.
+"""
+
+import asyncio
+import hashlib
+import ipaddress
+import logging
+import os
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
+
+from kubelet.network import links
+from kubelet.network.links import RTN_UNREACHABLE, Route
+from kubelet.network.netlink import Netlink, netlink_in, open_namespace
+
+T = TypeVar("T")
+
+GATEWAY = "169.254.1.1"
+# Any fixed address will do: each pair is a network of two.
+NODE_HARDWARE = "ee:ee:ee:ee:ee:ee"
+PREFIX = "veth"
+PROTOCOL = 0x57  # marks our routes, so that stale ones can be told from other people's
+# The worst metric but for the routes that the pause program of a lab node sets; any other wins.
+LAST_RESORT = 0x7FFFFFFF
+LARGEST_MTU = 65535
+
+log = logging.getLogger("network")
+
+
+class Network(Protocol):
+    """The pod network as the workers see it."""
+
+    async def attach(self, uid: str, pid: int, address: str) -> None:
+        """Give the network namespace of `pid` the address; nothing happens if it has it already.  Raises OSError."""
+        ...
+
+    async def detach(self, uid: str) -> None:
+        """Take the pod's connection away; it is no error if there is none."""
+        ...
+
+
+def interface(uid: str) -> str:
+    """The name of the node's end: 15 characters at most, so a digest of the pod's uid."""
+    return PREFIX + hashlib.sha256(uid.encode()).hexdigest()[:11]
+
+
+class Plumbing:
+    """The pod network of one node, in the namespace that `opened` talks to: this process's own unless said otherwise.
+
+    Implements `Network`.
+    """
+
+    def __init__(
+        self, node_address: str, unreachable: Iterable[str], opened: Callable[[], Netlink] = Netlink
+    ) -> None:  # fmt: skip
+        self._opened = opened
+        self._node_address = node_address
+        self._unreachable = tuple(unreachable)
+        self._mtu = 1500
+        self._lock = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """Routes that keep what nobody claims inside this node: a packet to a pod or service that does not exist must
+        get an answer here, not a way out of the machine."""
+        await self._work(self._prepare)
+
+    def _prepare(self, nl: Netlink) -> None:
+        for cidr in self._unreachable:
+            links.put_route(nl, Route(cidr, metric=LAST_RESORT, protocol=PROTOCOL, kind=RTN_UNREACHABLE, link=0))
+        self._mtu = _uplink_mtu(nl, self._node_address)
+
+    async def attach(self, uid: str, pid: int, address: str) -> None:
+        await self._work(lambda nl: self._attach(nl, uid, pid, address))
+
+    def _attach(self, nl: Netlink, uid: str, pid: int, address: str) -> None:
+        name = interface(uid)
+        hardware = "0a:58:" + packed_hex(address)
+        namespace = open_namespace(pid)
+        try:
+            with netlink_in(namespace) as inside:
+                known = links.links(inside)
+                if "eth0" not in known or address not in links.addresses(inside):
+                    links.delete_link(nl, name)
+                    links.make_veth(nl, name, NODE_HARDWARE, "eth0", hardware, namespace, self._mtu)
+                    _configure(inside, known["lo"][0], address)
+        finally:
+            os.close(namespace)
+        outside = links.link_index(nl, name)
+        links.add_neighbour(nl, outside, address, hardware)
+        links.put_route(nl, Route(f"{address}/32", link=outside, protocol=PROTOCOL, source=self._node_address))
+
+    async def detach(self, uid: str) -> None:
+        # The host route and the neighbour go with the link, and the pod's end with this one.
+        await self._work(lambda nl: links.delete_link(nl, interface(uid)))
+
+    async def sweep(self, uids: Iterable[str]) -> None:
+        """Remove the connections of all pods but these."""
+        wanted = {interface(uid) for uid in uids}
+
+        def remove(nl: Netlink) -> None:
+            for name in links.links(nl):
+                if name.startswith(PREFIX) and len(name) == 15 and name not in wanted:
+                    log.info("removing %s, which no pod of this node has", name)
+                    links.delete_link(nl, name)
+
+        await self._work(remove)
+
+    async def reach(self, ranges: Mapping[str, str]) -> None:
+        """Exactly these routes to other nodes: pod range → the node's address.
+
+        All that can be made are made; raises OSError if some could not.
+        """
+        await self._work(lambda nl: _reach(nl, ranges))
+
+    async def _work(self, function: Callable[[Netlink], T]) -> T:
+        # One at a time: each takes a millisecond, and two that touch one link would only disturb each other.
+        async with self._lock:
+            return await asyncio.to_thread(self._with_netlink, function)
+
+    def _with_netlink(self, function: Callable[[Netlink], T]) -> T:
+        with self._opened() as nl:
+            return function(nl)
+
+
+def _configure(inside: Netlink, loopback: int, address: str) -> None:
+    index = links.link_index(inside, "eth0")
+    links.set_up(inside, loopback)
+    links.add_address(inside, index, address, 32)
+    links.set_up(inside, index)
+    links.add_neighbour(inside, index, GATEWAY, NODE_HARDWARE)
+    links.put_route(inside, Route(f"{GATEWAY}/32", link=index))
+    links.put_route(inside, Route(f"{links.ANYWHERE}/0", gateway=GATEWAY, link=index))
+
+
+def _reach(nl: Netlink, ranges: Mapping[str, str]) -> None:
+    for route in links.routes(nl):
+        if route.protocol == PROTOCOL and route.gateway and ranges.get(route.destination) != route.gateway:
+            links.delete_route(nl, route)
+    failed = []
+    for destination, gateway in ranges.items():
+        try:
+            links.put_route(nl, Route(destination, gateway=gateway, protocol=PROTOCOL))
+        except OSError as e:
+            failed.append(f"{destination} via {gateway}: {e.strerror}")
+    if failed:
+        raise OSError("; ".join(failed))
+
+
+def _uplink_mtu(nl: Netlink, node_address: str) -> int:
+    index = links.addresses(nl).get(node_address, 0)
+    mtu = next((mtu for number, mtu in links.links(nl).values() if number == index and mtu), 1500)
+    return min(mtu, LARGEST_MTU)  # a node whose address is on the loopback device has 65536 there
+
+
+def packed_hex(address: str) -> str:
+    return ":".join(f"{b:02x}" for b in struct.pack("!I", int(ipaddress.IPv4Address(address))))

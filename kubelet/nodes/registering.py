@@ -1,0 +1,203 @@
+"""This node's object: made at the start, kept true, and a sign of life beside it.
+https://kubernetes.io/docs/concepts/architecture/nodes/
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from api import errors, meta, times
+from api.types import Lease, LeaseSpec, Node, NodeStatus, ObjectMeta, OwnerReference
+from kubelet.nodes import machines
+from kubelet.nodes.conditions import Health, conditions
+from kubelet.nodes.machines import Machine
+from kubelet.runtime.interfaces import EngineError, Image, Runtime, Version
+from machinery.client import Client
+from machinery.clocks import Clock
+from machinery.events import Recorder
+
+LEASE_NAMESPACE = "kube-node-lease"
+LEASE_SECONDS, RENEW_SECONDS = 40, 10.0
+STATUS_SECONDS, REPORT_SECONDS = 10.0, 300.0
+RETRY_SECONDS = 0.2
+
+log = logging.getLogger("node")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    name: str
+    address: str
+    port: int
+    max_pods: int
+    labels: Mapping[str, str]
+    root: Path
+
+
+class Registering:
+    """Owns the Node object of this kubelet; `node` is what the API server last had."""
+
+    def __init__(
+        self, client: Client, runtime: Runtime, recorder: Recorder, identity: Identity, machine: Machine, clock: Clock
+    ) -> None:  # fmt: skip
+        self.node: Node | None = None
+        self._client = client
+        self._runtime = runtime
+        self._recorder = recorder
+        self._identity = identity
+        self._machine = machine
+        self._clock = clock
+        self._reported_at = 0.0
+        self._changed = asyncio.Event()
+        self._has_network = False
+
+    def networked(self) -> None:
+        """The node has its range of pod addresses and can connect pods."""
+        self._has_network = True
+        self._changed.set()
+
+    async def register(self) -> Node:
+        """Make the object, or bring an existing one's labels up to date.  Tries until the API server answers."""
+        while True:
+            try:
+                self.node = await self._register()
+            except (errors.ApiError, EngineError) as e:
+                log.info("registering the node: %s", e)
+                await self._clock.sleep(RETRY_SECONDS)
+            else:
+                self._recorder.event(self._regarding(), "Normal", "Starting", "Starting kubelet.")
+                log.info("registered node %s", self._identity.name)
+                return self.node
+
+    async def _register(self) -> Node:
+        name, wanted = (
+            self._identity.name,
+            machines.labels(self._machine, self._identity.name) | dict(self._identity.labels),
+        )
+        try:
+            node = await self._client.get(Node, name)
+        except errors.NotFound:
+            new = Node(metadata=ObjectMeta(name=name, labels=wanted))
+            new.status = await self._status(new)
+            try:
+                return await self._client.create(new)
+            except errors.AlreadyExists:
+                node = await self._client.get(Node, name)
+        if not wanted.items() <= node.metadata.labels.items():
+            node = await self._client.patch(Node, name, "", {"metadata": {"labels": wanted}})
+        return node
+
+    async def _status(self, node: Node) -> NodeStatus:
+        problems = [] if self._has_network else ["container runtime network not ready: the node has no pod CIDR yet"]
+        engine, images = Version("docker", "unknown"), node.status.images
+        status = None
+        try:
+            engine, found = await asyncio.gather(self._runtime.version(), self._runtime.images())
+            status = self._facts(engine, found)
+        except EngineError as e:
+            problems.append(f"container runtime is down: {e}")
+        if status is None:
+            status = self._facts(engine, [])
+            status.images = images
+        health = Health(
+            self._clock.now(), machines.free_memory(), machines.free_storage(self._identity.root), tuple(problems)
+        )
+        status.conditions = conditions(node, health)
+        status.volumesInUse, status.volumesAttached = node.status.volumesInUse, node.status.volumesAttached
+        return status
+
+    def _facts(self, engine: Version, images: list[Image]) -> NodeStatus:
+        i = self._identity
+        return machines.facts(self._machine, i.name, i.address, i.port, i.max_pods, engine, images)
+
+    async def run(self) -> None:
+        """Keeps the status true until cancelled: looks every 10 seconds, writes what changed, and all of it every 5
+        minutes."""
+        while True:
+            self._changed.clear()
+            try:
+                await self._update()
+            except errors.NotFound:
+                log.warning("the node's object is gone: registering again")
+                await self.register()
+                continue
+            except errors.Conflict:
+                continue  # somebody else wrote first: look again
+            except errors.ApiError as e:
+                log.warning("writing the node's status: %s", e)
+                await self._clock.sleep(RETRY_SECONDS)
+                continue
+            await self._pause(STATUS_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        woken = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait([sleeping, woken], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            woken.cancel()
+
+    async def _update(self) -> None:
+        node = await self._client.get(Node, self._identity.name)
+        status = await self._status(node)
+        now = self._clock.now()
+        if _essence(node.status) == _essence(status) and now - self._reported_at < REPORT_SECONDS:
+            self.node = node
+            return
+        ready, was = _ready(status), _ready(node.status)
+        node.status = status
+        self.node = await self._client.update_status(node)
+        self._reported_at = now
+        if ready != was:
+            reason = "NodeReady" if ready else "NodeNotReady"
+            message = f"Node {self._identity.name} status is now: {reason}"
+            self._recorder.event(self._regarding(), "Normal", reason, message)
+
+    def _regarding(self) -> Node:
+        # Upstream's events about nodes carry the node's name as uid, and `kubectl describe node` asks for that.
+        name = self._identity.name
+        return Node(metadata=ObjectMeta(name=name, uid=name))
+
+    async def renew(self) -> None:
+        """The sign of life, every 10 seconds until cancelled."""
+        while True:
+            try:
+                await self._renew()
+            except errors.ApiError as e:
+                log.warning("renewing the node's lease: %s", e)
+                await self._clock.sleep(RETRY_SECONDS * 5)
+                continue
+            await self._clock.sleep(RENEW_SECONDS)
+
+    async def _renew(self) -> None:
+        name = self._identity.name
+        now = times.format_micro(self._clock.now())
+        try:
+            await self._client.patch(Lease, name, LEASE_NAMESPACE, {"spec": {"renewTime": now, "holderIdentity": name}})
+        except errors.NotFound:
+            await self._client.create(self._lease(now))
+
+    def _lease(self, now: str) -> Lease:
+        name = self._identity.name
+        owners = []
+        if self.node is not None:
+            owners = [OwnerReference(apiVersion="v1", kind="Node", name=name, uid=self.node.metadata.uid)]
+        return Lease(
+            metadata=ObjectMeta(name=name, namespace=LEASE_NAMESPACE, ownerReferences=owners),
+            spec=LeaseSpec(holderIdentity=name, leaseDurationSeconds=LEASE_SECONDS, renewTime=now),
+        )
+
+
+def _ready(status: NodeStatus) -> bool:
+    return any(c.type == "Ready" and c.status == "True" for c in status.conditions)
+
+
+def _essence(status: NodeStatus) -> bytes:
+    """The status without its heartbeats."""
+    copy = meta.clone(status)
+    for condition in copy.conditions:
+        condition.lastHeartbeatTime = ""
+    return meta.encode(copy)

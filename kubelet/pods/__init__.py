@@ -1,0 +1,1 @@
+"""Doing: one worker for each pod, and what the workers share."""

@@ -1,0 +1,111 @@
+"""What the engine's containers are, as of the last thing heard of them."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+
+from kubelet.runtime.interfaces import Change, EngineError, NoSuchContainer, Record, Runtime
+
+log = logging.getLogger("containers")
+
+
+class Cache:
+    """Records of this node's containers by pod uid.
+
+    It follows the engine's changes, and is told at once by whoever changes a container, so that nobody need wait for
+    the engine to say what was just done.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._records: dict[str, Record] = {}
+        self._by_pod: defaultdict[str, dict[str, Record]] = defaultdict(dict)
+        self._synced = asyncio.Event()
+        self._waiters: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
+        self.on_change: Callable[[str], None] = lambda uid: None
+
+    def of(self, uid: str) -> tuple[Record, ...]:
+        return tuple(self._by_pod.get(uid, {}).values())
+
+    def get(self, container: str) -> Record | None:
+        return self._records.get(container)
+
+    def uids(self) -> list[str]:
+        return [uid for uid, records in self._by_pod.items() if records]
+
+    async def synced(self) -> None:
+        await self._synced.wait()
+
+    async def run(self) -> None:
+        async for change, container in self._runtime.changes():
+            try:
+                await self._apply(change, container)
+            except EngineError as e:
+                log.warning("looking at the engine's containers: %s", e)
+
+    async def _apply(self, change: Change, container: str) -> None:
+        match change:
+            case Change.RELIST:
+                await self.relist()
+            case Change.GONE:
+                self.forget(container)
+            case _:
+                await self.refresh(container)
+
+    async def relist(self) -> None:
+        before = set(self._records)
+        records = await self._runtime.containers()
+        # Only what was known before the list can be missing from it: what was made meanwhile is not lost.
+        for gone in before - {r.id for r in records}:
+            self.forget(gone)
+        for record in records:
+            self.put(record)
+        self._synced.set()
+
+    async def refresh(self, container: str) -> Record | None:
+        """Look at one container again; None if it is gone."""
+        try:
+            record = await self._runtime.inspect(container)
+        except NoSuchContainer:
+            self.forget(container)
+            return None
+        self.put(record)
+        return record
+
+    def put(self, record: Record) -> None:
+        old = self._records.get(record.id)
+        # Two looks at one container may overtake each other; it never goes from ended back to running.
+        if old == record or (old is not None and old.ended and not record.ended):
+            return
+        self._records[record.id] = self._by_pod[record.uid][record.id] = record
+        if not record.running:
+            self._release(record.id)
+        self.on_change(record.uid)
+
+    def forget(self, container: str) -> None:
+        record = self._records.pop(container, None)
+        self._release(container)
+        if record is not None:
+            self._by_pod[record.uid].pop(container, None)
+            if not self._by_pod[record.uid]:
+                del self._by_pod[record.uid]
+            self.on_change(record.uid)
+
+    def _release(self, container: str) -> None:
+        for waiter in self._waiters.pop(container, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def ended(self, container: str) -> None:
+        """Returns when it does not run (any more)."""
+        record = self._records.get(container)
+        if record is None or not record.running:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters[container].append(waiter)
+        try:
+            await waiter
+        finally:
+            if container in self._waiters and waiter in self._waiters[container]:
+                self._waiters[container].remove(waiter)

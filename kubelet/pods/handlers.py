@@ -1,0 +1,142 @@
+"""What probes and lifecycle hooks do: run a command, get a page, open a connection.
+
+A success answers with the output, everything else raises HandlerFailed with upstream's words.
+"""
+
+import asyncio
+import contextlib
+from typing import Protocol
+
+import aiohttp
+
+from api.types import Container, ExecAction, GRPCAction, HTTPGetAction, TCPSocketAction
+from kubelet.runtime.interfaces import EngineError, Process, Runtime
+
+OUTPUT_LIMIT = 10 * 1024
+USER_AGENT = "kube-probe/1.37"
+
+
+class HandlerFailed(Exception):
+    """The answer was no: an exit code, a status, a refusal."""
+
+
+class Action(Protocol):
+    """What probes and hooks have in common."""
+
+    exec: ExecAction | None
+    httpGet: HTTPGetAction | None
+    tcpSocket: TCPSocketAction | None
+
+
+class Handlers:
+    """Carries actions out; `run` owns the HTTP session and must be running."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._session: aiohttp.ClientSession | None = None
+
+    async def run(self) -> None:
+        """Keeps the session until cancelled."""
+        # Connections are not kept: a probe asks whether a new client would be served.
+        connector = aiohttp.TCPConnector(ssl=False, force_close=True, limit=0)
+        async with aiohttp.ClientSession(connector=connector, headers={"User-Agent": USER_AGENT}) as self._session:
+            await asyncio.get_running_loop().create_future()
+
+    async def perform(
+        self, action: Action, container: Container, container_id: str, address: str, timeout: float
+    ) -> str:
+        """Raises HandlerFailed, also when `timeout` seconds are over."""
+        try:
+            async with asyncio.timeout(timeout):
+                if action.exec is not None:
+                    return await self._execute(action.exec.command, container_id)
+                if action.httpGet is not None:
+                    return await self._get(action.httpGet, container, address)
+                if action.tcpSocket is not None:
+                    tcp = action.tcpSocket
+                    return await _connect(tcp.host or address, port_number(tcp.port, container))
+                grpc: GRPCAction | None = getattr(action, "grpc", None)
+                if grpc is not None:
+                    return await _connect(address, grpc.port or 0)
+        except TimeoutError as e:
+            raise HandlerFailed(_late(action, container, address, timeout)) from e
+        return ""
+
+    async def _execute(self, command: list[str], container_id: str) -> str:
+        output = bytearray()
+        try:
+            async with self._runtime.execute(container_id, Process(tuple(command))) as stream:
+                async for _, data in stream.output():
+                    output += data[: OUTPUT_LIMIT - len(output)]
+                code = await stream.exit_code()
+        except EngineError as e:
+            raise HandlerFailed(str(e)) from e
+        text = output.decode(errors="replace")
+        if code != 0:
+            raise HandlerFailed(text or f"command '{' '.join(command)}' exited with {code}: ")
+        return text
+
+    async def _get(self, get: HTTPGetAction, container: Container, address: str) -> str:
+        assert self._session is not None
+        target = url(get, container, address)
+        headers = {h.name or "": h.value or "" for h in get.httpHeaders}
+        try:
+            # A redirect counts as success without being followed to who knows where.
+            async with self._session.get(target, headers=headers, allow_redirects=False) as answer:
+                text = (await answer.content.read(OUTPUT_LIMIT)).decode(errors="replace")
+        except (aiohttp.ClientError, OSError) as e:
+            raise HandlerFailed(f'Get "{target}": {_reason(e, target)}') from e
+        if not 200 <= answer.status < 400:
+            raise HandlerFailed(f"HTTP probe failed with statuscode: {answer.status}")
+        return text
+
+
+def url(get: HTTPGetAction, container: Container, address: str) -> str:
+    scheme = (get.scheme or "HTTP").lower()
+    path = get.path if get.path.startswith("/") else f"/{get.path}"
+    return f"{scheme}://{get.host or address}:{port_number(get.port, container)}{path}"
+
+
+def port_number(port: int | str | None, container: Container) -> int:
+    """A port by number, or by its name among the container's ports."""
+    if isinstance(port, int):
+        return port
+    found = next((p.containerPort for p in container.ports if p.name == port), None)
+    if found is None:
+        raise HandlerFailed(f"couldn't find port: {port} in container {container.name}")
+    return found
+
+
+async def _connect(host: str, port: int) -> str:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError as e:
+        raise HandlerFailed(f"dial tcp {host}:{port}: connect: {_plain(e)}") from e
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return ""
+
+
+def _late(action: Action, container: Container, address: str, timeout: float) -> str:
+    if action.httpGet is not None:
+        target = url(action.httpGet, container, address)
+        return f'Get "{target}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
+    if action.tcpSocket is not None:
+        host = action.tcpSocket.host or address
+        return f"dial tcp {host}:{port_number(action.tcpSocket.port, container)}: i/o timeout"
+    return f'command timed out: "{" ".join(action.exec.command) if action.exec else ""}" timed out after {timeout:g}s'
+
+
+def _reason(error: Exception, target: str) -> str:
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, OSError):
+        host = target.split("/")[2]
+        return f"dial tcp {host}: connect: {_plain(cause)}"
+    return "EOF" if isinstance(error, aiohttp.ServerDisconnectedError) else str(error)
+
+
+def _plain(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,92 @@
+"""What the workers of all pods share."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from api.types import Pod, Service
+from kubelet.containers.environments import Sources
+from kubelet.containers.specs import Host
+from kubelet.network.addresses import Addresses
+from kubelet.network.plumbing import Network
+from kubelet.pods.caches import Cache
+from kubelet.pods.handlers import Handlers
+from kubelet.runtime.interfaces import Runtime
+from kubelet.syncing.views import View
+from kubelet.volumes.resolvers import Resolver
+from machinery.clocks import Clock
+
+
+class Recorder(Protocol):
+    def event(self, regarding: Pod, type: str, reason: str, message: str, *, field_path: str = "") -> None: ...  # noqa: A002
+
+
+class Reporter(Protocol):
+    """Where a pod's status goes; `last` says that nothing of it is left on this node."""
+
+    def report(self, view: View, *, last: bool = False) -> None: ...
+
+    def forget(self, uid: str) -> None: ...
+
+
+class NetworkNotReady(Exception):
+    """The node has no range of pod addresses yet."""
+
+
+@dataclass(kw_only=True)
+class Means:
+    runtime: Runtime
+    cache: Cache
+    network: Network
+    recorder: Recorder
+    reporter: Reporter
+    handlers: Handlers
+    clock: Clock
+    host: Host
+    host_ip: str
+    root: Path
+    sources: Callable[[Pod], Awaitable[Sources]]
+    services: Callable[[], Iterable[Service]] = tuple
+    allocatable: Callable[[], Mapping[str, str]] = dict
+    machine: Path | None = None  # where this process sees the machine's root directory
+    cluster_dns: tuple[str, ...] = ()
+    cluster_domain: str = "cluster.local"
+    resolver: Resolver = field(default_factory=Resolver)
+    hosts: str = ""
+    # The engine starts no more pods a second for being asked for all of them at once: each only takes longer.
+    starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    addresses: Addresses | None = None  # known when the node's range of pod addresses is
+
+    def address_of(self, uid: str) -> str:
+        return self.addresses.of(uid) if self.addresses is not None else ""
+
+    def ranges(self) -> Addresses:
+        if self.addresses is None:
+            raise NetworkNotReady("network is not ready: the node has no pod CIDR yet")
+        return self.addresses
+
+
+async def first(*awaitables: Awaitable[object]) -> None:
+    """Returns when one of them has ended; the others are cancelled.  Its exception is raised."""
+    tasks = [asyncio.ensure_future(a) for a in awaitables]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+@contextlib.asynccontextmanager
+async def aside(semaphore: asyncio.Semaphore) -> AsyncIterator[None]:
+    """Let others have one's place while waiting for something slow."""
+    semaphore.release()
+    try:
+        yield
+    finally:
+        await semaphore.acquire()

@@ -1,0 +1,121 @@
+"""Probes of one pod's running containers.
+https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from api.types import Container, Probe
+from kubelet.pods.handlers import HandlerFailed, Handlers
+from kubelet.runtime.interfaces import Record
+from kubelet.syncing.views import Health
+from machinery.clocks import Clock
+
+Tell = Callable[[Container, str], None]  # (container, what failed), for the event Unhealthy
+
+
+class Probing:
+    """Holds one task for each running container that has probes, and what they found, by container id."""
+
+    def __init__(self, handlers: Handlers, clock: Clock, changed: Callable[[], None], tell: Tell) -> None:
+        self.health: dict[str, Health] = {}
+        self._handlers = handlers
+        self._clock = clock
+        self._changed = changed
+        self._tell = tell
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def follow(
+        self, running: Iterable[tuple[Container, Record]], address: str, ready: Callable[[str], bool],
+        owner: asyncio.TaskGroup,
+    ) -> None:  # fmt: skip
+        """Probe exactly these, in tasks of `owner`.
+
+        `ready` says whether a container that was found running was ready before: a restart of the kubelet must not
+        take it out of service.
+        """
+        wanted = {record.id: (container, record) for container, record in running}
+        self._drop(set(self.health) - set(wanted))
+        for identity, (container, record) in wanted.items():
+            if identity in self.health or not has_probes(container):
+                continue
+            was = ready(identity)
+            self.health[identity] = Health(
+                ready=container.readinessProbe is None or was, started=container.startupProbe is None or was
+            )
+            self._tasks[identity] = owner.create_task(self._watch(container, record, address))
+
+    def cancel(self) -> None:
+        self._drop(set(self.health))
+
+    def _drop(self, identities: set[str]) -> None:
+        for identity in identities:
+            self._tasks.pop(identity).cancel()
+            del self.health[identity]
+
+    async def _watch(self, container: Container, record: Record, address: str) -> None:
+        """The startup probe first, by itself; then the others side by side."""
+        if container.startupProbe is not None and not self.health[record.id].started:
+            await self._probe("startup", container.startupProbe, container, record, address)
+        async with asyncio.TaskGroup() as tasks:
+            if container.readinessProbe is not None:
+                tasks.create_task(self._probe("readiness", container.readinessProbe, container, record, address))
+            if container.livenessProbe is not None:
+                tasks.create_task(self._probe("liveness", container.livenessProbe, container, record, address))
+
+    async def _probe(self, kind: str, probe: Probe, container: Container, record: Record, address: str) -> None:
+        """Until it has said its last word; readiness has none."""
+        age = self._clock.now() - record.started_at
+        await self._clock.sleep(max(0.0, (probe.initialDelaySeconds or 0) - age))
+        good = bad = 0
+        while True:
+            failure = await self._once(probe, container, record, address)
+            good, bad = (good + 1, 0) if failure is None else (0, bad + 1)
+            if failure is not None:
+                self._tell(container, f"{kind.capitalize()} probe failed: {failure}")
+            if good >= (probe.successThreshold or 1):
+                self._passed(kind, record.id)
+                if kind == "startup":
+                    return
+            elif bad >= (probe.failureThreshold or 3):
+                self._failed(kind, record.id)
+                if kind != "readiness":
+                    return
+            await self._clock.sleep(probe.periodSeconds or 10)
+
+    async def _once(self, probe: Probe, container: Container, record: Record, address: str) -> str | None:
+        """What went wrong, or None."""
+        try:
+            await self._handlers.perform(probe, container, record.id, address, float(probe.timeoutSeconds or 1))
+        except HandlerFailed as e:
+            return str(e)
+        return None
+
+    def _passed(self, kind: str, identity: str) -> None:
+        if kind == "startup":
+            self._set(identity, started=True)
+        elif kind == "readiness":
+            self._set(identity, ready=True)
+
+    def _failed(self, kind: str, identity: str) -> None:
+        if kind == "readiness":
+            self._set(identity, ready=False)
+        else:
+            self._set(identity, failed=kind)
+
+    def _set(self, identity: str, *, ready: bool | None = None, started: bool | None = None, failed: str = "") -> None:
+        old = self.health[identity]
+        new = replace(
+            old,
+            ready=old.ready if ready is None else ready,
+            started=old.started if started is None else started,
+            failed=failed or old.failed,
+        )
+        if new != old:
+            self.health[identity] = new
+            self._changed()
+
+
+def has_probes(container: Container) -> bool:
+    return any((container.startupProbe, container.readinessProbe, container.livenessProbe))

@@ -1,0 +1,202 @@
+"""Making and starting the containers of one pod: its sandbox, then one after the other."""
+
+import asyncio
+from collections.abc import Mapping
+
+from api import errors
+from api.types import Container, LifecycleHandler, Pod
+from kubelet.containers import security, specs
+from kubelet.containers.environments import Sources, environment, service_variables
+from kubelet.containers.fields import ConfigError, Place
+from kubelet.network.addresses import Exhausted
+from kubelet.pods.handlers import HandlerFailed
+from kubelet.pods.images import ImageFault, Images, field_path
+from kubelet.pods.means import Means, NetworkNotReady, aside, first
+from kubelet.runtime.interfaces import EngineError, Record, Spec
+from kubelet.syncing import restarts
+from kubelet.syncing.plans import Start
+from kubelet.syncing.views import Fault
+from kubelet.volumes import resolvers
+from kubelet.volumes.contents import VolumeFault, is_made_of_files
+from kubelet.volumes.layouts import Layout
+
+RETRY = 10.0
+FIRST_SANDBOX_RETRY, LONGEST_SANDBOX_RETRY = 1.0, 60.0
+FIRST_MOUNT_RETRY, LONGEST_MOUNT_RETRY = 0.5, 122.0
+HOOK_TIMEOUT = 3600.0
+
+
+class Starting:
+    """`faults` says, by container name, why the last try failed; "" stands for the sandbox and the volumes."""
+
+    def __init__(self, means: Means, layout: Layout) -> None:
+        self.faults: dict[str, Fault] = {}
+        self._means = means
+        self._layout = layout
+        # Set when the pod is to end: nobody waits for a pull or a hook then.
+        self.leaving = asyncio.Event()
+        self._images = Images(means, self.leaving)
+        self._sources = Sources()
+        self._volumes_ready = False
+        self._waits: dict[str, float] = {}
+
+    def place(self, pod: Pod) -> Place:
+        means = self._means
+        return Place(means.host.node, means.host_ip, means.address_of(pod.metadata.uid), means.allocatable())
+
+    async def volumes(self, pod: Pod, *, again: bool = False) -> bool:
+        """Set the pod's volumes up; `again` brings them up to date.  False, with a fault, if that cannot be done."""
+        if self._volumes_ready and not again:
+            return True
+        try:
+            sources = await self._means.sources(pod)
+            if pod.spec.volumes:
+                await asyncio.to_thread(self._layout.set_up, pod, sources, self.place(pod))
+        except (VolumeFault, errors.ApiError, OSError) as e:
+            self._means.recorder.event(pod, "Warning", "FailedMount", str(e))
+            if not self._volumes_ready:
+                self._later("", "ContainerCreating", "", FIRST_MOUNT_RETRY, LONGEST_MOUNT_RETRY)
+            return self._volumes_ready
+        self._sources = sources
+        self._volumes_ready = True
+        self._clear("")
+        return True
+
+    async def sandbox(self, pod: Pod, attempt: int) -> Record | None:
+        """A running pause container that is connected; None, with a fault, if that failed."""
+        means, uid = self._means, pod.metadata.uid
+        if attempt:
+            message = "Pod sandbox changed, it will be killed and re-created."
+            means.recorder.event(pod, "Normal", "SandboxChanged", message)
+        made = ""
+        try:
+            address = "" if pod.spec.hostNetwork else means.ranges().allocate(uid)
+            self._layout.pod.mkdir(parents=True, exist_ok=True)
+            self._layout.hosts.write_text(
+                resolvers.hosts(pod, address, specs.hostname(pod), means.cluster_domain, means.hosts)
+            )
+            wanted = resolvers.resolver(pod, means.resolver, means.cluster_dns, means.cluster_domain)
+            self._layout.resolver.write_text(wanted.text())
+            spec = specs.pause(means.host, pod, attempt, address, self._layout.memory_mounts(pod))
+            made = await means.runtime.create(spec)
+            await means.runtime.start(made)
+            record = await means.cache.refresh(made)
+            if record is None or not record.running:
+                raise EngineError(f"the pod's sandbox {made[:12]} did not stay alive")
+            if address:
+                await means.network.attach(uid, record.pid, address)
+        except (EngineError, OSError, Exhausted, NetworkNotReady) as e:
+            means.recorder.event(pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {e}")
+            self._later("", "ContainerCreating", "", FIRST_SANDBOX_RETRY, LONGEST_SANDBOX_RETRY)
+            if made:
+                await means.runtime.remove(made)
+                means.cache.forget(made)
+            return None
+        self._clear("")
+        return record
+
+    async def container(self, pod: Pod, start: Start, sandbox: Record) -> Record | None:
+        """A started container; None, with a fault, if that failed."""
+        c = start.container
+        name = c.name or ""
+        try:
+            spec = await self._spec(pod, start, sandbox)
+        except ImageFault as e:
+            self.faults[name] = e.fault
+            return None
+        except (ConfigError, VolumeFault, errors.NotFound) as e:
+            self._fail(pod, c, "CreateContainerConfigError", str(e))
+            return None
+        try:
+            made = await self._means.runtime.create(spec)
+        except EngineError as e:
+            self._fail(pod, c, "CreateContainerError", str(e))
+            return None
+        self._tell(pod, c, "Normal", "Created", "Container created")
+        try:
+            await self._means.runtime.start(made)
+        except EngineError as e:
+            await self._means.cache.refresh(made)
+            self._not_started(pod, start, str(e))
+            return None
+        self._tell(pod, c, "Normal", "Started", "Container started")
+        self._clear(name)
+        record = await self._means.cache.refresh(made)
+        if record is not None and c.lifecycle is not None and c.lifecycle.postStart is not None:
+            return await self._post_start(pod, c, record, c.lifecycle.postStart)
+        return record
+
+    async def _spec(self, pod: Pod, start: Start, sandbox: Record) -> Spec:
+        c, means = start.container, self._means
+        image = await self._images.ensure(pod, c)
+        security.check_non_root(pod, c, image.user)
+        if start.attempt and any((c.envFrom, *(e.valueFrom for e in c.env))):
+            self._sources = await means.sources(pod)
+        env = environment(pod, c, self.place(pod), self._sources, service_variables(pod, means.services()))
+        mounts = self._layout.mounts(pod, c, start.attempt, env)
+        return specs.container(means.host, pod, start, sandbox, env, mounts)
+
+    async def _post_start(self, pod: Pod, c: Container, record: Record, hook: LifecycleHandler) -> Record | None:
+        """The container counts as running when its hook has ended well, and is killed when it has not."""
+        means = self._means
+        address = means.address_of(pod.metadata.uid) or means.host_ip
+        try:
+            async with aside(means.starts):
+                await first(run_hook(means, hook, c, record, address, HOOK_TIMEOUT), self.leaving.wait())
+        except HandlerFailed:
+            self._tell(pod, c, "Warning", "FailedPostStartHook", "PostStartHook failed")
+            await means.runtime.signal(record.id, "SIGKILL")
+            await means.cache.ended(record.id)
+            self._tell(pod, c, "Normal", "Killing", "FailedPostStartHook")
+            return None
+        return record
+
+    def _not_started(self, pod: Pod, start: Start, why: str) -> None:
+        c = start.container
+        self._tell(pod, c, "Warning", "Failed", f"Error: {why}")
+        now = self._means.clock.now()
+        later = ("", "")
+        if start.backoff:
+            message = (
+                f"back-off {restarts.duration(start.backoff)} restarting failed container={c.name} "
+                f"pod={pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"
+            )
+            later = ("CrashLoopBackOff", message)
+        retry = now + max(start.backoff, Fault.LATER)
+        self.faults[c.name or ""] = Fault("RunContainerError", why, now, retry, *later)
+
+    def _fail(self, pod: Pod, c: Container, reason: str, why: str) -> None:
+        self._tell(pod, c, "Warning", "Failed", f"Error: {why}")
+        now = self._means.clock.now()
+        self.faults[c.name or ""] = Fault(reason, why, now, now + RETRY)
+
+    def _later(self, name: str, reason: str, message: str, first: float, longest: float) -> None:
+        wait = self._waits[name] = min(longest, 2 * self._waits[name]) if name in self._waits else first
+        now = self._means.clock.now()
+        self.faults[name] = Fault(reason, message, now, now + wait)
+
+    def _clear(self, name: str) -> None:
+        self.faults.pop(name, None)
+        self._waits.pop(name, None)
+
+    def _tell(self, pod: Pod, c: Container, kind: str, reason: str, message: str) -> None:
+        self._means.recorder.event(pod, kind, reason, message, field_path=field_path(pod, c))
+
+
+async def run_hook(
+    means: Means, hook: LifecycleHandler, c: Container, record: Record, address: str, timeout: float
+) -> None:  # fmt: skip
+    """Raises HandlerFailed."""
+    if hook.sleep is not None:
+        await means.clock.sleep(min(float(hook.sleep.seconds or 0), timeout))
+        return
+    await means.handlers.perform(hook, c, record.id, address, timeout)
+
+
+def must_refresh(pod: Pod) -> bool:
+    """Do its volumes show what may change while it runs?"""
+    return any(is_made_of_files(v) for v in pod.spec.volumes)
+
+
+def by_name(pod: Pod) -> Mapping[str, Container]:
+    return {c.name or "": c for c in (*pod.spec.initContainers, *pod.spec.containers)}

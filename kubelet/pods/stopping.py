@@ -1,0 +1,93 @@
+"""Ending one container: its preStop hook, its stop signal, the rest of the grace period, SIGKILL.
+https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from api.types import Container, Pod
+from kubelet.pods.handlers import HandlerFailed
+from kubelet.pods.images import field_path
+from kubelet.pods.means import Means, first
+from kubelet.pods.starting import run_hook
+from kubelet.runtime.interfaces import EngineError, Record
+from kubelet.syncing.plans import Stop
+
+LEAST_GRACE = 2.0  # what is left for the signal, even if the hook has used the whole period up
+KILL_TIMEOUT = 10.0
+DEFAULT_GRACE = 30.0
+
+log = logging.getLogger("stopping")
+
+
+async def stop(means: Means, pod: Pod, container: Container | None, order: Stop, grace: Callable[[], float],
+               shortened: asyncio.Event) -> None:  # fmt: skip
+    """Returns when the container has ended.
+
+    `grace` is asked again whenever `shortened` is set: a second deletion may leave a pod less time than the first.
+    `container` is None where the pod's spec is not known any more.
+    """
+    record, clock = order.record, means.clock
+    began = clock.monotonic()
+    if container is not None:
+        path = field_path(pod, container)
+        means.recorder.event(pod, "Normal", "Killing", order.message, field_path=path)
+        await _pre_stop(means, pod, container, record, grace())
+
+    def left() -> float:
+        return max(LEAST_GRACE, grace()) - (clock.monotonic() - began)
+
+    await means.runtime.signal(record.id, _signal(record))
+    least_end = clock.monotonic() + LEAST_GRACE
+    while means.cache.get(record.id) is not None:
+        current = means.cache.get(record.id)
+        remaining = max(left(), least_end - clock.monotonic())
+        if current is None or not current.running or remaining <= 0:
+            break
+        shortened.clear()
+        await first(means.cache.ended(record.id), clock.sleep(remaining), shortened.wait())
+    await _kill(means, record)
+
+
+async def _kill(means: Means, record: Record) -> None:
+    """SIGKILL until the engine says that it has ended: its events may be lost, so they are not all that is trusted."""
+    while (current := means.cache.get(record.id)) is not None and current.running:
+        await means.runtime.signal(record.id, "SIGKILL")
+        await first(means.cache.ended(record.id), means.clock.sleep(KILL_TIMEOUT))
+        await means.cache.refresh(record.id)
+
+
+async def _pre_stop(means: Means, pod: Pod, container: Container, record: Record, grace: float) -> None:
+    hook = container.lifecycle.preStop if container.lifecycle is not None else None
+    if hook is None or grace <= 0:
+        return
+    address = means.address_of(pod.metadata.uid) or means.host_ip
+
+    async def run() -> None:
+        try:
+            await run_hook(means, hook, container, record, address, grace)
+        except HandlerFailed as e:
+            log.info("preStop hook of %s/%s: %s", pod.metadata.namespace, pod.metadata.name, e)
+            path = field_path(pod, container)
+            means.recorder.event(pod, "Warning", "FailedPreStopHook", "PreStopHook failed", field_path=path)
+
+    with contextlib.suppress(EngineError):
+        await first(run(), means.cache.ended(record.id), means.clock.sleep(grace))
+
+
+def _signal(record: Record) -> str:
+    return record.stop_signal
+
+
+def grace_period(pod: Pod, container: Container | None, order: Stop) -> float:
+    """Seconds: of the deletion, of the probe that failed, or of the pod."""
+    if pod.metadata.deletionTimestamp and pod.metadata.deletionGracePeriodSeconds is not None:
+        return float(pod.metadata.deletionGracePeriodSeconds)
+    if container is not None and order.reason:
+        probe = container.livenessProbe if order.reason == "liveness" else container.startupProbe
+        if probe is not None and probe.terminationGracePeriodSeconds is not None:
+            return float(probe.terminationGracePeriodSeconds)
+    wanted = pod.spec.terminationGracePeriodSeconds
+    return DEFAULT_GRACE if wanted is None else float(wanted)

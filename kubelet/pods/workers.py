@@ -1,0 +1,337 @@
+"""The worker of one pod: looks, decides, acts, looks again, until the pod is gone."""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import replace
+
+from api import times
+from api.types import Container, Pod
+from kubelet.containers.specs import fingerprint
+from kubelet.pods.images import field_path
+from kubelet.pods.means import Means, first
+from kubelet.pods.probing import Probing
+from kubelet.pods.starting import Starting, by_name, must_refresh
+from kubelet.pods.stopping import LEAST_GRACE, grace_period, stop
+from kubelet.runtime.interfaces import ADDRESS, EngineError, LogOptions, Record
+from kubelet.syncing import restarts
+from kubelet.syncing.plans import Plan, Stop, plan
+from kubelet.syncing.views import View, debugging
+from kubelet.volumes.layouts import Layout
+
+REFRESH = 60.0  # seconds between two looks at what volumes show
+ERROR_PAUSE = 1.0
+MESSAGE_LIMIT = 4096
+FALLBACK_LINES, FALLBACK_LIMIT = 80, 2048
+
+log = logging.getLogger("pods")
+
+
+class Worker:
+    """Level-based: whatever wakes it, it works from what the pod's object and the container cache say then.
+
+    `orphan`: the API server has no such pod (any more), so it must end, and nobody is told.
+    """
+
+    def __init__(self, means: Means, pod: Pod, *, orphan: bool = False) -> None:
+        self.pod = pod
+        self._means = means
+        self._orphan = orphan
+        self._layout = Layout(means.root, pod.metadata.uid, means.machine)
+        self._starting = Starting(means, self._layout)
+        self._probing = Probing(means.handlers, means.clock, self.wake, self._unhealthy)
+        self._changed = asyncio.Event()
+        self._shortened = asyncio.Event()
+        self._ending: set[str] = set()
+        self._connected: set[str] = set()
+        self._messages: dict[str, str] = {}
+        self._told: set[str] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._refresh_at = means.clock.now() + REFRESH
+        self._disconnected = False
+        self._hurried = False
+
+    def wake(self) -> None:
+        self._changed.set()
+
+    def update(self, pod: Pod) -> None:
+        """The pod's object has changed."""
+        old, self.pod = self.pod, pod
+        if pod.metadata.deletionTimestamp:
+            self._starting.leaving.set()
+        if pod.metadata.deletionGracePeriodSeconds != old.metadata.deletionGracePeriodSeconds:
+            self._shortened.set()
+        # Most changes are of the status, by ourselves.
+        if pod.spec != old.spec or _wishes(pod) != _wishes(old) or pod.status.phase != old.status.phase:
+            self.wake()
+
+    def gone(self) -> None:
+        """The object is no more; if nobody had asked for its deletion before, it was forced."""
+        self._orphan = True
+        self._starting.leaving.set()
+        self._hurried = not self.pod.metadata.deletionTimestamp
+        self._shortened.set()
+        self.wake()
+
+    @property
+    def leaving(self) -> bool:
+        return self._orphan or bool(self.pod.metadata.deletionTimestamp)
+
+    async def run(self) -> None:
+        """Returns when nothing of the pod is left on this node.  Cancelling it leaves the containers as they are."""
+        async with asyncio.TaskGroup() as self._tasks:
+            try:
+                while not await self._step():
+                    pass
+            finally:
+                self._probing.cancel()
+
+    async def _step(self) -> bool:
+        self._changed.clear()
+        try:
+            return await self._sync()
+        except (EngineError, OSError) as e:
+            log.warning("pod %s/%s: %s", self.pod.metadata.namespace, self.pod.metadata.name, e)
+            await self._means.clock.sleep(ERROR_PAUSE)
+            return False
+
+    async def _sync(self) -> bool:
+        await self._connect()
+        view = await self._look()
+        todo = plan(view)
+        self._follow_probes(view)
+        self._report(view)
+        if todo.finished:
+            await self._disconnect()
+            if self.leaving:
+                await self._clean_up(view)
+                return True
+        if todo.new_sandbox is not None or todo.starts:
+            async with self._means.starts:
+                await self._launch()
+        elif not todo.idle:
+            await self._carry_out(todo, view)
+        else:
+            await self._rest(todo, view)
+        return False
+
+    async def _launch(self) -> None:
+        """Everything that can be started now, in one turn: a pod that has its sandbox is not sent to the end of the
+        queue again."""
+        while True:
+            view = await self._look()
+            todo = plan(view)
+            self._report(view)
+            if todo.new_sandbox is None and not todo.starts:
+                return
+            await self._carry_out(todo, view)
+
+    async def _rest(self, todo: Plan, view: View) -> None:
+        now = self._means.clock.now()
+        if not view.terminating and not todo.finished and must_refresh(self.pod) and view.sandbox() is not None:
+            if self._refresh_at <= now:
+                await self._starting.volumes(self.pod, again=True)
+                self._refresh_at = now + REFRESH
+            todo.wake(self._refresh_at)
+        if (deadline := self._deadline()) is not None and deadline > now and not todo.finished:
+            todo.wake(deadline)
+        if todo.wake_at is None:
+            await self._changed.wait()
+        else:
+            await first(self._changed.wait(), self._means.clock.sleep(max(0.0, todo.wake_at - now)))
+
+    async def _look(self) -> View:
+        records = []
+        for record in self._means.cache.of(self.pod.metadata.uid):
+            if record.ended and not record.is_pause:
+                record = replace(record, message=await self._message(record))
+            records.append(record)
+        return View(
+            pod=self.pod,
+            now=self._means.clock.now(),
+            records=tuple(records),
+            health=self._probing.health,
+            faults=self._starting.faults,
+            hashes={name: fingerprint(c) for name, c in by_name(self.pod).items()},
+            host_ip=self._means.host_ip,
+            address=self._means.address_of(self.pod.metadata.uid) if self._connected else "",
+            stopping=self._orphan,
+            refusal=self._refusal(),
+            ending=frozenset(self._ending),
+        )
+
+    def _deadline(self) -> float | None:
+        spec, status = self.pod.spec, self.pod.status
+        if spec.activeDeadlineSeconds is None or not status.startTime:
+            return None
+        return times.parse(status.startTime) + spec.activeDeadlineSeconds
+
+    def _refusal(self) -> tuple[str, str] | None:
+        deadline = self._deadline()
+        if deadline is None or deadline > self._means.clock.now() or self.pod.status.phase == "Succeeded":
+            return None
+        message = "Pod was active on the node longer than the specified deadline"
+        if "DeadlineExceeded" not in self._told:
+            self._told.add("DeadlineExceeded")
+            self._means.recorder.event(self.pod, "Normal", "DeadlineExceeded", message)
+        return "DeadlineExceeded", message
+
+    async def _connect(self) -> None:
+        """Take over a sandbox that an earlier kubelet made: its address is its label, its veth pair may be missing."""
+        means, uid = self._means, self.pod.metadata.uid
+        sandbox = next((r for r in means.cache.of(uid) if r.is_pause and r.running), None)
+        if sandbox is None:
+            self._connected.clear()
+            return
+        if sandbox.id in self._connected or self.leaving:
+            return
+        address = sandbox.labels.get(ADDRESS, "")
+        if address and means.addresses is not None:
+            if not means.addresses.adopt(uid, address):
+                log.warning("the sandbox of pod %s has the address %s, which it may not have", uid, address)
+                await self._remove(sandbox)
+                return
+            await means.network.attach(uid, sandbox.pid, address)
+        if not address or means.addresses is not None:
+            self._connected.add(sandbox.id)
+
+    async def _carry_out(self, todo: Plan, view: View) -> None:
+        for order in todo.stops:
+            self._stop(order)
+        await asyncio.gather(*(self._remove(r) for r in todo.removals))
+        if (todo.new_sandbox is not None or todo.starts) and not await self._starting.volumes(self.pod):
+            return
+        if todo.new_sandbox is not None:
+            made = await self._starting.sandbox(self.pod, todo.new_sandbox)
+            if made is not None:
+                self._connected.add(made.id)
+                self._disconnected = False
+        sandbox = view.sandbox()
+        for start in todo.starts:
+            if self.leaving or sandbox is None:
+                return
+            if await self._starting.container(self.pod, start, sandbox) is None and start.init:
+                return
+
+    def _stop(self, order: Stop) -> None:
+        container = self._container(order.record.name)
+        self._ending.add(order.record.id)
+
+        def grace() -> float:
+            return LEAST_GRACE if self._hurried else grace_period(self.pod, container, order)
+
+        async def run() -> None:
+            try:
+                await stop(self._means, self.pod, container, order, grace, self._shortened)
+            except EngineError as e:
+                log.warning("stopping container %s: %s", order.record.id[:12], e)
+                await self._means.clock.sleep(ERROR_PAUSE)
+            finally:
+                self._ending.discard(order.record.id)
+                self.wake()
+
+        assert self._tasks is not None
+        self._tasks.create_task(run())
+
+    def _container(self, name: str) -> Container | None:
+        everyone = [*by_name(self.pod).values(), *debugging(self.pod)]
+        return next((c for c in everyone if c.name == name), None)
+
+    async def _remove(self, record: Record) -> None:
+        await self._means.runtime.remove(record.id)
+        self._means.cache.forget(record.id)
+
+    async def _disconnect(self) -> None:
+        """Free what only a pod with containers needs; what its volumes hold stays until it is deleted."""
+        if self._disconnected:
+            return
+        uid = self.pod.metadata.uid
+        if not self.pod.spec.hostNetwork:
+            await self._means.network.detach(uid)
+        if self._means.addresses is not None:
+            self._means.addresses.release(uid)
+        self._connected.clear()
+        self._disconnected = True
+
+    async def _clean_up(self, view: View) -> None:
+        means, uid = self._means, self.pod.metadata.uid
+        await asyncio.gather(*(self._remove(r) for r in means.cache.of(uid)))
+        if any(v.emptyDir is not None and v.emptyDir.medium == "Memory" for v in self.pod.spec.volumes):
+            await means.runtime.remove_volumes(f"wherry_{uid}_")
+        await asyncio.to_thread(self._layout.remove)
+        if self._orphan:
+            means.reporter.forget(uid)
+        else:
+            means.reporter.report(view, last=True)
+
+    def _report(self, view: View) -> None:
+        for container in self.pod.spec.containers:
+            record = view.newest(container.name or "")
+            if record is None or not record.ended or record.id in self._told or view.terminating:
+                continue
+            if restarts.wanted(self.pod, container, record) and restarts.delay(record, view.now):
+                self._told.add(record.id)
+                meta = self.pod.metadata
+                self._means.recorder.event(
+                    self.pod, "Warning", "BackOff",
+                    f"Back-off restarting failed container {container.name} in pod "
+                    f"{meta.name}_{meta.namespace}({meta.uid})",
+                    field_path=field_path(self.pod, container),
+                )  # fmt: skip
+        self._pull_back_off(view)
+        if not self._orphan:
+            self._means.reporter.report(view)
+
+    def _pull_back_off(self, view: View) -> None:
+        for container in by_name(self.pod).values():
+            fault = view.faults.get(container.name or "")
+            if fault is None or fault.later_reason != "ImagePullBackOff" or view.now < fault.since + fault.LATER:
+                continue
+            mark = f"{container.name}/{fault.since}"
+            if mark not in self._told:
+                self._told.add(mark)
+                path = field_path(self.pod, container)
+                message = f'Back-off pulling image "{container.image}"'
+                self._means.recorder.event(self.pod, "Normal", "BackOff", message, field_path=path)
+                self._means.recorder.event(self.pod, "Warning", "Failed", "Error: ImagePullBackOff", field_path=path)
+
+    def _follow_probes(self, view: View) -> None:
+        running = []
+        for name, container in by_name(self.pod).items():
+            record = view.newest(name)
+            if record is not None and record.running and record.id not in view.ending:
+                running.append((container, record))
+        address = self._means.host_ip if self.pod.spec.hostNetwork else view.address
+        assert self._tasks is not None
+        self._probing.follow(running, address, self._was_ready, self._tasks)
+
+    def _was_ready(self, identity: str) -> bool:
+        return any(s.ready and s.containerID.endswith(identity) for s in self.pod.status.containerStatuses)
+
+    def _unhealthy(self, container: Container, message: str) -> None:
+        path = field_path(self.pod, container)
+        self._means.recorder.event(self.pod, "Warning", "Unhealthy", message, field_path=path)
+
+    async def _message(self, record: Record) -> str:
+        """The termination message of an ended container, read once.
+        https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
+        """
+        if record.id in self._messages:
+            return self._messages[record.id]
+        text = ""
+        with contextlib.suppress(OSError):
+            data = self._layout.termination_log(record.name, record.attempt).read_bytes()
+            text = data[:MESSAGE_LIMIT].decode(errors="replace")
+        container = self._container(record.name)
+        fallback = container is not None and container.terminationMessagePolicy == "FallbackToLogsOnError"
+        if not text and fallback and record.exit_code:
+            options = LogOptions(tail=FALLBACK_LINES)
+            pieces = [data async for _, data in self._means.runtime.logs(record.id, options)]
+            text = b"".join(pieces)[-FALLBACK_LIMIT:].decode(errors="replace")
+        self._messages[record.id] = text
+        return text
+
+
+def _wishes(pod: Pod) -> tuple[object, ...]:
+    metadata = pod.metadata
+    return metadata.deletionTimestamp, metadata.deletionGracePeriodSeconds, metadata.labels, metadata.annotations

@@ -1,0 +1,131 @@
+"""Between the engine's JSON documents and the kubelet's own types.
+https://docs.docker.com/reference/api/engine/version/v1.41/
+"""
+
+from datetime import datetime
+from typing import Any
+
+from kubelet.runtime.interfaces import Image, Mount, Record, Spec, State, Usage
+
+LOGS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
+CPU_PERIOD = 100_000
+
+
+def container(spec: Spec) -> dict[str, Any]:
+    """The body of a create request."""
+    document: dict[str, Any] = {
+        "Image": spec.image,
+        "Labels": dict(spec.labels),
+        "Env": list(spec.env),
+        "WorkingDir": spec.working_dir,
+        "User": spec.user,
+        "Tty": spec.tty,
+        "OpenStdin": spec.stdin,
+        "StdinOnce": spec.stdin_once,
+        "HostConfig": _host(spec),
+        # An image's own health check is nothing that Kubernetes knows: it would only cost an exec every 30 seconds.
+        "Healthcheck": {"Test": ["NONE"]},
+    }
+    if spec.entrypoint is not None:
+        document["Entrypoint"] = list(spec.entrypoint)
+    if spec.arguments is not None:
+        document["Cmd"] = list(spec.arguments)
+    if spec.hostname:
+        document["Hostname"] = spec.hostname
+    if spec.stop_signal:
+        document["StopSignal"] = spec.stop_signal
+    return document
+
+
+def _host(spec: Spec) -> dict[str, Any]:
+    host: dict[str, Any] = {
+        "NetworkMode": spec.network,
+        "IpcMode": spec.ipc,
+        "PidMode": spec.pid,
+        "Mounts": [_mount(m) for m in spec.mounts if not m.create],
+        # This older form makes a missing directory, which the other one refuses.
+        "Binds": [f"{m.source}:{m.target}{':ro' if m.read_only else ''}" for m in spec.mounts if m.create],
+        "CpuShares": spec.cpu_shares,
+        "Memory": spec.memory,
+        "MemorySwap": spec.memory,  # the same number: no swap
+        "OomScoreAdj": spec.oom_score,
+        "CapAdd": list(spec.capabilities_add),
+        "CapDrop": list(spec.capabilities_drop),
+        "GroupAdd": list(spec.groups),
+        "Privileged": spec.privileged,
+        "ReadonlyRootfs": spec.read_only_root,
+        "SecurityOpt": [s for s in spec.security if s != "systempaths=unconfined"],
+        "Sysctls": dict(spec.sysctls),
+        "LogConfig": LOGS,
+        "RestartPolicy": {"Name": "no"},
+    }
+    if "systempaths=unconfined" in spec.security:
+        host["MaskedPaths"] = host["ReadonlyPaths"] = []
+    if spec.cpu_quota:
+        host["CpuPeriod"], host["CpuQuota"] = CPU_PERIOD, spec.cpu_quota
+    if spec.all_devices:
+        host["DeviceCgroupRules"] = ["a *:* rwm"]
+        host["Mounts"].append({"Type": "bind", "Source": "/dev", "Target": "/dev"})
+    return host
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    base = {"Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+    if mount.tmpfs:
+        driver = {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs"}}
+        return base | {"Type": "volume", "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
+    return base | {"Type": "bind"}
+
+
+def record(document: dict[str, Any]) -> Record:
+    """From the answer to an inspect request."""
+    state, config = document["State"], document["Config"]
+    return Record(
+        id=document["Id"],
+        state=_state(state),
+        labels=config.get("Labels") or {},
+        image=config.get("Image", ""),
+        image_id=document.get("Image", ""),
+        pid=state.get("Pid") or 0,
+        created_at=seconds(document.get("Created", "")),
+        started_at=seconds(state.get("StartedAt", "")),
+        finished_at=seconds(state.get("FinishedAt", "")) if not state.get("Running") else 0.0,
+        exit_code=state.get("ExitCode") or 0,
+        oom_killed=bool(state.get("OOMKilled")),
+        error=state.get("Error") or "",
+        stop_signal=config.get("StopSignal") or "SIGTERM",
+        tty=bool(config.get("Tty")),
+    )
+
+
+def _state(state: dict[str, Any]) -> State:
+    if state.get("Running"):
+        return State.RUNNING
+    return State.CREATED if state.get("Status") == "created" else State.EXITED
+
+
+def seconds(text: str) -> float:
+    """The engine's time (nanoseconds, the year 1 for never) → seconds since the epoch."""
+    if not text or text.startswith("0001-"):
+        return 0.0
+    return datetime.fromisoformat(text).timestamp()
+
+
+def image(document: dict[str, Any]) -> Image:
+    names = (*(document.get("RepoDigests") or ()), *(document.get("RepoTags") or ()))
+    user = (document.get("Config") or {}).get("User", "")
+    return Image(document["Id"], names, int(document.get("Size", 0)), user)
+
+
+def listed_image(document: dict[str, Any]) -> Image:
+    names = (*(document.get("RepoDigests") or ()), *(document.get("RepoTags") or ()))
+    return Image(document["Id"], tuple(n for n in names if "<none>" not in n), int(document.get("Size", 0)))
+
+
+def usage(document: dict[str, Any]) -> Usage:
+    memory = document.get("memory_stats") or {}
+    details = memory.get("stats") or {}
+    # What the kernel could drop at once does not count: cgroup v1 and v2 name it differently.
+    inactive = details.get("total_inactive_file", details.get("inactive_file", 0))
+    cpu = ((document.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage", 0)
+    return Usage(int(cpu), max(0, int(memory.get("usage", 0)) - int(inactive)))

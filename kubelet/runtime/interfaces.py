@@ -1,0 +1,268 @@
+"""What the kubelet needs of a container engine.
+
+An engine keeps containers with labels and tells when they change.  Everything else (pods, sandboxes, restarts) is the
+kubelet's own: an engine that can do what stands here can run pods.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+CLUSTER = "io.wherry.cluster"
+NODE = "io.wherry.node"
+KIND = "io.wherry.kind"
+ATTEMPT = "io.wherry.attempt"
+# Seconds that must pass after this container's end before it is started again; computed when it was created.
+BACKOFF = "io.wherry.backoff"
+# Of the container's spec, so that a changed spec is seen after a restart of the kubelet too.
+HASH = "io.wherry.hash"
+# The id of the pause container that it joined; on a pause container, the pod's address.
+SANDBOX = "io.wherry.sandbox"
+ADDRESS = "io.wherry.address"
+POD_NAMESPACE = "io.kubernetes.pod.namespace"
+POD_NAME = "io.kubernetes.pod.name"
+POD_UID = "io.kubernetes.pod.uid"
+CONTAINER = "io.kubernetes.container.name"
+
+PAUSE = "pause"  # value of KIND; the other is "container"
+
+
+class EngineError(Exception):
+    """The engine refused or failed; the message is the engine's own."""
+
+
+class NoSuchContainer(EngineError):
+    """It is gone, or never was."""
+
+
+class NoSuchImage(EngineError):
+    """The image is not on this machine."""
+
+
+class EngineUnreachable(EngineError):
+    """Nobody answers at the engine's socket."""
+
+
+class State(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One container as the engine knows it.  Times are seconds since the epoch, 0 where there is none."""
+
+    id: str
+    state: State
+    labels: Mapping[str, str] = field(default_factory=dict)
+    image: str = ""
+    image_id: str = ""
+    pid: int = 0
+    created_at: float = 0.0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""  # why the engine could not start it
+    stop_signal: str = "SIGTERM"
+    tty: bool = False
+    message: str = ""  # the termination message, filled in by the kubelet once the container has ended
+
+    @property
+    def uid(self) -> str:
+        return self.labels.get(POD_UID, "")
+
+    @property
+    def name(self) -> str:
+        """The container's name within its pod."""
+        return self.labels.get(CONTAINER, "")
+
+    @property
+    def is_pause(self) -> bool:
+        return self.labels.get(KIND) == PAUSE
+
+    @property
+    def attempt(self) -> int:
+        return int(self.labels.get(ATTEMPT, "0"))
+
+    @property
+    def backoff(self) -> float:
+        return float(self.labels.get(BACKOFF, "0"))
+
+    @property
+    def running(self) -> bool:
+        return self.state is State.RUNNING
+
+    @property
+    def ended(self) -> bool:
+        """It ran and stopped, or could not be started."""
+        return self.state is State.EXITED or (self.state is State.CREATED and bool(self.error))
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """`source` is a path on the machine that must exist, or with `create` is made a directory where it is missing; or,
+    with `tmpfs`, the name of a volume in memory."""
+
+    source: str
+    target: str
+    read_only: bool = False
+    tmpfs: bool = False
+    create: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A container to be created.  None in `entrypoint` and `arguments` means the image's own."""
+
+    name: str
+    image: str
+    labels: Mapping[str, str]
+    entrypoint: tuple[str, ...] | None = None
+    arguments: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    hostname: str = ""
+    network: str = ""  # none, host, container:ID
+    ipc: str = ""  # shareable, host, container:ID
+    pid: str = ""  # "" its own, host, container:ID
+    mounts: tuple[Mount, ...] = ()
+    tty: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    stop_signal: str = ""
+    cpu_shares: int = 0
+    cpu_quota: int = 0  # microseconds in 100 milliseconds; 0 without limit
+    memory: int = 0  # bytes; 0 without limit
+    oom_score: int = 0
+    capabilities_add: tuple[str, ...] = ()
+    capabilities_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    all_devices: bool = False
+    security: tuple[str, ...] = ()
+    read_only_root: bool = False
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    id: str
+    names: tuple[str, ...]
+    size: int
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    name: str  # docker
+    version: str
+    cgroups: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    cpu_nanoseconds: int  # since the container's start
+    memory: int  # bytes that could not be given back at once: the working set
+
+
+class Change(StrEnum):
+    """What an engine's stream of changes says."""
+
+    RELIST = "relist"  # anything may have changed: the stream has just begun, or events were lost
+    STARTED = "started"
+    ENDED = "ended"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process to be started inside a running container, by `Runtime.execute`."""
+
+    command: tuple[str, ...]
+    stdin: bool = False
+    tty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    follow: bool = False
+    timestamps: bool = False
+    tail: int | None = None
+    since: float = 0.0  # seconds since the epoch
+    stdout: bool = True
+    stderr: bool = True
+
+
+class Stream(Protocol):
+    """The connection to a process: what it writes, what it reads."""
+
+    def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        """(1, what it wrote to stdout) or (2, to stderr), until it closes both.  With a tty all is stdout."""
+        ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def close_input(self) -> None:
+        """The process reads end of file; its output goes on."""
+        ...
+
+    async def resize(self, width: int, height: int) -> None: ...
+
+    async def exit_code(self) -> int:
+        """Of an executed process, once its output has ended."""
+        ...
+
+
+class Runtime(Protocol):
+    """Safe to call from any number of tasks.  Every method raises EngineError or one of its kinds."""
+
+    async def version(self) -> Version: ...
+
+    async def containers(self) -> list[Record]:
+        """Every container of this cluster and node, ended ones included."""
+        ...
+
+    async def inspect(self, container: str) -> Record: ...
+
+    async def create(self, spec: Spec) -> str:
+        """The new container's id.  A container of that name that never ran is replaced."""
+        ...
+
+    async def start(self, container: str) -> None: ...
+
+    async def signal(self, container: str, signal: str) -> None:
+        """Nothing happens if it is not running."""
+        ...
+
+    async def remove(self, container: str) -> None:
+        """Kills it first where it runs.  It is no error if it is gone."""
+        ...
+
+    def changes(self) -> AsyncIterator[tuple[Change, str]]:
+        """(what, id), beginning with RELIST; reconnects by itself, and says RELIST again then.  Never ends."""
+        ...
+
+    async def image(self, name: str) -> Image | None: ...
+
+    async def pull(self, name: str) -> Image:
+        """Fetches it from its registry."""
+        ...
+
+    async def images(self) -> list[Image]: ...
+
+    def logs(self, container: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]: ...
+
+    def execute(self, container: str, process: Process) -> AbstractAsyncContextManager[Stream]: ...
+
+    def attach(self, container: str, *, stdin: bool) -> AbstractAsyncContextManager[Stream]: ...
+
+    async def usage(self, container: str) -> Usage: ...
+
+    async def remove_volumes(self, prefix: str) -> None:
+        """The volumes in memory whose names begin so."""
+        ...

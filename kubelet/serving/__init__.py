@@ -1,0 +1,1 @@
+"""The kubelet's gRPC service (proto/node.proto)."""

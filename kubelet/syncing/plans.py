@@ -1,0 +1,213 @@
+"""What to do next for one pod: upstream's computePodActions, as a function without effects.
+
+The worker carries a plan out in this order: stops (all at once), removals, the sandbox, starts (one after the other).
+Whatever happens meanwhile, it then looks again and makes a new plan; a plan is never resumed.
+"""
+
+from dataclasses import dataclass, field
+
+from api.types import Container
+from kubelet.runtime.interfaces import HASH, Record
+from kubelet.syncing import restarts
+from kubelet.syncing.views import Health, View, all_running, debugging, is_sidecar, sidecars
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Kill with grace.  `message` is told in the event Killing."""
+
+    record: Record
+    message: str
+    reason: str = ""  # the probe that asked for it, whose own grace period then holds
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    container: Container
+    attempt: int
+    backoff: float
+    init: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    stops: list[Stop] = field(default_factory=list)
+    removals: list[Record] = field(default_factory=list)
+    new_sandbox: int | None = None  # its attempt
+    starts: list[Start] = field(default_factory=list)
+    wake_at: float | None = None  # something is due then, even if nothing changes before
+    finished: bool = False  # no container of this pod runs or will run
+
+    def wake(self, at: float) -> None:
+        self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
+
+    @property
+    def idle(self) -> bool:
+        return not (self.stops or self.removals or self.starts or self.new_sandbox is not None)
+
+
+def plan(view: View) -> Plan:
+    if view.terminating or finished(view):
+        return _end(view)
+    result = Plan()
+    sandbox = view.sandbox()
+    if sandbox is None:
+        _rebuild(view, result)
+        return result
+    result.removals = _garbage(view, sandbox)
+    if _initialized(view, sandbox, result):
+        for container in view.pod.spec.containers:
+            _regular(view, container, sandbox, result)
+    _ephemeral(view, sandbox, result)
+    return result
+
+
+def finished(view: View) -> bool:
+    """Every container has ended and none will be started again: the pod's phase is terminal.
+
+    It holds for what the API server has already been told, too: a terminal phase is never taken back.
+    """
+    pod = view.pod
+    if pod.status.phase in ("Succeeded", "Failed"):
+        return True
+    for container in pod.spec.initContainers:
+        record = view.newest(container.name)
+        if record is not None and record.ended and not is_sidecar(container):
+            failed = restarts.exit_code(record) != 0
+            if failed and pod.spec.restartPolicy == "Never":
+                return True
+    newest = [(c, view.newest(c.name)) for c in pod.spec.containers]
+    return all(r is not None and r.ended and not restarts.wanted(pod, c, r) for c, r in newest)
+
+
+def _rebuild(view: View, result: Plan) -> None:
+    """The sandbox is not there: nothing that runs in it has a network, so all of it goes first."""
+    result.stops = [
+        Stop(r, f"Stopping container {r.name}") for r in all_running(view.records) if r.id not in view.ending
+    ]
+    if result.stops or any(r.running for r in view.records if not r.is_pause):
+        return
+    old = view.sandboxes()
+    result.removals = [r for r in old if not r.running]
+    fault = view.faults.get("")
+    if fault is not None and fault.retry_at > view.now:
+        result.wake(fault.next_change(view.now))
+        return
+    result.new_sandbox = old[0].attempt + 1 if old else 0
+
+
+def _end(view: View) -> Plan:
+    """Regular containers first, then sidecars one by one in reverse order, then the sandbox."""
+    result = Plan()
+    running = all_running(view.records)
+    late = [c.name for c in sidecars(view.pod)]
+    early = [r for r in running if r.name not in late]
+    if early:
+        stopping = early
+    else:
+        by_name = {r.name: r for r in running}
+        stopping = next(([by_name[n]] for n in reversed(late) if n in by_name), [])
+    if stopping:
+        result.stops = [Stop(r, f"Stopping container {r.name}") for r in stopping if r.id not in view.ending]
+        return result
+    result.removals = view.sandboxes()
+    result.finished = not result.removals
+    return result
+
+
+def _initialized(view: View, sandbox: Record, result: Plan) -> bool:
+    """Start what is next among the init containers; True once the regular ones may start.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#detailed-behavior
+    """
+    pod = view.pod
+    regular_started = any(view.current(c.name, sandbox) for c in pod.spec.containers)
+    for container in pod.spec.initContainers:
+        record = view.current(container.name, sandbox)
+        if is_sidecar(container):
+            _keep(view, container, sandbox, result, init=True)
+            started = record is not None and record.running and view.health_of(record).started
+            if not started and not regular_started:
+                return False
+        elif regular_started or (record is not None and record.ended and restarts.exit_code(record) == 0):
+            continue
+        else:
+            if record is None or not record.running:
+                _start(view, container, record, result, init=True)
+            return False
+    return True
+
+
+def _regular(view: View, container: Container, sandbox: Record, result: Plan) -> None:
+    _keep(view, container, sandbox, result, init=False)
+
+
+def _keep(view: View, container: Container, sandbox: Record, result: Plan, *, init: bool) -> None:
+    """Keep one running: start it where there is none, restart it where it ended, kill it where it is wrong."""
+    record = view.current(container.name, sandbox)
+    if record is not None and record.running:
+        if record.id not in view.ending and (stop := _wrong(view, container, record)):
+            result.stops.append(stop)
+        return
+    newest = record or view.newest(container.name)
+    # A new sandbox asks for new instances, but one that has done its work for good is not repeated.
+    if newest is not None and newest.ended and not restarts.wanted(view.pod, container, newest, init=init):
+        return
+    _start(view, container, record, result, init=init)
+
+
+def _start(view: View, container: Container, record: Record | None, result: Plan, *, init: bool) -> None:
+    """Plan its start, now or when its back-off or the fault of the last try is over."""
+    newest = record or view.newest(container.name)
+    if (fault := view.faults.get(container.name)) and fault.retry_at > view.now:
+        result.wake(fault.next_change(view.now))
+        return
+    if record is not None and record.ended:
+        if not restarts.wanted(view.pod, container, record, init=init):
+            return
+        if wait := restarts.delay(record, view.now):
+            result.wake(view.now + wait)
+            return
+    if newest is not None and not newest.ended:
+        # Created and never started: what it was created for may be stale.  The same attempt is made anew.
+        result.removals.append(newest)
+        older = view.history(container.name)[1:]
+        result.starts.append(Start(container, newest.attempt, restarts.next_backoff(older[0] if older else None), init))
+        return
+    attempt = newest.attempt + 1 if newest is not None else _known_attempts(view, container.name)
+    result.starts.append(Start(container, attempt, restarts.next_backoff(newest), init))
+
+
+def _known_attempts(view: View, name: str) -> int:
+    """Containers may have been removed by hand; the count that the API server has must not go back."""
+    statuses = [*view.pod.status.containerStatuses, *view.pod.status.initContainerStatuses]
+    known = next((s for s in statuses if s.name == name), None)
+    return (known.restartCount or 0) + 1 if known is not None and known.containerID else 0
+
+
+def _wrong(view: View, container: Container, record: Record) -> Stop | None:
+    """Why a running container must be killed, if it must."""
+    wanted = view.hashes.get(container.name, "")
+    if wanted and record.labels.get(HASH, wanted) != wanted:
+        return Stop(record, f"Container {container.name} definition changed, will be restarted")
+    health: Health = view.health_of(record)
+    if health.failed:
+        after = "" if view.pod.spec.restartPolicy == "Never" else ", will be restarted"
+        return Stop(record, f"Container {container.name} failed {health.failed} probe{after}", health.failed)
+    return None
+
+
+def _ephemeral(view: View, sandbox: Record, result: Plan) -> None:
+    """Debugging containers are started once and never again."""
+    for container in debugging(view.pod):
+        fault = view.faults.get(container.name)
+        if view.newest(container.name) is None and (fault is None or fault.retry_at <= view.now):
+            result.starts.append(Start(container, 0, 0.0))
+
+
+def _garbage(view: View, sandbox: Record) -> list[Record]:
+    """Ended sandboxes, and of each container all ended instances but the newest two: what is, and its last state."""
+    old = [r for r in view.sandboxes() if r.id != sandbox.id and not r.running]
+    for name in {r.name for r in view.records if not r.is_pause}:
+        old += [r for r in view.history(name)[2:] if r.ended]
+    return old

@@ -1,0 +1,225 @@
+"""A pod's status as upstream writes it, from what is known of its containers."""
+
+from collections.abc import Sequence
+
+from api import meta, times
+from api.types import (
+    Container,
+    ContainerState,
+    ContainerStateRunning,
+    ContainerStateTerminated,
+    ContainerStateWaiting,
+    ContainerStatus,
+    HostIP,
+    Pod,
+    PodIP,
+    PodStatus,
+    ResourceRequirements,
+    VolumeMountStatus,
+)  # fmt: skip
+from kubelet.runtime.interfaces import Record
+from kubelet.syncing import conditions, restarts
+from kubelet.syncing.qos import qos_class
+from kubelet.syncing.views import View, debugging, is_sidecar
+
+TERMINAL = ("Succeeded", "Failed")
+
+
+def pod_status(view: View) -> PodStatus:
+    """The whole status: compare it with the last one and write the difference."""
+    pod, old = view.pod, view.pod.status
+    status = PodStatus(
+        observedGeneration=pod.metadata.generation or 0,
+        qosClass=old.qosClass or qos_class(pod),
+        startTime=old.startTime or times.format(view.now),
+        nominatedNodeName="",
+    )
+    status.initContainerStatuses = [_container_status(view, c, init=True) for c in pod.spec.initContainers]
+    status.containerStatuses = sorted(
+        (_container_status(view, c) for c in pod.spec.containers), key=lambda s: s.name or ""
+    )
+    status.ephemeralContainerStatuses = [
+        _container_status(view, c) for c in debugging(pod) if view.newest(c.name) or c.name in view.faults
+    ]
+    status.phase = old.phase if old.phase in TERMINAL else phase(view, status)
+    if view.refusal is not None:
+        status.phase = "Failed"
+        status.reason, status.message = view.refusal
+    elif old.phase in TERMINAL:
+        status.reason, status.message = old.reason, old.message
+    _addresses(view, status)
+    sandbox = view.sandbox()
+    ready = sandbox is not None and bool(view.address or pod.spec.hostNetwork)
+    status.conditions = conditions.conditions(pod, status, sandbox_ready=ready)
+    _times(view, status)
+    return status
+
+
+def phase(view: View, status: PodStatus) -> str:
+    """https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase"""
+    pod = view.pod
+    never = pod.spec.restartPolicy == "Never"
+    pending_init = False
+    regular = status.containerStatuses
+    started = any(s.state.running or s.state.terminated or s.lastState.terminated for s in regular)
+    for container, each in zip(pod.spec.initContainers, status.initContainerStatuses, strict=True):
+        if is_sidecar(container):
+            pending_init = pending_init or (not started and not each.started)
+            continue
+        ended = each.state.terminated or (each.lastState.terminated if each.state.waiting else None)
+        if ended is not None and ended.exitCode and never:
+            return "Failed"
+        if not started and not (each.state.terminated and each.state.terminated.exitCode == 0):
+            pending_init = True
+    running = [s for s in regular if s.state.running]
+    stopped = [s for s in regular if s.state.terminated or (s.state.waiting and s.lastState.terminated)]
+    if pending_init and not _over(view):
+        return "Pending"
+    if len(running) + len(stopped) < len(regular):
+        return "Failed" if _over(view) else "Pending"
+    if running or not stopped:
+        return "Running"
+    codes = [ended.exitCode for s in stopped if (ended := s.state.terminated or s.lastState.terminated)]
+    if _over(view) or not any(
+        restarts.wanted(pod, c, view.newest(c.name)) for c in pod.spec.containers if view.newest(c.name)
+    ):
+        return "Failed" if any(codes) else "Succeeded"
+    return "Running"
+
+
+def _over(view: View) -> bool:
+    """The pod is being ended and nothing of it runs any more: what its containers are now is how it ended."""
+    return view.terminating and not any(r.running for r in view.records if not r.is_pause)
+
+
+def _container_status(view: View, container: Container, *, init: bool = False) -> ContainerStatus:
+    history = view.history(container.name)
+    record = next((r for r in history if r.started_at or r.ended), None)
+    status = ContainerStatus(name=container.name, image=container.image, imageID="", ready=False, started=False)
+    status.restartCount = record.attempt if record else _old_count(view.pod, container.name)
+    status.volumeMounts = [
+        VolumeMountStatus(
+            name=m.name, mountPath=m.mountPath, readOnly=m.readOnly or None,
+            recursiveReadOnly="Disabled" if m.readOnly else "",
+        )
+        for m in container.volumeMounts
+    ]  # fmt: skip
+    if record is None:
+        _never_ran(view, container, status, init=init)
+        return status
+    status.containerID = f"docker://{record.id}"
+    status.imageID = f"docker://{record.image_id}" if record.image_id else ""
+    status.image = record.image or container.image
+    previous = next((r for r in history if r.attempt < record.attempt and r.ended), None)
+    if previous is not None:
+        status.lastState = ContainerState(terminated=terminated(previous))
+    if record.running:
+        _runs(view, container, record, status, init=init)
+    else:
+        _ended(view, container, record, status, init=init)
+    return status
+
+
+def _never_ran(view: View, container: Container, status: ContainerStatus, *, init: bool) -> None:
+    if (lost := _lost(view, container.name)) is not None:
+        status.state = ContainerState(terminated=lost)
+        return
+    waits = bool(view.pod.spec.initContainers) and not init
+    reason, message = ("PodInitializing" if waits else "ContainerCreating"), ""
+    if fault := view.faults.get(container.name):
+        reason, message = fault.shown(view.now)
+    status.state = ContainerState(waiting=ContainerStateWaiting(reason=reason, message=message))
+
+
+def _lost(view: View, name: str) -> ContainerStateTerminated | None:
+    """How a container ended that the engine no longer has, while its pod ends or has ended."""
+    old = next((s for s in _old_statuses(view.pod) if s.name == name), None)
+    if old is None or not (view.terminating or view.pod.status.phase in TERMINAL):
+        return None
+    if old.state.terminated is not None:
+        return old.state.terminated
+    if old.state.running is None:
+        return None
+    return ContainerStateTerminated(
+        exitCode=137, reason="ContainerStatusUnknown",
+        message="The container could not be located when the pod was terminated",
+    )  # fmt: skip
+
+
+def _runs(view: View, container: Container, record: Record, status: ContainerStatus, *, init: bool) -> None:
+    health = view.health_of(record)
+    status.state = ContainerState(running=ContainerStateRunning(startedAt=times.format(record.started_at)))
+    status.started = health.started
+    sidecar = init and is_sidecar(container)
+    status.ready = (not init or sidecar) and health.started and health.ready
+    requests = {k: str(v) for k, v in container.resources.requests.items()}
+    status.allocatedResources = requests
+    status.resources = ResourceRequirements(requests=requests, limits=dict(container.resources.limits))
+
+
+def _ended(view: View, container: Container, record: Record, status: ContainerStatus, *, init: bool) -> None:
+    ended = terminated(record)
+    status.state = ContainerState(terminated=ended)
+    plain_init = init and not is_sidecar(container)
+    status.ready = plain_init and ended.exitCode == 0
+    if view.terminating or view.pod.status.phase in TERMINAL:
+        return
+    if not restarts.wanted(view.pod, container, record, init=init):
+        return
+    waiting = None
+    if fault := view.faults.get(container.name):
+        waiting = fault.shown(view.now)
+    elif restarts.delay(record, view.now):
+        waiting = "CrashLoopBackOff", restarts.message(view.pod, container.name, record)
+    if waiting is not None:
+        status.lastState = ContainerState(terminated=ended)
+        status.state = ContainerState(waiting=ContainerStateWaiting(reason=waiting[0], message=waiting[1]))
+
+
+def terminated(record: Record) -> ContainerStateTerminated:
+    code = restarts.exit_code(record)
+    reason = "Completed" if code == 0 else "Error"
+    if record.oom_killed:
+        reason = "OOMKilled"
+    elif record.error and not record.started_at:
+        reason = "StartError"
+    started = record.started_at or (0.0 if record.error else record.created_at)
+    return ContainerStateTerminated(
+        exitCode=code,
+        reason=reason,
+        message=record.message or record.error,
+        startedAt=times.format(started),
+        finishedAt=times.format(record.finished_at or record.created_at),
+        containerID=f"docker://{record.id}",
+    )
+
+
+def _old_statuses(pod: Pod) -> Sequence[ContainerStatus]:
+    return [*pod.status.containerStatuses, *pod.status.initContainerStatuses, *pod.status.ephemeralContainerStatuses]
+
+
+def _old_count(pod: Pod, name: str) -> int:
+    return next((s.restartCount or 0 for s in _old_statuses(pod) if s.name == name), 0)
+
+
+def _addresses(view: View, status: PodStatus) -> None:
+    pod = view.pod
+    status.hostIP = view.host_ip
+    status.hostIPs = [HostIP(ip=view.host_ip)] if view.host_ip else []
+    address = view.host_ip if pod.spec.hostNetwork and view.sandbox() else view.address
+    if not address and (view.terminating or status.phase in TERMINAL):
+        address = pod.status.podIP  # the address that an ended pod had stays readable
+    status.podIP = address
+    status.podIPs = [PodIP(ip=address)] if address else []
+
+
+def _times(view: View, status: PodStatus) -> None:
+    now = times.format(view.now)
+    generation = view.pod.metadata.generation
+    for condition in status.conditions:
+        if condition.type not in conditions.OWNED:
+            continue
+        condition.observedGeneration = generation
+        old = meta.condition(view.pod, condition.type or "")
+        same = old is not None and old.status == condition.status and old.lastTransitionTime
+        condition.lastTransitionTime = old.lastTransitionTime if same and old else now

@@ -1,0 +1,227 @@
+"""A kubelet on the real engine, with a real API server, whose node is a network namespace of its own."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import docker
+import pytest
+
+from api import meta
+from api.types import Container, Node, ObjectMeta, Pod, PodSpec, ServiceAccount
+from kubelet.agents import Agent
+from kubelet.config import Config, parse
+from kubelet.network.netlink import netlink_in
+from kubelet.network.plumbing import Plumbing
+from kubelet.runtime.docker import Docker
+from kubelet.runtime.interfaces import CLUSTER
+from machinery.client import Client, channel, connect
+from machinery.clocks import SYSTEM
+from machinery.kubeconfigs import Access
+from machinery.testing import ControlPlane, control_plane, free_port
+from proto.node_pb2_grpc import NodeStub
+
+IMAGE = "busybox:1.35"
+FOREVER = ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 1 & wait $!; done"]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.APIClient]:
+    client = docker.APIClient(version="auto")
+    for image in (IMAGE, "wherry/pause:1"):
+        assert client.images(image), f"the image {image} is needed: scripts/up builds it"
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def cluster(engine: docker.APIClient) -> Iterator[str]:
+    """A name that marks this test's containers, all of which go at its end."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    yield name
+    for left in engine.containers(all=True, filters={"label": f"{CLUSTER}={name}"}):
+        # What the stopped kubelet had asked for last may still be happening.
+        with contextlib.suppress(docker.errors.NotFound, docker.errors.APIError):
+            engine.remove_container(left["Id"], force=True, v=True)
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    """A network namespace that no packet can leave."""
+    name = f"wherry-{uuid.uuid4().hex[:8]}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    for command in (
+        ["link", "set", "lo", "up"],
+        ["route", "add", "unreachable", "10.96.0.0/16", "metric", "4000000"],
+        ["route", "add", "unreachable", "10.244.0.0/16", "metric", "4000000"],
+        ["address", "add", "10.99.0.1/32", "dev", "lo"],
+    ):
+        subprocess.run(["ip", "-n", name, *command], check=True)
+    subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+    yield name
+    subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A directory that the engine sees under the same path."""
+    path = Path("/var/lib/wherry-test") / uuid.uuid4().hex[:8]
+    path.mkdir(parents=True)
+    yield path
+    shutil.rmtree(path)
+
+
+@dataclass
+class Lab:
+    """One node. `kubelet()` runs its kubelet for as long as the block runs; again, to restart it."""
+
+    plane: ControlPlane
+    client: Client
+    engine: docker.APIClient
+    cluster: str
+    namespace: str
+    root: Path
+    port: int = field(default_factory=free_port)
+
+    @asynccontextmanager
+    async def kubelet(self) -> AsyncIterator[None]:
+        config = self._config()
+        handle = os.open(f"/run/netns/{self.namespace}", os.O_RDONLY)
+        runtime = Docker(config.endpoint, self.cluster, "node1")
+        network = Plumbing("10.99.0.1", config.unreachable, lambda: netlink_in(handle))
+        async with connect(self.plane.access("node1-kubelet")) as client:
+            running = asyncio.create_task(Agent(config, client, runtime, network, SYSTEM).run())
+            try:
+                await self._schedulable(running)
+                yield
+                assert not running.done(), running.exception()
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+                runtime.close()
+                os.close(handle)
+
+    def _config(self) -> Config:
+        pki = self.plane.pki / "node1-kubelet"
+        return parse(
+            ["--kubeconfig", "unused", "--hostname-override", "node1", "--node-ip", "10.99.0.1",
+             "--address", "127.0.0.1", "--port", str(self.port), "--root-dir", str(self.root),
+             "--tls-cert-file", str(pki / "tls.crt"), "--tls-private-key-file", str(pki / "tls.key"),
+             "--client-ca-file", str(pki / "ca.crt"), "--cluster-name", self.cluster]
+        )  # fmt: skip
+
+    async def _schedulable(self, running: "asyncio.Task[None]") -> None:
+        """What the controller manager's node-ipam would do."""
+        async with asyncio.timeout(20):
+            node: Node | None = None
+            listing = await self.client.list(Node)
+            node = next(iter(listing.items), None)
+            if node is None:
+                async for batch in self.client.watch(Node, resource_version=listing.resource_version):
+                    node = next((e.object for e in batch if e.type == "ADDED"), None)
+                    if node is not None:
+                        break
+            assert node is not None
+            assert not running.done()
+            if not node.spec.podCIDR:
+                cidr = "10.244.1.0/24"
+                await self.client.patch(Node, "node1", "", {"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}})
+
+    async def create(self, pod: Pod) -> Pod:
+        return await self.client.create(pod)
+
+    async def until(self, name: str, holds: Callable[[Pod], object], seconds: float = 30) -> Pod:
+        """The pod, once it is so."""
+        last: Pod | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                async for pod in self._versions(name):
+                    assert pod is not None, f"pod {name} is gone"
+                    last = pod
+                    if holds(pod):
+                        return pod
+        except TimeoutError as e:
+            raise AssertionError(f"pod {name} stayed {meta.encode(last.status).decode() if last else 'away'}") from e
+        raise AssertionError("the watch ended")
+
+    async def until_gone(self, name: str, seconds: float = 30) -> None:
+        async with asyncio.timeout(seconds):
+            async for pod in self._versions(name):
+                if pod is None:
+                    return
+
+    async def _versions(self, name: str) -> AsyncIterator[Pod | None]:
+        chosen = {"namespace": "default", "field_selector": f"metadata.name={name}"}
+        listing = await self.client.list(Pod, **chosen)
+        yield listing.items[0] if listing.items else None
+        while True:
+            watch = self.client.watch(Pod, resource_version=listing.resource_version, **chosen)
+            async for batch in watch:
+                for event in batch:
+                    if event.type != "BOOKMARK":
+                        yield None if event.type == "DELETED" else event.object
+
+    @asynccontextmanager
+    async def node(self) -> AsyncIterator[NodeStub]:
+        """The kubelet's own service, as the API server calls it."""
+        access = self.plane.access("apiserver")
+        target = Access(f"https://127.0.0.1:{self.port}", access.ca, access.certificate, access.key)
+        async with channel(target) as grpc_channel:
+            await asyncio.wait_for(grpc_channel.channel_ready(), 10)
+            yield NodeStub(grpc_channel)
+
+    def containers(self) -> list[dict[str, object]]:
+        return self.engine.containers(all=True, filters={"label": f"{CLUSTER}={self.cluster}"})
+
+    def inside(self, *command: str) -> str:
+        """What a command prints in the network namespace of the node."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.namespace, *command], check=False, capture_output=True, text=True, timeout=20
+        )
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+async def lab(
+    tmp_path: Path, engine: docker.APIClient, cluster: str, namespace: str, root: Path
+) -> AsyncIterator[Lab]:  # fmt: skip
+    async with AsyncExitStack() as stack:
+        # A `kubernetes` Service may not lead to a loopback address, and nothing here follows it.
+        plane = await stack.enter_async_context(control_plane(tmp_path, "--advertise-address", "192.0.2.1"))
+        client = await stack.enter_async_context(connect(plane.access()))
+        await client.create(ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+        yield Lab(plane, client, engine, cluster, namespace, root)
+
+
+def make_pod(name: str, *containers: Container, **spec: object) -> Pod:
+    """One that is bound to the node already."""
+    chosen = containers or (make_container(),)
+    return Pod(
+        metadata=ObjectMeta(name=name, namespace="default"),
+        spec=PodSpec(containers=list(chosen), nodeName="node1", **spec),  # type: ignore[arg-type]
+    )
+
+
+def make_container(name: str = "main", command: list[str] | None = None, **fields: object) -> Container:
+    return Container(name=name, image=IMAGE, command=command or FOREVER, **fields)  # type: ignore[arg-type]
+
+
+def is_ready(pod: Pod) -> bool:
+    return meta.is_true(pod, "Ready")
+
+
+@pytest.fixture
+def pods() -> Callable[..., Pod]:
+    return make_pod
+
+
+@pytest.fixture
+def containers() -> Callable[..., Container]:
+    return make_container
