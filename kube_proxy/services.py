@@ -1,0 +1,121 @@
+"""Which endpoints stand behind which port of a service, as this node sees it. Pure.
+
+https://kubernetes.io/docs/reference/networking/virtual-ips/ ; terminating endpoints as in KEP-1669.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from api.types import Endpoint, EndpointConditions, EndpointSlice, Service
+
+# A service with this label is another proxy's.
+OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
+SERVICE_NAME = "kubernetes.io/service-name"
+DEFAULT_AFFINITY_SECONDS = 10800
+
+
+class Backend(NamedTuple):
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Balanced:
+    """One port of one service. `everywhere` and `here` are what may be chosen, in the order of their addresses.
+
+    `everywhere` is for policy Cluster; `here` (endpoints on this node) for policy Local. `here` need not be a part of
+    `everywhere`: while this node's last endpoints terminate, policy Local still goes to them.
+    """
+
+    protocol: str
+    port: int
+    cluster_ips: tuple[str, ...] = ()
+    external_ips: tuple[str, ...] = ()
+    node_port: int = 0
+    everywhere: tuple[Backend, ...] = ()
+    here: tuple[Backend, ...] = ()
+    hairpins: tuple[str, ...] = ()
+    affinity_seconds: int = 0  # 0: none
+    internal_local: bool = False
+    external_local: bool = False
+
+
+def balanced(service: Service, slices: Iterable[EndpointSlice], node: str) -> list[Balanced]:
+    """The ports of `service` that this proxy serves: none of a headless, external or foreign one."""
+    spec = service.spec
+    addresses = tuple(a for a in spec.clusterIPs or [spec.clusterIP] if _is_ipv4(a))
+    if spec.type == "ExternalName" or not addresses or OTHER_PROXY in service.metadata.labels:
+        return []
+    slices = [s for s in slices if s.addressType == "IPv4"]
+    ingress = [i.ip for i in service.status.loadBalancer.ingress if i.ipMode != "Proxy"]
+    external = dict.fromkeys(a for a in [*spec.externalIPs, *ingress] if _is_ipv4(a))
+    affinity = 0
+    if spec.sessionAffinity == "ClientIP":
+        config = spec.sessionAffinityConfig
+        affinity = (config and config.clientIP and config.clientIP.timeoutSeconds) or DEFAULT_AFFINITY_SECONDS
+    ports = []
+    for port in spec.ports:
+        protocol = port.protocol or "TCP"
+        candidates = _candidates(slices, port.name, protocol, node)
+        ports.append(
+            Balanced(
+                protocol=protocol.lower(),
+                port=port.port,
+                cluster_ips=addresses,
+                external_ips=tuple(external),
+                node_port=port.nodePort or 0,
+                everywhere=_usable(candidates),
+                here=_usable([c for c in candidates if c.local]),
+                hairpins=tuple(sorted({c.backend.address for c in candidates if c.local and c.usable})),
+                affinity_seconds=affinity,
+                internal_local=spec.internalTrafficPolicy == "Local",
+                external_local=spec.externalTrafficPolicy == "Local",
+            )
+        )
+    return ports
+
+
+class _Candidate(NamedTuple):
+    backend: Backend
+    local: bool
+    ready: bool
+    last_resort: bool  # terminating, and still serving
+
+    @property
+    def usable(self) -> bool:
+        return self.ready or self.last_resort
+
+
+def _candidates(slices: Iterable[EndpointSlice], name: str, protocol: str, node: str) -> list[_Candidate]:
+    found = []
+    for each in slices:
+        numbers = [
+            p.port for p in each.ports if (p.name or "") == name and (p.protocol or "TCP") == protocol and p.port
+        ]
+        for number in numbers:
+            found += [_candidate(e, number, node) for e in each.endpoints if e.addresses]
+    return found
+
+
+def _candidate(endpoint: Endpoint, port: int, node: str) -> _Candidate:
+    # An unknown condition counts as ready and serving: the API says so, and manually written slices rely on it.
+    conditions = endpoint.conditions or EndpointConditions()
+    ready = conditions.ready is not False
+    serving = ready if conditions.serving is None else conditions.serving
+    return _Candidate(
+        Backend(endpoint.addresses[0], port),
+        local=endpoint.nodeName == node,
+        ready=ready,
+        last_resort=serving and conditions.terminating is True,
+    )
+
+
+def _usable(candidates: list[_Candidate]) -> tuple[Backend, ...]:
+    """The ready ones; without any, those that still serve while they terminate."""
+    ready = {c.backend for c in candidates if c.ready}
+    return tuple(sorted(ready or {c.backend for c in candidates if c.last_resort}))
+
+
+def _is_ipv4(address: str) -> bool:
+    return address.count(".") == 3

@@ -1,0 +1,157 @@
+"""The text of transactions on the table: all of it, or a change. Pure.
+
+https://wiki.nftables.org/wiki-nftables/index.php/Main_Page ; one buffer is one transaction of the kernel.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kube_proxy.ledger import Change
+from kube_proxy.rules import MASQUERADE, PROTOCOLS, TABLE, Element, Elements, chain_rules
+
+_ADDRESSED = "ipv4_addr . inet_proto . inet_service"
+_NUMBERED = "inet_proto . inet_service"
+# Only for its type: nft has no name for a plain 32-bit integer, so these maps are defined by expressions.
+_INDEX = "numgen random mod 65536"
+
+# Every map and set; those that change hold nothing but elements of the ledger.
+MAPS = {
+    "ips": f"type {_ADDRESSED} : verdict",
+    "node-ports": f"type {_NUMBERED} : verdict",
+    "inside-ips": f"type {_ADDRESSED} : verdict",
+    "inside-node-ports": f"type {_NUMBERED} : verdict",
+    "unserved-ips": f"type {_ADDRESSED} : verdict",
+    "unserved-node-ports": f"type {_NUMBERED} : verdict",
+    "remembered-ips": f"type {_ADDRESSED} : verdict",
+    "remembered-node-ports": f"type {_NUMBERED} : verdict",
+    # One for each protocol, because nft 1.0.6 cannot read a definition back in which `th dport` is the value
+    # ("conflicting protocols specified: ip vs. th"), and with `tcp dport` a rule that uses the map matches TCP only.
+    **{
+        f"endpoints-{p}": f"typeof ip daddr . meta l4proto . th dport . {_INDEX} : ip daddr . {p} dport"
+        for p in PROTOCOLS
+    },
+    **{
+        f"node-port-endpoints-{p}": f"typeof meta l4proto . th dport . {_INDEX} : ip daddr . {p} dport"
+        for p in PROTOCOLS
+    },
+}
+_MARK = f"meta mark set meta mark | {MASQUERADE:#x}"
+_UNMARK = f"meta mark set meta mark & {~MASQUERADE & 0xFFFFFFFF:#x}"
+HAIRPINS = "type ipv4_addr . ipv4_addr"
+AFFINITY = f"type {_ADDRESSED} . ipv4_addr : ipv4_addr . inet_service; flags dynamic, timeout; size 65536"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the table's fixed part depends on."""
+
+    service_range: str
+    cluster_range: str = ""  # where pods live; "" if unknown, and then nobody is known to be outside
+    node_port_ranges: tuple[str, ...] = ()  # local addresses that serve node ports; none given: all but loopback
+
+
+def fixed(layout: Layout) -> str:
+    """The part that does not depend on services: maps, hooks and the chains that they lead to.
+
+    Priorities are numbers because nft 1.0.6 does not know the name `dstnat` in an output hook.
+    """
+    node = "ip daddr != 127.0.0.0/8 fib daddr type local"
+    if layout.node_port_ranges:
+        node = f"ip daddr {{ {', '.join(layout.node_port_ranges)} }} fib daddr type local"
+    outside, pods = "", ""
+    if layout.cluster_range:
+        outside = f"ip daddr {layout.service_range} ip saddr != {layout.cluster_range} {_MARK}"
+        pods = f"ip saddr {layout.cluster_range} jump inside"
+    addressed, numbered = "ip daddr . meta l4proto . th dport", "meta l4proto . th dport"
+    original = "ct original ip daddr . meta l4proto . ct original proto-dst"
+    # Each needs its own rule: nft learns the width of proto-dst from a match on the protocol before it.
+    remember = [
+        f"ct status dnat meta l4proto {p} {key} vmap @remembered-{what}"
+        for what, key in (("ips", original), ("node-ports", "meta l4proto . ct original proto-dst"))
+        for p in PROTOCOLS
+    ]
+    # A packet that is not new and still has a service's address belongs to no connection: a reset for it (a late
+    # duplicate) would kill a living one. https://github.com/kubernetes/kubernetes/issues/74839
+    refused = [
+        f"{addressed} vmap @unserved-ips",
+        f"ip daddr {layout.service_range} ct state new goto refuse",
+        f"ip daddr {layout.service_range} drop",
+    ]
+    chains: dict[str, list[str]] = {
+        "services": [outside, f"{addressed} vmap @ips", f"{node} {numbered} vmap @node-ports"],
+        "inside": [f"{addressed} vmap @inside-ips", f"{node} {numbered} vmap @inside-node-ports"],
+        "remember": remember,
+        # ICMP rejects are rate-limited and would stall TCP clients for a second.
+        "refuse": ["meta l4proto tcp reject with tcp reset", "reject with icmp port-unreachable"],
+        "prerouting": ["type nat hook prerouting priority -100", pods, "jump services"],
+        "output": ["type nat hook output priority -100", "jump inside", "jump services"],
+        "postrouting": [
+            "type nat hook postrouting priority 100",
+            "jump remember",
+            "ct status dnat ip saddr . ip daddr @hairpins masquerade fully-random",
+            f"meta mark & {MASQUERADE:#x} == {MASQUERADE:#x} {_UNMARK} masquerade fully-random",
+        ],
+        "input": ["type nat hook input priority 100", "jump remember"],
+        "filter-forward": ["type filter hook forward priority 0", "ct state invalid drop", *refused],
+        "filter-output": ["type filter hook output priority 0", *refused],
+        "filter-input": [
+            "type filter hook input priority 0",
+            f"{node} ct state new {numbered} vmap @unserved-node-ports",
+            *refused,
+        ],
+    }
+    lines = [f"table ip {TABLE} {{"]
+    lines += [f"map {name} {{ {kind}; }}" for name, kind in MAPS.items()]
+    lines += [f"set hairpins {{ {HAIRPINS}; }}", f"map affinity {{ {AFFINITY}; }}"]
+    for name, rules in chains.items():
+        lines += [f"chain {name} {{", *(r for r in rules if r), "}"]
+    return "\n".join([*lines, "}", ""])
+
+
+def whole(layout: Layout, chains: Iterable[str], elements: Elements, pins: Iterable[str] = ()) -> str:
+    """Put the table in the place of whatever table of its name there is. `pins` are elements of the affinity map."""
+    lines = [f"table ip {TABLE}", f"delete table ip {TABLE}", fixed(layout)]
+    lines += [line for chain in chains for line in _new_chain(chain)]
+    lines += _add(elements)
+    if pins := list(pins):
+        lines.append(f"add element ip {TABLE} affinity {{ {', '.join(pins)} }}")
+    return "\n".join([*lines, ""])
+
+
+def part(change: Change) -> str:
+    """Bring about a change. New chains come before the elements that lead to them, old ones go after."""
+    lines = [line for chain in change.new_chains for line in _new_chain(chain)]
+    by_map: dict[str, list[str]] = defaultdict(list)
+    for element in change.removed:
+        by_map[element.map].append(element.key)
+    lines += [f"delete element ip {TABLE} {name} {{ {', '.join(keys)} }}" for name, keys in by_map.items()]
+    lines += _add(change.added)
+    lines += [f"delete chain ip {TABLE} {chain}" for chain in change.unused_chains]
+    return "\n".join([*lines, ""])
+
+
+def forget(pins: Iterable[tuple[str, str]]) -> str:
+    """Remove entries (key, value) of the affinity map, whether or not they have expired meanwhile.
+
+    Deleting an absent element fails the transaction; adding a present one does nothing. So: add, then delete.
+    """
+    pins = list(pins)
+    added = ", ".join(f"{key} : {value}" for key, value in pins)
+    deleted = ", ".join(key for key, _ in pins)
+    return f"add element ip {TABLE} affinity {{ {added} }}\ndelete element ip {TABLE} affinity {{ {deleted} }}\n"
+
+
+def _new_chain(name: str) -> list[str]:
+    return [f"add chain ip {TABLE} {name}", *(f"add rule ip {TABLE} {name} {rule}" for rule in chain_rules(name))]
+
+
+def _add(elements: Elements) -> list[str]:
+    by_map: dict[str, list[str]] = defaultdict(list)
+    for element, value in elements.items():
+        by_map[element.map].append(_spelled(element, value))
+    return [f"add element ip {TABLE} {name} {{ {', '.join(each)} }}" for name, each in by_map.items()]
+
+
+def _spelled(element: Element, value: str) -> str:
+    return f"{element.key} : {value}" if value else element.key

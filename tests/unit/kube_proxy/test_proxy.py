@@ -1,0 +1,206 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from api.meta import Key, key
+from api.types import Node, NodeAddress, NodeStatus, ObjectMeta
+from kube_proxy.__main__ import parse
+from kube_proxy.conntrack import Flow
+from kube_proxy.ledger import Ledger
+from kube_proxy.nftables import Nftables
+from kube_proxy.proxy import CHECK_SECONDS, COALESCE_SECONDS, RETRY_SECONDS, Proxy, is_stale, node_address
+from kube_proxy.table import Table
+from machinery.testing import FakeClock, settle
+from tests.unit.kube_proxy.conftest import POD_A, POD_B
+from tests.unit.kube_proxy.networks import NODE_IP, SERVICE_RANGE, Network, ask, ip
+from tests.unit.kube_proxy.objects import NODE, endpoint, service, slice_of, wanted
+
+IP = "10.96.0.10"
+
+
+class World:
+    """One kind's objects, told as an informer tells them."""
+
+    def __init__(self) -> None:
+        self.objects: dict[Key, Any] = {}
+        self.complete = asyncio.Event()
+        self._handlers: list[Callable[[Any, Any], None]] = []
+        self._index: Callable[[Any], Iterable[str]] = lambda _: ()
+
+    def put(self, obj: Any) -> None:
+        old, self.objects[key(obj)] = self.objects.get(key(obj)), obj
+        for handler in self._handlers:
+            handler(old, obj)
+
+    def drop(self, obj: Any) -> None:
+        del self.objects[key(obj)]
+        for handler in self._handlers:
+            handler(obj, None)
+
+    def on_change(self, handler: Callable[[Any, Any], None]) -> None:
+        self._handlers.append(handler)
+
+    def add_index(self, name: str, keys: Callable[[Any], Iterable[str]]) -> None:
+        self._index = keys
+
+    def by_index(self, name: str, value: str) -> list[Any]:
+        return [o for o in self.objects.values() if value in self._index(o)]
+
+    def get(self, namespace: str, name: str) -> Any:
+        return self.objects.get(Key(namespace, name))
+
+    async def synced(self) -> None:
+        await self.complete.wait()
+
+
+class Cluster:
+    def __init__(self, table: Table) -> None:
+        self.services, self.slices, self.nodes = World(), World(), World()
+        self.clock = FakeClock()
+        self.readiness: list[bool] = []
+        self.table = table
+        self.proxy = Proxy(
+            self.services, self.slices, self.nodes, table,
+            node=NODE, service_range=SERVICE_RANGE, readiness=self, clock=self.clock,
+        )  # type: ignore[arg-type] # fmt: skip
+        self._synced = asyncio.Event()
+
+    async def ready(self, is_ready: bool = True) -> None:
+        self.readiness.append(is_ready)
+        self._synced.set()
+
+    async def programmed(self, after: float = COALESCE_SECONDS) -> None:
+        """Returns when the iteration that begins after so many seconds has ended."""
+        await settle()
+        self._synced.clear()
+        await self.clock.advance(after)
+        async with asyncio.timeout(5):
+            await self._synced.wait()
+
+
+@asynccontextmanager
+async def running(table: Table) -> AsyncIterator[Cluster]:
+    cluster = Cluster(table)
+    for world in (cluster.services, cluster.slices, cluster.nodes):
+        world.complete.set()
+    task = asyncio.create_task(cluster.proxy.run())
+    try:
+        await cluster.programmed()
+        yield cluster
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def node(address: str) -> Node:
+    return Node(
+        metadata=ObjectMeta(name=NODE),
+        status=NodeStatus(
+            addresses=[NodeAddress(type="Hostname", address=NODE), NodeAddress(type="InternalIP", address=address)]
+        ),
+    )
+
+
+async def test_a_service_is_served_once_its_slice_is_known_and_refused_when_it_is_gone(
+    network: Network, table: Table
+) -> None:
+    async with running(table) as cluster:
+        cluster.nodes.put(node(NODE_IP))
+        cluster.services.put(service())
+        cluster.slices.put(slice_of(endpoint(POD_A)))
+        await cluster.programmed()
+        assert ask(network.node, IP, 80)[0] == POD_A
+        cluster.slices.put(slice_of(endpoint(POD_B)))
+        await cluster.programmed()
+        assert ask(network.node, IP, 80)[0] == POD_B
+        cluster.services.drop(service())
+        await cluster.programmed()
+        with pytest.raises(ConnectionRefusedError):
+            ask(network.node, IP, 80)
+        assert set(cluster.readiness) == {True}
+
+
+async def test_nothing_is_programmed_before_everything_is_known(table: Table, kernel: Nftables) -> None:
+    cluster = Cluster(table)
+    cluster.services.complete.set()
+    cluster.nodes.complete.set()
+    cluster.services.put(service())
+    task = asyncio.create_task(cluster.proxy.run())
+    await settle()
+    assert kernel.structure("kube-proxy") == ""
+    assert not cluster.readiness
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_was_deleted_by_hand_comes_back_at_the_next_check(
+    network: Network, table: Table, kernel: Nftables
+) -> None:
+    async with running(table) as cluster:
+        cluster.nodes.put(node(NODE_IP))
+        cluster.services.put(service())
+        cluster.slices.put(slice_of(endpoint(POD_A)))
+        await cluster.programmed()
+        kernel.run("delete table ip kube-proxy")
+        ip("-n", network.node, "route", "del", SERVICE_RANGE, "dev", "lo")
+        await cluster.programmed(CHECK_SECONDS + COALESCE_SECONDS)
+        assert ask(network.node, IP, 80)[0] == POD_A
+
+
+async def test_stopping_leaves_the_rules_in_place(network: Network, table: Table) -> None:
+    async with running(table) as cluster:
+        cluster.nodes.put(node(NODE_IP))
+        cluster.services.put(service())
+        cluster.slices.put(slice_of(endpoint(POD_A)))
+        await cluster.programmed()
+    assert ask(network.node, IP, 80)[0] == POD_A
+
+
+async def test_an_address_that_the_node_does_not_have_yet_is_tried_again(network: Network, table: Table) -> None:
+    async with running(table) as cluster:
+        cluster.nodes.put(node("192.0.2.9"))
+        await cluster.programmed()
+        assert cluster.readiness[-1] is False
+        ip("-n", network.node, "addr", "add", "192.0.2.9/32", "dev", "eth0")
+        try:
+            await cluster.programmed(RETRY_SECONDS)
+            assert cluster.readiness[-1] is True
+        finally:
+            ip("-n", network.node, "addr", "del", "192.0.2.9/32", "dev", "eth0")
+
+
+def test_only_flows_of_changed_ends_without_a_living_endpoint_are_stale() -> None:
+    ledger = Ledger()
+    of = service(type="NodePort")
+    of.spec.ports[0].protocol, of.spec.ports[0].nodePort = "UDP", 30053
+    ledger.change({Key("default", "web"): wanted(of, slice_of(endpoint(POD_A), protocol="UDP"))})
+    ends = frozenset({(IP, 80), ("", 30053)})
+
+    def flow(address: str, port: int, backend: str, backend_port: int = 8080) -> Flow:
+        return Flow(address, port, backend, backend_port, b"", b"")
+
+    assert is_stale(flow(IP, 80, POD_B), ends, ledger)
+    assert is_stale(flow(NODE_IP, 30053, POD_B), ends, ledger)
+    assert not is_stale(flow(IP, 80, POD_A), ends, ledger)
+    assert not is_stale(flow("192.0.2.1", 30053, "192.0.2.1", 30053), ends, ledger), "somebody else's port"
+    assert not is_stale(flow("10.96.0.11", 80, POD_B), ends, ledger)
+
+
+def test_the_nodes_address_is_its_internal_one() -> None:
+    assert node_address(node(NODE_IP)) == NODE_IP
+    assert node_address(None) == ""
+
+
+def test_flags_become_one_config() -> None:
+    flags = (
+        "--kubeconfig=k --hostname-override=node1 --cluster-cidr=10.244.0.0/16 --tls-cert-file=c"
+        " --nodeport-addresses=10.0.0.0/8,192.168.0.0/16 --tls-private-key-file=p --client-ca-file=a"
+    )
+    config = parse(flags.split())
+    assert config.node == "node1"
+    assert config.address == "0.0.0.0:10256"
+    assert config.layout.node_port_ranges == ("10.0.0.0/8", "192.168.0.0/16")
+    assert config.layout.service_range == "10.96.0.0/16"

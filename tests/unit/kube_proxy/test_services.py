@@ -1,0 +1,95 @@
+from api.types import (
+    ClientIPConfig,
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    ServicePort,
+    ServiceStatus,
+    SessionAffinityConfig,
+)
+from kube_proxy.services import Backend
+from tests.unit.kube_proxy.objects import endpoint, ports, service, slice_of
+
+
+def test_only_ready_endpoints_are_chosen() -> None:
+    [port] = ports(service(), slice_of(endpoint("10.244.0.2"), endpoint("10.244.0.3", ready=False)))
+    assert port.everywhere == (Backend("10.244.0.2", 8080),)
+
+
+def test_an_unknown_condition_counts_as_ready() -> None:
+    [port] = ports(service(), slice_of(endpoint("10.244.0.2", ready=None)))
+    assert port.everywhere == (Backend("10.244.0.2", 8080),)
+
+
+def test_terminating_endpoints_that_serve_are_the_last_resort() -> None:
+    leaving = endpoint("10.244.0.3", ready=False, serving=True, terminating=True)
+    [port] = ports(service(), slice_of(leaving))
+    assert port.everywhere == (Backend("10.244.0.3", 8080),)
+    [port] = ports(service(), slice_of(endpoint("10.244.0.2"), leaving))
+    assert port.everywhere == (Backend("10.244.0.2", 8080),)
+
+
+def test_terminating_endpoints_that_do_not_serve_are_never_chosen() -> None:
+    [port] = ports(service(), slice_of(endpoint("10.244.0.3", ready=False, serving=False, terminating=True)))
+    assert port.everywhere == ()
+
+
+def test_endpoints_of_all_slices_are_joined_without_doubles() -> None:
+    [port] = ports(
+        service(), slice_of(endpoint("10.244.0.3"), endpoint("10.244.0.2")), slice_of(endpoint("10.244.0.2"))
+    )
+    assert [b.address for b in port.everywhere] == ["10.244.0.2", "10.244.0.3"]
+
+
+def test_a_slice_port_belongs_to_the_service_port_of_its_name_and_protocol() -> None:
+    of = service(
+        ports=[
+            ServicePort(name="dns", port=53, protocol="UDP"),
+            ServicePort(name="dns-tcp", port=53, protocol="TCP"),
+        ]
+    )
+    udp, tcp = ports(of, slice_of(endpoint("10.244.0.2"), port=5353, protocol="UDP", name="dns"))
+    assert (udp.protocol, udp.everywhere) == ("udp", (Backend("10.244.0.2", 5353),))
+    assert (tcp.protocol, tcp.everywhere) == ("tcp", ())
+
+
+def test_local_endpoints_are_those_of_this_node() -> None:
+    [port] = ports(service(), slice_of(endpoint("10.244.0.2"), endpoint("10.244.1.2", "node2")))
+    assert port.here == (Backend("10.244.0.2", 8080),)
+
+
+def test_terminating_local_endpoints_serve_policy_local_beside_ready_ones_elsewhere() -> None:
+    leaving = endpoint("10.244.0.2", ready=False, serving=True, terminating=True)
+    [port] = ports(service(), slice_of(leaving, endpoint("10.244.1.2", "node2")))
+    assert port.here == (Backend("10.244.0.2", 8080),)
+    assert port.everywhere == (Backend("10.244.1.2", 8080),)
+
+
+def test_headless_and_external_services_and_those_of_other_proxies_are_not_served() -> None:
+    foreign = service()
+    foreign.metadata.labels["service.kubernetes.io/service-proxy-name"] = "other"
+    for each in (service(ip="None"), service(ip="", type="ExternalName", externalName="example.org"), foreign):
+        assert ports(each, slice_of(endpoint("10.244.0.2"))) == []
+
+
+def test_addresses_of_the_other_family_are_left_out() -> None:
+    [port] = ports(service(clusterIPs=["10.96.0.10", "fd00::10"]))
+    assert port.cluster_ips == ("10.96.0.10",)
+
+
+def test_external_addresses_are_those_of_the_spec_and_of_the_load_balancer() -> None:
+    of = service(type="LoadBalancer", externalIPs=["192.0.2.1"])
+    of.status = ServiceStatus(
+        loadBalancer=LoadBalancerStatus(
+            ingress=[LoadBalancerIngress(ip="192.0.2.2"), LoadBalancerIngress(ip="192.0.2.3", ipMode="Proxy")]
+        )
+    )
+    [port] = ports(of)
+    assert port.external_ips == ("192.0.2.1", "192.0.2.2")
+
+
+def test_affinity_lasts_three_hours_unless_the_service_says_otherwise() -> None:
+    [port] = ports(service(sessionAffinity="ClientIP"))
+    assert port.affinity_seconds == 10800
+    config = SessionAffinityConfig(clientIP=ClientIPConfig(timeoutSeconds=60))
+    [port] = ports(service(sessionAffinity="ClientIP", sessionAffinityConfig=config))
+    assert port.affinity_seconds == 60
