@@ -13,7 +13,7 @@ SUBDOMAIN = rf"{LABEL}(\.{LABEL})*"
 QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 LABEL_VALUE = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 CONFIG_KEY = r"[-._a-zA-Z0-9]+"
-ENV_NAME = r"[-._a-zA-Z][-._a-zA-Z0-9]*"
+HEADER_NAME = "[-A-Za-z0-9]+"
 
 
 def _regex_fault(message: str, pattern: str, *examples: str) -> str:
@@ -146,7 +146,7 @@ def port_name_faults(value: str) -> list[str]:
     """An IANA service name: what targetPort may name."""
     faults: list[str] = []
     if len(value) > 15:
-        faults.append("must be no more than 15 characters")
+        faults.append(_longer(15))
     if not re.fullmatch("[-a-z0-9]+", value):
         faults.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
     if not re.search("[a-z]", value):
@@ -156,6 +156,31 @@ def port_name_faults(value: str) -> list[str]:
     if value and (value[0] == "-" or value[-1] == "-"):
         faults.append("must not begin or end with a hyphen")
     return faults
+
+
+def env_name_faults(value: str) -> list[str]:
+    """The name of an environment variable, in the relaxed form that upstream allows since 1.30."""
+    if not value:
+        return ["environment variable name must be non-empty"]
+    if any(not " " <= c <= "~" or c == "=" for c in value):
+        return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
+    return []
+
+
+def header_name_faults(value: str) -> list[str]:
+    """The name of an HTTP header."""
+    if re.fullmatch(HEADER_NAME, value):
+        return []
+    why = "a valid HTTP header must consist of alphanumeric characters or '-'"
+    return [_regex_fault(why, HEADER_NAME, "X-Header-Name")]
+
+
+def percent_faults(value: str) -> list[str]:
+    """A share such as 25%."""
+    if re.fullmatch("[0-9]+%", value):
+        return []
+    why = "a valid percent string must be a numeric string followed by an ending '%'"
+    return [_regex_fault(why, "[0-9]+%", "1%", "93%")]
 
 
 def port_number_faults(value: int) -> list[str]:

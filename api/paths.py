@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from api import errors
 
 
@@ -45,11 +47,9 @@ class Fault:
 
 def show(value: Any) -> str:
     """A value as upstream's messages show it: strings quoted, true/false, composite ones as JSON."""
-    if hasattr(value, "__struct_fields__"):
-        import msgspec
-
-        return msgspec.json.encode(value).decode()
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return msgspec.json.encode(value, order="sorted" if isinstance(value, dict) else None).decode()
 
 
 def invalid(path: Path, value: Any, why: str) -> Fault:
@@ -60,8 +60,8 @@ def required(path: Path, why: str = "") -> Fault:
     return Fault("FieldValueRequired", str(path), "Required value" + (f": {why}" if why else ""))
 
 
-def duplicate(path: Path, value: Any) -> Fault:
-    return Fault("FieldValueDuplicate", str(path), f"Duplicate value: {show(value)}")
+def duplicate(path: Path, value: Any, why: str = "") -> Fault:
+    return Fault("FieldValueDuplicate", str(path), f"Duplicate value: {show(value)}" + (f": {why}" if why else ""))
 
 
 def not_supported(path: Path, value: Any, supported: Iterable[str]) -> Fault:
@@ -81,8 +81,8 @@ def too_many(path: Path, actual: int, limit: int) -> Fault:
     return Fault("FieldValueTooMany", str(path), f"Too many: {actual}: must have at most {limit} items")
 
 
-def not_found(path: Path, value: Any) -> Fault:
-    return Fault("FieldValueNotFound", str(path), f"Not found: {show(value)}")
+def not_found(path: Path, value: Any, why: str = "") -> Fault:
+    return Fault("FieldValueNotFound", str(path), f"Not found: {show(value)}" + (f": {why}" if why else ""))
 
 
 def refusal(group: str, kind: str, name: str, faults: list[Fault]) -> errors.Invalid:

@@ -37,6 +37,7 @@ def milli(text: str | int | float) -> int:
     return int((parse(text) * 1000).to_integral_value(ROUND_CEILING))
 
 
+@lru_cache(maxsize=4096)
 def canonical(text: str | int | float) -> str:
     """The one text that upstream prints for this value, keeping the family of its suffix: `0.5` → `500m`."""
     amount = parse(text)

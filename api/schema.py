@@ -126,8 +126,9 @@ class Builder:
     Not safe to call from two threads at once.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *, forbid_unknown_fields: bool = False) -> None:
         self.module = module
+        self.forbid_unknown_fields = forbid_unknown_fields
         self.built: dict[str, type[msgspec.Struct]] = {}
         self.building: set[str] = set()
 
@@ -149,6 +150,7 @@ class Builder:
             module=self.module,
             namespace={"__doc__": definitions()[full].get("description", name)},
             omit_defaults=True,
+            forbid_unknown_fields=self.forbid_unknown_fields,
             kw_only=True,
             gc=False,  # documents are trees: reference counting frees them, and the collector need not walk them
             rename={attribute(n): n for n, _, _ in fields},

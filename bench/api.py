@@ -67,9 +67,7 @@ async def _lags(rest: Rest, path: str) -> list[float]:
     for i in range(WRITES):
         sent = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(
-                rest.request("PATCH", f"{path}/c{i}", {"data": {"t": f"w{i}"}}, type_="merge-patch")  # type: ignore[arg-type]
-            )
+            tasks.create_task(rest.request("PATCH", f"{path}/c{i}", {"data": {"t": f"w{i}"}}, type_="merge-patch"))
             async for event in watch:
                 if event["object"].get("data", {}).get("t") == f"w{i}":
                     lags.append(time.monotonic() - sent)

@@ -6,7 +6,7 @@ callers read the world again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ class Client:
     async def watch(
         self, what: type[T], namespace: str = "", *, resource_version: str, label_selector: str = "",
         field_selector: str = "",
-    ) -> AsyncIterator[Batch[T]]:  # fmt: skip
+    ) -> AsyncGenerator[Batch[T], None]:  # fmt: skip
         """Changes after `resource_version`, in batches, until the server ends it; raises Expired if that is too old."""
         call = self._stub.Watch(
             pb.WatchRequest(
@@ -275,7 +275,11 @@ _EVENT_TYPES = {number: name for name, number in pb.WatchEvent.Type.items()}
 def _event(event: pb.WatchEvent, type_: type[T]) -> WatchEvent[T]:
     if event.type == pb.WatchEvent.ERROR:
         raise errors.from_status(msgspec.json.decode(event.object))
-    return WatchEvent(_EVENT_TYPES[event.type], meta.decode(event.object, type_))
+    document = event.object
+    if event.type == pb.WatchEvent.BOOKMARK:
+        # An object with a revision only; Go writes the time that it does not have as null.
+        document = document.replace(b'"creationTimestamp":null', b'"creationTimestamp":""', 1)
+    return WatchEvent(_EVENT_TYPES[event.type], meta.decode(document, type_))
 
 
 def _metadata_only(what: type[Any]) -> bool:

@@ -170,7 +170,7 @@ async def apiserver(directory: Path, pki: Path, etcd_url: str, *flags: str) -> A
     async with process(
         sys.executable, "-m", "apiserver", "--etcd-servers", etcd_url, "--etcd-cafile", str(own / "ca.crt"),
         "--etcd-certfile", str(own / "tls.crt"), "--etcd-keyfile", str(own / "tls.key"), "--bind-address", "127.0.0.1",
-        "--advertise-address", "127.0.0.1", "--secure-port", str(rest), "--grpc-port", str(grpc),
+        "--advertise-address", "192.0.2.1", "--secure-port", str(rest), "--grpc-port", str(grpc),
         "--tls-cert-file", str(own / "tls.crt"), "--tls-private-key-file", str(own / "tls.key"),
         "--client-ca-file", str(own / "ca.crt"), "--kubelet-certificate-authority", str(own / "ca.crt"),
         "--kubelet-client-certificate", str(own / "tls.crt"), "--kubelet-client-key", str(own / "tls.key"),

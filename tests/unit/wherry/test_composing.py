@@ -1,0 +1,84 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from wherry.composing import Compose, document
+from wherry.labs import PROJECT, Lab
+
+TEMPLATE = yaml.safe_load((PROJECT / "compose.yaml").read_text())
+NODE = TEMPLATE["services"]["node1"]
+COMPONENTS = {name: s for name, s in TEMPLATE["services"].items() if s["image"] == "wherry/component:dev"}
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Compose:
+    return Compose(replace(Lab(), state=tmp_path))
+
+
+def test_three_nodes_are_the_file_itself() -> None:
+    assert document(TEMPLATE, 3) == TEMPLATE
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_every_node_has_its_three_services(count: int) -> None:
+    services = document(TEMPLATE, count)["services"]
+    named = [name for name in services if name.startswith("node")]
+    assert named == [f"node{n}{part}" for n in range(1, count + 1) for part in ("", "-kubelet", "-kube-proxy")]
+
+
+def test_a_further_node_differs_by_name_and_address_only() -> None:
+    services = document(TEMPLATE, 12)["services"]
+    told = yaml.safe_dump({k: v for k, v in services.items() if k.split("-")[0] == "node12"})
+    assert "10.123.0}.112" in told
+    back = told.replace("node12", "node1").replace("}.112", "}.101")
+    assert yaml.safe_load(back) == {k: v for k, v in services.items() if k.split("-")[0] == "node1"}
+
+
+def test_certificates_are_made_for_every_node() -> None:
+    assert document(TEMPLATE, 4)["services"]["certificates"]["command"][-4:] == ["node1", "node2", "node3", "node4"]
+
+
+def test_a_choice_of_nodes_is_remembered_and_taken_back(compose: Compose) -> None:
+    assert compose.nodes() == 3
+    compose.choose(5)
+    assert compose.nodes() == 5
+    assert compose.file == compose.generated
+    compose.choose(3)
+    assert compose.nodes() == 3
+    assert compose.file == PROJECT / "compose.yaml"
+
+
+def test_every_service_has_a_health_check_and_is_restarted() -> None:
+    lasting = {name: s for name, s in TEMPLATE["services"].items() if name != "certificates"}
+    assert all("healthcheck" in service for service in lasting.values())
+    assert {service["restart"] for service in lasting.values()} == {"unless-stopped"}
+
+
+def test_nothing_is_privileged() -> None:
+    assert not any("privileged" in service for service in TEMPLATE["services"].values())
+
+
+def test_only_kubelets_have_the_engines_socket() -> None:
+    holders = {name for name, s in TEMPLATE["services"].items() if "docker.sock" in str(s.get("volumes"))}
+    assert holders == {"node1-kubelet", "node2-kubelet", "node3-kubelet"}
+
+
+def test_ports_are_published_on_loopback_only() -> None:
+    ports = [port for service in TEMPLATE["services"].values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_a_component_sees_its_own_certificates_only() -> None:
+    for name, service in COMPONENTS.items():
+        mounted = [v for v in service["volumes"] if "/pki" in v]
+        own = "/pki:/pki" if name == "certificates" else f"/pki/{name}:/etc/wherry/pki:ro"
+        assert len(mounted) == 1
+        assert mounted[0].endswith(own)
+
+
+def test_a_node_closes_the_cluster_ranges_before_anything_else() -> None:
+    assert NODE["command"] == ["--unreachable", "10.96.0.0/16", "10.244.0.0/16"]
+    assert NODE["cap_add"] == ["NET_ADMIN"]

@@ -1,0 +1,80 @@
+"""The `wherry` command. Each verb loads what it needs when it is called, so that `--help` costs nothing."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Wherry's lab.")
+
+
+@app.command()
+def up(
+    nodes: Annotated[int | None, typer.Option(min=1, max=100, help="How many nodes; as before if left out.")] = None,
+    example: Annotated[bool, typer.Option(help="Deploy examples/hello.yaml and show it answer.")] = True,
+) -> None:
+    """Bring the lab up, whatever is missing, and wait until it is Ready."""
+    from wherry import bringing_up
+    from wherry.labs import Lab
+
+    raise typer.Exit(bringing_up.main(Lab.from_environment(), nodes, example=example))
+
+
+@app.command()
+def down(
+    keep_data: Annotated[bool, typer.Option("--keep-data", help="Keep etcd's volume: the next up finds it.")] = False,
+) -> None:
+    """Remove everything that the lab and its pods have made."""
+    from wherry import cleaning
+    from wherry.labs import Lab
+
+    raise typer.Exit(cleaning.main(Lab.from_environment(), keep_data=keep_data))
+
+
+@app.command()
+def status() -> None:
+    """Say how each part is, and which nodes are Ready."""
+    from wherry import reporting
+    from wherry.labs import Lab
+
+    raise typer.Exit(reporting.status(Lab.from_environment()))
+
+
+@app.command()
+def why(pod: str, namespace: Annotated[str, typer.Option("--namespace", "-n")] = "default") -> None:
+    """Let the scheduler explain why a pod is where it is, or nowhere."""
+    from wherry import reporting
+    from wherry.labs import Lab
+
+    raise typer.Exit(reporting.why(Lab.from_environment(), namespace, pod))
+
+
+@app.command()
+def certificates(
+    directory: Annotated[Path, typer.Option("--dir", help="Where the directories go.")],
+    nodes: Annotated[list[str] | None, typer.Option(help="A node's name; may be repeated.")] = None,
+    network: Annotated[str, typer.Option(help="First three numbers of the lab's /24.")] = "10.123.0",
+) -> None:
+    """Make the certificates that are missing."""
+    from wherry.certificates import main as write
+    from wherry.labs import NODES, node_names
+
+    write(["--dir", str(directory), "--network", network, "--nodes", *(nodes or node_names(NODES))])
+
+
+@app.command()
+def images() -> None:
+    """Build the images that are missing or older than the source."""
+    from wherry.bringing_up import prepare
+    from wherry.progress import Progress
+
+    with Progress() as progress:
+        prepare(progress)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""`wherry up`: from a machine with packages to three answering pods. Every step may be repeated."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import docker
+
+from wherry import certificates, engine, images, waiting
+from wherry.cleaning import remove_nodes
+from wherry.composing import Compose
+from wherry.kubectl import Kubectl, binary
+from wherry.labs import PROJECT, Lab, node_names
+from wherry.progress import Progress
+from wherry.troubles import Trouble
+
+EXAMPLE = PROJECT / "examples" / "hello.yaml"
+ANSWERS = """
+import sys, urllib.request
+seen = {}
+for _ in range(60):
+    line = urllib.request.urlopen("http://%s/" % sys.argv[1], timeout=5).read().decode().strip()
+    seen[line] = seen.get(line, 0) + 1
+    if len(seen) == int(sys.argv[2]):
+        break
+print("\\n".join(sorted(seen)))
+"""
+PODS = 3
+
+
+def up(lab: Lab, nodes: int | None, *, example: bool = True) -> None:
+    """Raises Trouble. `nodes` None: as many as it had, or three."""
+    with Progress() as progress:
+        docker_engine = prepare(progress)
+        compose = Compose(lab)
+        if nodes is not None:
+            compose.choose(nodes)
+        names = node_names(compose.nodes())
+        start(lab, names, docker_engine, progress)
+        if example:
+            kubectl = Kubectl(lab)
+            with progress.step("example hello") as step:
+                step.waits_for("kubectl apply -f examples/hello.yaml")
+                kubectl("apply", "-f", str(EXAMPLE))
+                step.waits_for("three pods to be Ready")
+                kubectl("rollout", "status", "deployment/hello", "--timeout=120s")
+    if example:
+        show(lab, docker_engine)
+    print(guidance(lab))
+
+
+def prepare(progress: Progress) -> docker.DockerClient:
+    """An engine that answers and has every image. Raises Trouble."""
+    with progress.step("Docker engine") as step:
+        docker_engine = engine.ensure(step)
+    images.Builder(PROJECT, docker_engine, progress).all()
+    return docker_engine
+
+
+def start(lab: Lab, names: list[str], docker_engine: docker.DockerClient, progress: Progress) -> None:
+    """From certificates to Ready nodes. Raises Trouble."""
+    with progress.step("certificates"):
+        certificates.write(lab.pki, names, lab.network)
+    write_kubeconfigs(lab)
+    with progress.step("docker compose up") as step:
+        for line in Compose(lab).up():
+            step.passes(line)
+        remove_nodes(docker_engine, lab, keep=names)
+    with progress.step("API") as step:
+        asyncio.run(waiting.for_api(docker_engine, lab, step))
+    with progress.step("nodes") as step:
+        asyncio.run(waiting.for_nodes(docker_engine, lab, names, step))
+
+
+def write_kubeconfigs(lab: Lab) -> None:
+    for path, port in ((lab.kubeconfig, lab.api_port), (lab.grpc_kubeconfig, lab.grpc_port)):
+        content = certificates.access(lab.pki, f"https://127.0.0.1:{port}", lab.name)
+        certificates.replace(path, content, 0o600)
+
+
+def show(lab: Lab, docker_engine: docker.DockerClient) -> None:
+    """What now runs, and that it answers. Raises Trouble."""
+    kubectl = Kubectl(lab)
+    print("\n$ kubectl get all -o wide")
+    print(kubectl("get", "all", "-o", "wide"))
+    address = kubectl("get", "service", "hello", "-o", "jsonpath={.spec.clusterIP}")
+    print(f"$ curl http://{address}/   # from node1, until every pod has answered")
+    answers = ask(lab, docker_engine, address, PODS)
+    print("\n".join(answers))
+    if len(answers) < PODS:
+        advice = f"See `docker logs {lab.container('node1-kube-proxy')}`."
+        raise Trouble("service hello", f"only {len(answers)} of {PODS} pods answered through {address}", advice=advice)
+
+
+def ask(lab: Lab, docker_engine: docker.DockerClient, address: str, enough: int) -> list[str]:
+    """The different answers of a Service, asked from the first node. Raises Trouble."""
+    node = docker_engine.containers.get(lab.container("node1-kubelet"))
+    code, output = node.exec_run(["python3", "-c", ANSWERS, address, str(enough)])
+    assert isinstance(output, bytes)  # an iterator only where a stream was asked for
+    said = output.decode(errors="replace")
+    if code:
+        advice = f"See `docker logs {lab.container('node1-kube-proxy')}`."
+        raise Trouble("service hello", f"{address} does not answer on node1", said, advice)
+    return sorted(said.split("\n"))[-enough:] if said.strip() else []
+
+
+def guidance(lab: Lab) -> str:
+    here = _short(lab.kubeconfig)
+    kubectl = _short(Path(binary()))
+    return f"""
+The cluster is up. Use it:
+  export KUBECONFIG={here}
+  {kubectl} get nodes -o wide
+Merge it into your own configuration:
+  KUBECONFIG=~/.kube/config:{here} {kubectl} config view --flatten > merged && mv merged ~/.kube/config
+Take it down: scripts/down   (scripts/down --keep-data keeps every object)"""
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def main(lab: Lab, nodes: int | None, *, example: bool) -> int:
+    """An exit code: 0, 1 after trouble that it has told, 130 if interrupted."""
+    try:
+        up(lab, nodes, example=example)
+    except Trouble as trouble:
+        print(f"\nscripts/up failed.\n{trouble}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. scripts/up goes on from here; scripts/down clears everything.", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,120 @@
+"""Docker Compose: the file for N nodes, and the command."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wherry import certificates
+from wherry.labs import NODES, PROJECT, Lab, node_names
+from wherry.troubles import Trouble
+
+TEMPLATE = "node1"
+Document = dict[str, Any]
+
+
+def document(template: Document, count: int) -> Document:
+    """compose.yaml with `count` nodes instead of its three, each a copy of node1 with its own name and address."""
+    services = template["services"]
+    others = {name: service for name, service in services.items() if not name.startswith("node")}
+    block = {name: service for name, service in services.items() if name.split("-")[0] == TEMPLATE}
+    others["certificates"] = {**others["certificates"], "command": _command(others["certificates"], count)}
+    nodes: Document = {}
+    for number, name in enumerate(node_names(count), start=1):
+        nodes |= _renamed(block, name, f".{100 + number}")
+    return {**template, "services": others | nodes}
+
+
+def _command(service: Document, count: int) -> list[str]:
+    command: list[str] = service["command"]
+    return [*command[: command.index("--nodes") + 1], *node_names(count)]
+
+
+def _renamed(value: Any, name: str, address: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(TEMPLATE, name).replace("}.101", "}" + address)
+    if isinstance(value, list):
+        return [_renamed(item, name, address) for item in value]
+    if isinstance(value, dict):
+        return {_renamed(key, name, address): _renamed(item, name, address) for key, item in value.items()}
+    return value
+
+
+class Compose:
+    """`docker compose` on one lab's project."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+
+    @property
+    def generated(self) -> Path:
+        return self._lab.state / "compose.yaml"
+
+    @property
+    def file(self) -> Path:
+        return self.generated if self.generated.exists() else PROJECT / "compose.yaml"
+
+    def nodes(self) -> int:
+        """How many nodes the lab has, or will have when it comes up."""
+        services = yaml.safe_load(self.file.read_text())["services"]
+        return sum(f"{name}-kubelet" in services for name in services)
+
+    def choose(self, count: int) -> None:
+        """From now on the lab has `count` nodes."""
+        if count == NODES:
+            self.generated.unlink(missing_ok=True)
+            return
+        made = document(yaml.safe_load((PROJECT / "compose.yaml").read_text()), count)
+        # The relative default would be taken from the file's own place.
+        text = yaml.safe_dump(made, sort_keys=False).replace("./.wherry", str(PROJECT / ".wherry"))
+        certificates.replace(self.generated, text.encode(), 0o644)
+
+    def up(self) -> Iterator[str]:
+        """Brings everything up without waiting for health; yields what compose says. Raises Trouble."""
+        advice = "Run scripts/up again; if it says the same, scripts/down first."
+        yield from self._run(["up", "--detach", "--remove-orphans", "--pull", "never"], advice)
+
+    def down(self, *, volumes: bool) -> Iterator[str]:
+        """Raises Trouble."""
+        options = ["--remove-orphans", "--timeout", "3", *(["--volumes"] if volumes else [])]
+        yield from self._run(["down", *options], "See what `docker ps -a` shows, and run scripts/down again.")
+
+    def command(self, *arguments: str) -> list[str]:
+        place = ["--project-name", self._lab.name, "--project-directory", str(PROJECT), "--file", str(self.file)]
+        return [*binary(), *place, *arguments]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self._lab.environment()}
+
+    def _run(self, arguments: list[str], advice: str) -> Iterator[str]:
+        running = subprocess.Popen(
+            self.command("--progress", "plain", *arguments),
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert running.stdout is not None
+        said = []
+        with running:
+            for line in running.stdout:
+                said.append(line)
+                yield line.strip()
+        if running.returncode:
+            raise Trouble("compose", f"`docker compose {arguments[0]}` failed", "".join(said), advice)
+
+
+def binary() -> list[str]:
+    """The compose that stands beside this Python, else the engine's own plug-in."""
+    beside = Path(sys.executable).parent / "docker-compose"
+    if beside.exists():
+        return [str(beside)]
+    if shutil.which("docker"):
+        return ["docker", "compose"]
+    raise Trouble("compose", "there is no docker-compose", advice="Run scripts/up, which installs it.")

@@ -1,0 +1,26 @@
+"""What the tests need of a machine, beyond Python: `python -m wherry.preparing`."""
+
+import sys
+
+from wherry import bringing_up, packages
+from wherry.progress import Progress
+from wherry.troubles import Trouble
+
+# A real etcd for the storage's tests, and the kernel's tools for the network's.
+PACKAGES = ("etcd-server", "libnftables1", "iproute2")
+
+
+def main() -> int:
+    try:
+        with Progress() as progress:
+            with progress.step(f"packages {' '.join(PACKAGES)}"):
+                packages.install(PACKAGES)
+            bringing_up.prepare(progress)
+    except Trouble as trouble:
+        print(trouble, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
