@@ -14,7 +14,9 @@ from api.types import Event, EventSource, ObjectMeta, ObjectReference
 from machinery.client import Client
 from machinery.clocks import SYSTEM, Clock
 
-PENDING = 1000
+WRITERS = 8
+PENDING = 500
+"""Events that wait for one writer; more are dropped."""
 REMEMBERED = 4096
 # Upstream's spam filter: 25 events at once about one object, then one in five minutes.
 BURST = 25
@@ -49,7 +51,8 @@ class Recorder:
         self._component = component
         self._host = host
         self._clock = clock
-        self._pending: asyncio.Queue[_Told] = asyncio.Queue(PENDING)
+        # What is told of one object goes through one queue, so that repetitions are counted in order.
+        self._pending: list[asyncio.Queue[_Told]] = [asyncio.Queue(PENDING) for _ in range(WRITERS)]
         self._seen: OrderedDict[tuple[str, ...], _Seen] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self.dropped = 0
@@ -67,7 +70,7 @@ class Recorder:
             self.dropped += 1
             return
         try:
-            self._pending.put_nowait(told)
+            self._pending[hash(metadata.uid or metadata.name) % WRITERS].put_nowait(told)
         except asyncio.QueueFull:
             self.dropped += 1
 
@@ -81,8 +84,13 @@ class Recorder:
         return tokens >= 1
 
     async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for pending in self._pending:
+                tasks.create_task(self._write_all(pending))
+
+    async def _write_all(self, pending: asyncio.Queue[_Told]) -> None:
         while True:
-            told = await self._pending.get()
+            told = await pending.get()
             try:
                 await self._write(told)
             except errors.ApiError as e:
