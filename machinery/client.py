@@ -275,11 +275,7 @@ _EVENT_TYPES = {number: name for name, number in pb.WatchEvent.Type.items()}
 def _event(event: pb.WatchEvent, type_: type[T]) -> WatchEvent[T]:
     if event.type == pb.WatchEvent.ERROR:
         raise errors.from_status(msgspec.json.decode(event.object))
-    document = event.object
-    if event.type == pb.WatchEvent.BOOKMARK:
-        # An object with a revision only; Go writes the time that it does not have as null.
-        document = document.replace(b'"creationTimestamp":null', b'"creationTimestamp":""', 1)
-    return WatchEvent(_EVENT_TYPES[event.type], meta.decode(document, type_))
+    return WatchEvent(_EVENT_TYPES[event.type], meta.decode(event.object, type_))
 
 
 def _metadata_only(what: type[Any]) -> bool:

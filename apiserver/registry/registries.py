@@ -188,7 +188,7 @@ class Registry:
         async def create() -> bytes:
             if request.subresource:
                 raise NotFound(f'{request.kind.group_resource} "{request.name}" not found')
-            return await self._writing.create(request, lambda: make(None))
+            return await self._writing.create(request, lambda: make(None), tracked=True)
 
         scale = request.subresource == "scale"
         document, created = await self._writing.update(request, make, tracked=not scale, on_missing=create)

@@ -51,13 +51,15 @@ class Writing:
 
     # --- creating
 
-    async def create(self, request: Request, make: Callable[[], Any]) -> bytes:
-        """`make` gives the decoded, defaulted object, a new one at each call.  Raises AlreadyExists."""
+    async def create(self, request: Request, make: Callable[[], Any], *, tracked: bool = False) -> bytes:
+        """`make` gives the decoded, defaulted object, a new one at each call; `tracked` as in `update`.
+
+        Raises AlreadyExists.
+        """
         kind = request.kind
         for attempt in range(ATTEMPTS):
             obj = make()
             generated = self._identify(request, obj)
-            tracked = bool(obj.metadata.managedFields)  # server-side apply has decided already
             await self._admission.admit(request.at(name=obj.metadata.name), obj, None)
             rules.prepare_create(kind, obj)
             if faults := rules.validate(kind, obj):
@@ -166,8 +168,9 @@ class Writing:
                 fault = invalid(Path("metadata.resourceVersion"), 0, "must be specified for an update")
                 raise refusal(kind.group, kind.name, new.metadata.name, [fault])
             await self._admission.admit(request, new, old)
-            rules.prepare_update(kind, new, old, "" if request.subresource == "scale" else request.subresource)
-            if faults := rules.validate_update(kind, new, old):
+            subresource = "" if request.subresource == "scale" else request.subresource
+            rules.prepare_update(kind, new, old, subresource)
+            if faults := rules.validate_update(kind, new, old, subresource):
                 raise refusal(kind.group, kind.name, new.metadata.name, faults)
         if not tracked:
             asked, new.metadata.managedFields = new.metadata.managedFields, old.metadata.managedFields

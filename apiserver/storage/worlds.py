@@ -53,7 +53,7 @@ class Resource:
         """An object of this kind that has a revision only."""
         extra = f',"annotations":{annotations}' if annotations else ""
         head = f'{{"kind":"{self.kind.name}","apiVersion":"{self.kind.api_version}","metadata":'
-        return Event("BOOKMARK", f'{head}{{"resourceVersion":"{revision}","creationTimestamp":null{extra}}}}}'.encode())
+        return Event("BOOKMARK", f'{head}{{"resourceVersion":"{revision}"{extra}}}}}'.encode())
 
 
 class World:
@@ -67,6 +67,8 @@ class World:
             self._resources.setdefault(keys.resource(kind), Resource(kind))
         self.revision = 0
         self.loaded = asyncio.Event()
+        self.following = False
+        """Whether etcd tells of changes at this moment; without it reads may be old, and fresh ones fail."""
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
         self._untold: set[Resource] = set()
@@ -96,9 +98,11 @@ class World:
                     behind = False
                 await self._watch()
             except Compacted as e:
+                self.following = False
                 log.warning("missed events that etcd no longer has; loading everything again: %s", e)
                 behind = True
             except ApiError as e:
+                self.following = False
                 log.warning("following etcd: %s", e)
                 await self._clock.sleep(QUIET_SECONDS)
 
@@ -138,6 +142,7 @@ class World:
     async def _watch(self) -> NoReturn:
         events: list[Any] = []
         async for response in self._etcd.watch(keys.PREFIX, keys.END, self.revision + 1):
+            self.following = True
             events += response.events
             if response.fragment:
                 continue  # the rest of this revision is in the next message

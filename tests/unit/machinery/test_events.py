@@ -51,4 +51,4 @@ async def test_a_flood_about_one_object_is_cut_off_and_others_are_heard():
         events = await stored(service, BURST + 1)
         assert len(events) == BURST + 1
         assert recorder.dropped == 100 - BURST
-        assert events[-1]["message"] == "heard"
+        assert "heard" in {event["message"] for event in events}
