@@ -9,6 +9,8 @@ from aiohttp import web
 
 from api.errors import ApiError, Forbidden, InternalError, NotFound
 from api.kinds import Kind
+from apiserver import impersonation
+from apiserver.authorization import Authorizer
 from apiserver.requests import ANONYMOUS, Request, User
 from apiserver.rest import bodies, documents, options, paths, responses, tables, watching
 from apiserver.rest.connections import Connections
@@ -39,6 +41,7 @@ class Door:
         self,
         registry: Verbs,
         authenticate: Authenticate,
+        authorizer: Authorizer,
         pages: Pages,
         streams: Streams,
         connections: Connections,
@@ -46,6 +49,7 @@ class Door:
     ) -> None:
         self._registry = registry
         self._authenticate = authenticate
+        self._authorizer = authorizer
         self._pages = pages
         self._streams = streams
         self._connections = connections
@@ -66,7 +70,7 @@ class Door:
             return responses.failure(InternalError(f"Internal error occurred: the log says why, at {audit}"), audit)
 
     async def _serve(self, http: web.BaseRequest, audit: str) -> web.StreamResponse:
-        raw, _, query_text = http._message.path.partition("?")
+        raw, _, query_text = http.raw_path.partition("?")
         path = unquote(raw) if "%" in raw else raw
         user = await self._user(http)
         if user.name == ANONYMOUS.name and not path.startswith(PUBLIC):
@@ -87,10 +91,11 @@ class Door:
         return await getattr(self, f"_{verb}")(http, request, target, query, audit)  # type: ignore[no-any-return]
 
     async def _user(self, http: web.BaseRequest) -> User:
-        """Raises Unauthorized."""
+        """Whom the request counts as.  Raises Unauthorized, Forbidden."""
         tls = http.transport.get_extra_info("ssl_object") if http.transport is not None else None
         certificate = tls.getpeercert(True) if tls is not None else None
-        return await self._authenticate(certificate, http.headers.get("Authorization", ""))
+        user = await self._authenticate(certificate, http.headers.get("Authorization", ""))
+        return impersonation.effective(user, http.headers, self._authorizer)
 
     async def _get(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str

@@ -85,6 +85,7 @@ class Rest:
         door = Door(
             self._registry,
             self._authenticate,
+            self._authorizer,
             Pages(self._checks, lambda: self._port().result()),
             Streams(self._registry, self._authorizer, kubelets, connections),
             connections,

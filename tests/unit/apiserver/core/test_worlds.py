@@ -168,3 +168,13 @@ async def test_the_past_comes_from_etcd_when_the_window_is_too_short(
         assert ([i.name for i in rest.items], rest.more) == (["d"], False)
         filtered = Filter(fields=fields.parse("metadata.name=c"))
         assert [i.name for i in (await world.past(PODS, then, "", filtered)).items] == ["c"]
+
+
+async def test_somebody_elses_key_does_not_stop_the_world(etcd: Etcd, store: Store, clock: FakeClock) -> None:
+    await etcd.put(B, b"no document")
+    async with following(etcd, clock) as world:
+        await etcd.put(C, b"{}")
+        await store.create(A, pod("a"))
+        await world.fresh()
+        assert names(world) == ["a"]
+        assert world.following

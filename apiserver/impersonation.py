@@ -1,0 +1,54 @@
+"""Acting as somebody else, for those who may.
+
+https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
+"""
+
+from urllib.parse import unquote
+
+from multidict import CIMultiDictProxy
+
+from api.errors import BadRequest
+from api.kinds import Kind
+from apiserver.authentication import AUTHENTICATED
+from apiserver.authorization import Authorizer
+from apiserver.requests import ANONYMOUS, Request, User
+
+USERS = Kind("", "v1", "User", "users", namespaced=False)
+GROUPS = Kind("", "v1", "Group", "groups", namespaced=False)
+UIDS = Kind("authentication.k8s.io", "v1", "UID", "uids", namespaced=False)
+EXTRAS = Kind("authentication.k8s.io", "v1", "UserExtra", "userextras", namespaced=False)
+EXTRA = "impersonate-extra-"
+MARK = "impersonate-"
+
+
+def effective(user: User, headers: CIMultiDictProxy[str], authorizer: Authorizer) -> User:
+    """Whom the request counts as: `user`, or whom the headers name.  Raises Forbidden, BadRequest."""
+    asked = [(name.lower(), value) for name, value in headers.items() if name.lower().startswith(MARK)]
+    if not asked:
+        return user
+    name = headers.get("Impersonate-User", "")
+    groups = headers.getall("Impersonate-Group", [])
+    uid = headers.get("Impersonate-Uid", "")
+    extra: dict[str, tuple[str, ...]] = {}
+    for header, value in asked:
+        if header.startswith(EXTRA):
+            key = unquote(header.removeprefix(EXTRA))
+            extra[key] = (*extra.get(key, ()), value)
+    if not name:
+        raise BadRequest("requested impersonation without impersonating a user")
+    wanted = [(USERS, name, ""), *((GROUPS, group, "") for group in groups), *([(UIDS, uid, "")] if uid else [])]
+    wanted += [(EXTRAS, value, key) for key, values in extra.items() for value in values]
+    for kind, what, subresource in wanted:
+        authorizer.authorize(Request(user, "impersonate", kind, "", what, subresource))
+    if not groups and name != ANONYMOUS.name:
+        groups = _groups_of(name)
+    own = () if name == ANONYMOUS.name or AUTHENTICATED in groups else (AUTHENTICATED,)
+    return User(name, uid, (*groups, *own), extra)
+
+
+def _groups_of(name: str) -> list[str]:
+    """A service account belongs to its groups even when nobody says so."""
+    parts = name.split(":")
+    if len(parts) == 4 and name.startswith("system:serviceaccount:"):
+        return ["system:serviceaccounts", f"system:serviceaccounts:{parts[2]}"]
+    return []
