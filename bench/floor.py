@@ -18,7 +18,9 @@ def pod_start(count: int = 5) -> float:
 def _once() -> float:
     client = docker.from_env()
     began = time.monotonic()
-    pause = client.containers.create(PAUSE, network_mode="none", labels={"io.wherry.bench": "floor"})
+    pause = client.containers.create(
+        PAUSE, network_mode="none", ipc_mode="shareable", labels={"io.wherry.bench": "floor"}
+    )
     app = None
     try:
         pause.start()
