@@ -117,6 +117,7 @@ class Agent:
             host=Host(
                 cluster=config.cluster, node=config.node, pause_image=config.pause_image, powers=security.powers(),
                 memory=self._machine.memory, node_container=config.node_container,
+                unshares=config.runtime == "docker" and config.sandbox_network == "unshare",
             ),
             host_ip=config.address,
             root=config.root,
@@ -144,6 +145,7 @@ class Agent:
     async def _live(self) -> None:
         """The Node object and its lease."""
         await self._registering.register()
+        await self._server.ready()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._registering.run())
             tasks.create_task(self._registering.renew())
@@ -157,7 +159,6 @@ class Agent:
                 raise CannotGoOn(f"the node's network cannot be set up: {e}") from e
         await self._networked.wait()
         await self._services.synced()
-        await self._server.ready()
         await self._assignments.run(self._tidy)
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:

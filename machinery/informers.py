@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from api import errors, kinds
 from api.meta import Key, key
 from machinery.client import Client, WatchEvent
@@ -91,6 +93,11 @@ class Informer(Generic[T]):
                 self._log.log(logging.DEBUG if isinstance(e, errors.Unavailable) else logging.WARNING, "%s", e)
                 if not isinstance(e, errors.Unavailable | errors.Timeout | errors.TooManyRequests):
                     self._revision = ""
+            except msgspec.ValidationError:
+                # One object that this version cannot read must not end the component: perhaps it will be mended.
+                self._log.exception("an object cannot be read")
+                self._revision = ""
+                pause = LONGEST_PAUSE
             await self._clock.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 

@@ -45,6 +45,7 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         """Let so much time pass; whoever slept is woken in order, and what they then do is given its turn."""
         end = self._now + seconds
+        await settle()  # whoever has just been started sleeps by now
         while self._sleepers and self._sleepers[0][0] <= end:
             self._now, _, future = heapq.heappop(self._sleepers)
             if not future.done():

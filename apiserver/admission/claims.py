@@ -1,5 +1,6 @@
 """The keys that an object holds beside its own, so that what it was given is given to nobody else."""
 
+from ipaddress import ip_address
 from typing import Any
 
 from api import kinds
@@ -23,7 +24,9 @@ def addresses(service: Service) -> list[str]:
     """The cluster IPs that the service holds."""
     if service.spec.type == "ExternalName":
         return []
-    return [ip for ip in service.spec.clusterIPs or [service.spec.clusterIP] if ip not in ("", "None")]
+    given = service.spec.clusterIPs or [service.spec.clusterIP]
+    # One IPv6 address has many spellings; a claim has one.
+    return [str(ip_address(ip)) if ":" in ip else ip for ip in given if ip not in ("", "None")]
 
 
 def node_ports(service: Service) -> set[int]:

@@ -41,9 +41,9 @@ def keep_allocated(service: Service, old: Service) -> None:
 def synchronise(service: Service, old: Service | None) -> None:
     """clusterIP and the first of clusterIPs are one thing; clients may set, change or clear either alone."""
     new = service.spec
+    if new.clusterIP and not new.clusterIPs:
+        new.clusterIPs = [new.clusterIP]
     if old is None:
-        if new.clusterIP and not new.clusterIPs:
-            new.clusterIPs = [new.clusterIP]
         return
     was = old.spec
     if was.clusterIP and not new.clusterIP and new.clusterIPs == was.clusterIPs:
@@ -55,9 +55,9 @@ def synchronise(service: Service, old: Service | None) -> None:
 def drop_unused(service: Service, old: Service) -> None:
     """What a change of type leaves without meaning goes, if the writer did not touch it."""
     new, was = service.spec, old.spec
-    if _needs_address(old) and not _needs_address(service) and new.clusterIPs == was.clusterIPs:
-        new.clusterIP, new.clusterIPs = "", []
     if _needs_address(old) and not _needs_address(service):
+        if new.clusterIP in (was.clusterIP, "") and new.clusterIPs in (was.clusterIPs, []):
+            new.clusterIP, new.clusterIPs = "", []
         if new.ipFamilies == was.ipFamilies:
             new.ipFamilies = []
         if new.ipFamilyPolicy == was.ipFamilyPolicy:

@@ -6,10 +6,13 @@ from api import errors, kinds
 from api.types import Pod, ServiceAccount
 from apiserver.admission.reading import Reader, find
 from apiserver.requests import Request
+from machinery.clocks import SYSTEM, Clock
 
 PODS = kinds.of(Pod)
 ACCOUNTS = kinds.of(ServiceAccount)
 MIRROR = "kubernetes.io/config.mirror"
+ATTEMPTS = 3
+INTERVAL = 0.15
 
 
 class ServiceAccounts:
@@ -20,8 +23,9 @@ class ServiceAccounts:
     https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#serviceaccount-admission-controller
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, clock: Clock = SYSTEM) -> None:
         self.reader = reader
+        self.clock = clock
 
     async def admit(self, request: Request, obj: Any, old: Any) -> None:
         if request.kind is not PODS or request.subresource or old is not None or obj is None:
@@ -33,12 +37,22 @@ class ServiceAccounts:
             return
         name = pod.spec.serviceAccountName or "default"
         pod.spec.serviceAccountName = pod.spec.serviceAccount = name
-        account = await find(self.reader, ACCOUNTS, request.namespace, name)
+        account = await self._account(request.namespace, name)
         if account is None:
             missing = f'serviceaccount "{name}" not found'
             raise _refusal(pod, f"error looking up service account {request.namespace}/{name}: {missing}")
         if not pod.spec.imagePullSecrets:
             pod.spec.imagePullSecrets = list(account.imagePullSecrets)
+
+    async def _account(self, namespace: str, name: str) -> Any | None:
+        """Waits a little, as upstream does: the accounts of a new namespace come moments after it."""
+        account = await find(self.reader, ACCOUNTS, namespace, name)
+        for _ in range(ATTEMPTS):
+            if account is not None:
+                break
+            await self.clock.sleep(INTERVAL)
+            account = await self.reader.get_fresh(ACCOUNTS, namespace, name)
+        return account
 
 
 def _refusal(pod: Pod, why: str) -> errors.Forbidden:

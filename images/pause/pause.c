@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sched.h>
@@ -20,7 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,6 +78,13 @@ static void close_range_of(const char *cidr) {
     }
 }
 
+/* What was needed above is not needed to wait. */
+static void drop_privileges(void) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {{0}};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || syscall(SYS_capset, &header, none) < 0) die("drop privileges");
+}
+
 int main(int count, char **arguments) {
     if (count == 2 && !strcmp(arguments[1], "--probe")) return 0;
     sigset_t signals;
@@ -92,6 +102,7 @@ int main(int count, char **arguments) {
             close_range_of(arguments[i]);
         }
     }
+    drop_privileges();
     if (count > 1) {
         puts("ready");
         fflush(stdout);

@@ -30,23 +30,39 @@ class Host:
     powers: Powers
     memory: int  # bytes that the machine has
     node_container: str = ""  # holds the node's network namespace; "" is the machine's own
+    unshares: bool = False  # the pause program can leave the machine's network by itself
 
     @property
     def network(self) -> str:
         return f"container:{self.node_container}" if self.node_container else "host"
 
 
+def leaves_network(host: Host, pod: Pod) -> bool:
+    """Does the pod's pause container start in the machine's network and leave it for a new one of its own?
+
+    The engine needs 85 of a start's 155 ms to make a namespace that we plumb ourselves anyway.  The program holds
+    SYS_ADMIN for that, so not where containers share its process namespace; and the engine refuses sysctls of the
+    machine's network.
+    """
+    context = pod.spec.securityContext
+    sysctls = any((s.name or "").startswith("net") for s in context.sysctls) if context is not None else False
+    return host.unshares and not pod.spec.hostNetwork and not pod.spec.shareProcessNamespace and not sysctls
+
+
 def pause(host: Host, pod: Pod, attempt: int, address: str, mounts: tuple[Mount, ...] = ()) -> Spec:
     """The sandbox: it holds the namespaces that the pod's containers share."""
     spec = pod.spec
-    outside = bool(spec.hostNetwork)
+    outside, leaves = bool(spec.hostNetwork), leaves_network(host, pod)
     return Spec(
         name=_name("POD", pod, attempt),
         image=host.pause_image,
         labels=_labels(host, pod, "POD", attempt)
         | {labels.KIND: labels.PAUSE}
         | ({labels.ADDRESS: address} if address else {}),
-        network=host.network if outside else "none",
+        arguments=("--unshare-network",) if leaves else None,
+        network=host.network if outside else "host" if leaves else "none",
+        capabilities_drop=("ALL",) if not outside else (),
+        capabilities_add=("SYS_ADMIN",) if leaves else (),
         hostname="" if outside and host.node_container else host.node if outside else hostname(pod),
         ipc="host" if spec.hostIPC else "shareable",
         pid="host" if spec.hostPID else "",

@@ -60,11 +60,14 @@ class Registering:
 
     async def register(self) -> Node:
         """Make the object, or bring an existing one's labels up to date.  Tries until the API server answers."""
+        said = ""
         while True:
             try:
                 self.node = await self._register()
             except (errors.ApiError, EngineError) as e:
-                log.info("registering the node: %s", e)
+                if str(e) != said:
+                    said = str(e)
+                    log.info("waiting to register the node: %s", said)
                 await self._clock.sleep(RETRY_SECONDS)
             else:
                 self._recorder.event(self._regarding(), "Normal", "Starting", "Starting kubelet.")

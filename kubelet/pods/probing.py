@@ -66,8 +66,9 @@ class Probing:
 
     async def _probe(self, kind: str, probe: Probe, container: Container, record: Record, address: str) -> None:
         """Until it has said its last word; readiness has none."""
-        age = self._clock.now() - record.started_at
-        await self._clock.sleep(max(0.0, (probe.initialDelaySeconds or 0) - age))
+        delay = (probe.initialDelaySeconds or 0) - (self._clock.now() - record.started_at)
+        if delay > 0:
+            await self._clock.sleep(delay)
         good = bad = 0
         while True:
             failure = await self._once(probe, container, record, address)

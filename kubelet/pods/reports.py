@@ -71,11 +71,10 @@ class Reports:
             try:
                 if report is not None:
                     await self._write(report)
-            except errors.NotFound:
+            except (errors.NotFound, errors.Conflict) as e:
+                log.debug("pod %s is gone, or another one has its name: %s", uid, e)
                 self._done(uid, report)
-            except errors.Conflict as e:
-                log.debug("pod %s is another one now: %s", uid, e)
-                self._done(uid, report)
+                self._written.pop(uid, None)
             except errors.ApiError as e:
                 log.warning("writing the status of pod %s: %s", uid, e)
                 self._queue.add_after(uid, RETRY)
@@ -98,6 +97,7 @@ class Reports:
             self._written[metadata.uid] = wanted
         if report.last and metadata.deletionTimestamp:
             await self._client.delete(Pod, metadata.name, metadata.namespace, uid=metadata.uid, grace_seconds=0)
+            self._written.pop(metadata.uid, None)
         self._done(metadata.uid, report)
 
 

@@ -1,6 +1,7 @@
 """Making and starting the containers of one pod: its sandbox, then one after the other."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 
 from api import errors
@@ -12,7 +13,7 @@ from kubelet.network.addresses import Exhausted
 from kubelet.pods.handlers import HandlerFailed
 from kubelet.pods.images import ImageFault, Images, field_path
 from kubelet.pods.means import Means, NetworkNotReady, aside, first
-from kubelet.runtime.interfaces import EngineError, Record, Spec
+from kubelet.runtime.interfaces import EngineError, LogOptions, Record, Spec
 from kubelet.syncing import restarts
 from kubelet.syncing.plans import Start
 from kubelet.syncing.views import Fault
@@ -24,6 +25,7 @@ RETRY = 10.0
 FIRST_SANDBOX_RETRY, LONGEST_SANDBOX_RETRY = 1.0, 60.0
 FIRST_MOUNT_RETRY, LONGEST_MOUNT_RETRY = 0.5, 122.0
 HOOK_TIMEOUT = 3600.0
+PAUSE_TIMEOUT = 10.0
 
 
 class Starting:
@@ -80,6 +82,8 @@ class Starting:
             spec = specs.pause(means.host, pod, attempt, address, self._layout.memory_mounts(pod))
             made = await means.runtime.create(spec)
             await means.runtime.start(made)
+            if specs.leaves_network(means.host, pod):
+                await self._left_network(made)
             record = await means.cache.refresh(made)
             if record is None or not record.running:
                 raise EngineError(f"the pod's sandbox {made[:12]} did not stay alive")
@@ -94,6 +98,15 @@ class Starting:
             return None
         self._clear("")
         return record
+
+    async def _left_network(self, made: str) -> None:
+        """Nothing may join the sandbox before its program has said that it is in a network namespace of its own."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE_TIMEOUT):
+                async for _, data in self._means.runtime.logs(made, LogOptions(follow=True)):
+                    if b"ready" in data:
+                        return
+        raise EngineError(f"the pause program of {made[:12]} did not leave the machine's network")
 
     async def container(self, pod: Pod, start: Start, sandbox: Record) -> Record | None:
         """A started container; None, with a fault, if that failed."""

@@ -5,9 +5,9 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-terminatio
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from api.types import Container, Pod
+from api.types import Container, Pod, Service
 from kubelet.pods.handlers import HandlerFailed
 from kubelet.pods.images import field_path
 from kubelet.pods.means import Means, first
@@ -18,6 +18,7 @@ from kubelet.syncing.plans import Stop
 LEAST_GRACE = 2.0  # what is left for the signal, even if the hook has used the whole period up
 KILL_TIMEOUT = 10.0
 DEFAULT_GRACE = 30.0
+DRAIN = 1.0  # how long a pod behind a Service goes on serving after its deletion, if its grace allows
 
 log = logging.getLogger("stopping")
 
@@ -35,6 +36,7 @@ async def stop(means: Means, pod: Pod, container: Container | None, order: Stop,
         path = field_path(pod, container)
         means.recorder.event(pod, "Normal", "Killing", order.message, field_path=path)
         await _pre_stop(means, pod, container, record, grace())
+        await _drain(means, pod, record, clock.monotonic() - began, grace())
 
     def left() -> float:
         return max(LEAST_GRACE, grace()) - (clock.monotonic() - began)
@@ -75,6 +77,29 @@ async def _pre_stop(means: Means, pod: Pod, container: Container, record: Record
 
     with contextlib.suppress(EngineError):
         await first(run(), means.cache.ended(record.id), means.clock.sleep(grace))
+
+
+async def _drain(means: Means, pod: Pod, record: Record, elapsed: float, grace: float) -> None:
+    """Let the proxies drop a deleted pod before it hears of its end.
+
+    Its deletion, the endpoints without it and the rules without it come one after the other, so a server that obeys
+    SIGTERM at once would refuse what is still sent to it.  Upstream leaves this to a preStop hook of the user's; what
+    such a hook has taken counts here.
+    """
+    if not pod.metadata.deletionTimestamp or not _is_served(pod, means.services()):
+        return
+    seconds = min(DRAIN, grace / 4) - elapsed
+    if seconds > 0:
+        await first(means.cache.ended(record.id), means.clock.sleep(seconds))
+
+
+def _is_served(pod: Pod, services: Iterable[Service]) -> bool:
+    labels, namespace = pod.metadata.labels, pod.metadata.namespace
+    return any(
+        service.spec.selector and service.spec.selector.items() <= labels.items()
+        for service in services
+        if service.metadata.namespace == namespace
+    )
 
 
 def _signal(record: Record) -> str:

@@ -80,6 +80,9 @@ def _mount(mount: Mount) -> dict[str, Any]:
 def record(document: dict[str, Any]) -> Record:
     """From the answer to an inspect request."""
     state, config = document["State"], document["Config"]
+    started = seconds(state.get("StartedAt", ""))
+    # The engine dates the start of a very short life after its end.
+    finished = max(started, seconds(state.get("FinishedAt", ""))) if not state.get("Running") and started else 0.0
     return Record(
         id=document["Id"],
         state=_state(state),
@@ -88,8 +91,8 @@ def record(document: dict[str, Any]) -> Record:
         image_id=document.get("Image", ""),
         pid=state.get("Pid") or 0,
         created_at=seconds(document.get("Created", "")),
-        started_at=seconds(state.get("StartedAt", "")),
-        finished_at=seconds(state.get("FinishedAt", "")) if not state.get("Running") else 0.0,
+        started_at=started,
+        finished_at=finished,
         exit_code=state.get("ExitCode") or 0,
         oom_killed=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",

@@ -159,9 +159,10 @@ def _keep(view: View, container: Container, sandbox: Record, result: Plan, *, in
 def _start(view: View, container: Container, record: Record | None, result: Plan, *, init: bool) -> None:
     """Plan its start, now or when its back-off or the fault of the last try is over."""
     newest = record or view.newest(container.name)
-    if (fault := view.faults.get(container.name)) and fault.retry_at > view.now:
-        result.wake(fault.next_change(view.now))
-        return
+    for name in (container.name, ""):  # "" stands for what all of them need: the volumes
+        if (fault := view.faults.get(name)) and fault.retry_at > view.now:
+            result.wake(fault.next_change(view.now))
+            return
     if record is not None and record.ended:
         if not restarts.wanted(view.pod, container, record, init=init):
             return
@@ -200,8 +201,8 @@ def _wrong(view: View, container: Container, record: Record) -> Stop | None:
 def _ephemeral(view: View, sandbox: Record, result: Plan) -> None:
     """Debugging containers are started once and never again."""
     for container in debugging(view.pod):
-        fault = view.faults.get(container.name)
-        if view.newest(container.name) is None and (fault is None or fault.retry_at <= view.now):
+        faults = [f for n in (container.name, "") if (f := view.faults.get(n))]
+        if view.newest(container.name) is None and all(f.retry_at <= view.now for f in faults):
             result.starts.append(Start(container, 0, 0.0))
 
 

@@ -72,10 +72,11 @@ def namespace() -> Iterator[str]:
 @pytest.fixture
 def root() -> Iterator[Path]:
     """A directory that the engine sees under the same path."""
-    path = Path("/var/lib/wherry-test") / uuid.uuid4().hex[:8]
+    path = Path("/var/lib/wherry-kubelet-test") / uuid.uuid4().hex[:8]
     path.mkdir(parents=True)
     yield path
-    shutil.rmtree(path)
+    # A start that was under way when the kubelet stopped may still write here.
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from typing import Any
 
 from api import meta
 from api.types import (
+    Capabilities,
     ConfigMap,
     ConfigMapVolumeSource,
     EmptyDirVolumeSource,
@@ -11,10 +12,15 @@ from api.types import (
     EnvVarSource,
     ExecAction,
     HostAlias,
+    HostPathVolumeSource,
     ObjectFieldSelector,
     ObjectMeta,
     Pod,
+    PodSecurityContext,
     Probe,
+    ResourceRequirements,
+    SeccompProfile,
+    SecurityContext,
     Volume,
     VolumeMount,
 )  # fmt: skip
@@ -47,7 +53,9 @@ async def test_a_pod_runs_and_says_so_in_upstreams_words(lab: Any, pods: Any) ->
         assert container.restartCount == 0
         assert container.imageID.startswith("docker://sha256:")
         assert sh(lab, pod, "hostname") == "web\n"
-        assert "eth0" in sh(lab, pod, "ip address")
+        addresses = sh(lab, pod, "ip -o address")
+        assert "10.244.1.2/32" in addresses
+        assert {line.split()[1] for line in addresses.splitlines()} == {"lo", "eth0"}
         assert "nameserver 10.96.0.10" in sh(lab, pod, "cat /etc/resolv.conf")
         assert "10.244.1.2\tweb" in sh(lab, pod, "cat /etc/hosts")
 
@@ -123,15 +131,15 @@ async def test_a_dead_sandbox_is_rebuilt_with_its_containers(lab: Any, pods: Any
 async def test_init_containers_run_one_after_the_other_before_the_others(
     lab: Any, pods: Any, containers: Any
 ) -> None:  # fmt: skip
-    shared = VolumeMount(name="work", mountPath="/work")
-    first = containers("first", ["sh", "-c", "echo 1 >> /work/log"], volumeMounts=[shared])
-    second = containers("second", ["sh", "-c", "echo 2 >> /work/log"], volumeMounts=[shared])
+    shared = VolumeMount(name="work", mountPath="/data")
+    first = containers("first", ["sh", "-c", "echo 1 >> /data/log"], volumeMounts=[shared])
+    second = containers("second", ["sh", "-c", "echo 2 >> /data/log"], volumeMounts=[shared])
     main = containers(volumeMounts=[shared])
     volumes = [Volume(name="work", emptyDir=EmptyDirVolumeSource())]
     async with lab.kubelet():
         await lab.create(pods("web", main, initContainers=[first, second], volumes=volumes))
         pod = await lab.until("web", ready)
-        assert sh(lab, pod, "cat /work/log") == "1\n2\n"
+        assert sh(lab, pod, "cat /data/log") == "1\n2\n"
         assert [s.state.terminated.reason for s in pod.status.initContainerStatuses] == ["Completed", "Completed"]
 
 
@@ -147,14 +155,14 @@ async def test_a_pod_that_has_done_its_work_succeeds_and_keeps_its_logs(lab: Any
 
 
 async def test_two_containers_share_the_network_and_a_volume(lab: Any, pods: Any, containers: Any) -> None:
-    shared = VolumeMount(name="work", mountPath="/work")
-    one = containers("one", ["sh", "-c", "echo hi > /work/a; httpd -f -p 8081 -h /work"], volumeMounts=[shared])
+    shared = VolumeMount(name="work", mountPath="/data")
+    one = containers("one", ["sh", "-c", "echo hi > /data/a; httpd -f -p 8081 -h /data"], volumeMounts=[shared])
     two = containers("two", volumeMounts=[shared])
     async with lab.kubelet():
         await lab.create(pods("pair", one, two, volumes=[Volume(name="work", emptyDir=EmptyDirVolumeSource())]))
         pod = await lab.until("pair", ready)
         assert sh(lab, pod, "echo 'GET /a HTTP/1.0\n' | nc 127.0.0.1 8081 | tail -1", 1) == "hi\n"
-        assert sh(lab, pod, "cat /work/a", 1) == "hi\n"
+        assert sh(lab, pod, "cat /data/a", 1) == "hi\n"
         # And from the node, by the pod's own address.
         answer = lab.inside("busybox", "nc", pod.status.podIP, "8081", "-e", "true")
         assert "refused" not in answer
@@ -234,3 +242,90 @@ async def test_a_pod_that_ignores_sigterm_is_killed_after_its_grace(lab: Any, po
         await lab.client.delete(Pod, "web", "default", grace_seconds=2)
         await lab.until_gone("web", 8)
         assert lab.containers() == []
+
+
+async def test_pods_reach_each_other_and_nothing_else(lab: Any, pods: Any, containers: Any) -> None:
+    serve = "mkdir /www; echo page > /www/a; httpd -f -p 8080 -h /www"
+    async with lab.kubelet():
+        await lab.create(pods("server", containers(command=["sh", "-c", serve])))
+        await lab.create(pods("client"))
+        server, client = await lab.until("server", ready), await lab.until("client", ready)
+        ask = f"echo 'GET /a HTTP/1.0\n' | nc {server.status.podIP} 8080 | tail -1"
+        assert sh(lab, client, ask) == "page\n"
+        # An address of the pod range that no pod has: the node answers, nothing leaves it.
+        assert "No route to host" in sh(lab, client, "nc -w 2 10.244.7.7 80 2>&1")
+
+
+async def test_a_privileged_container_may_do_what_the_machine_allows(lab: Any, pods: Any, containers: Any) -> None:
+    main = containers(securityContext=SecurityContext(privileged=True))
+    async with lab.kubelet():
+        await lab.create(pods("web", main))
+        pod = await lab.until("web", ready)
+        assert sh(lab, pod, "mount -t tmpfs x /tmp && echo mounted") == "mounted\n"
+        assert "sd" in (devices := sh(lab, pod, "ls /dev")) or "vd" in devices
+        assert sh(lab, pod, "echo 1 > /proc/sys/net/ipv4/ip_forward && echo written") == "written\n"
+
+
+async def test_a_restricted_container_may_not(lab: Any, pods: Any, containers: Any) -> None:
+    context = SecurityContext(
+        runAsUser=1000, runAsGroup=1000, runAsNonRoot=True, allowPrivilegeEscalation=False, readOnlyRootFilesystem=True,
+        capabilities=Capabilities(drop=["ALL"]), seccompProfile=SeccompProfile(type="RuntimeDefault"),
+    )  # fmt: skip
+    volumes = [Volume(name="work", emptyDir=EmptyDirVolumeSource())]
+    main = containers(securityContext=context, volumeMounts=[VolumeMount(name="work", mountPath="/data")])
+    async with lab.kubelet():
+        await lab.create(pods("web", main, volumes=volumes, securityContext=PodSecurityContext(fsGroup=2000)))
+        pod = await lab.until("web", ready)
+        assert sh(lab, pod, "id -u; id -g; id -G") == "1000\n1000\n1000 2000\n"
+        assert "Read-only file system" in sh(lab, pod, "touch /x")
+        assert sh(lab, pod, "touch /data/x && stat -c %g /data/x") == "2000\n"
+        status = sh(lab, pod, "cat /proc/self/status")
+        assert "CapBnd:\t0000000000000000" in status
+        assert "NoNewPrivs:\t1" in status
+
+
+async def test_containers_may_share_processes_and_memory(lab: Any, pods: Any, containers: Any) -> None:
+    fast = [Volume(name="fast", emptyDir=EmptyDirVolumeSource(medium="Memory"))]
+    shared = [VolumeMount(name="fast", mountPath="/fast")]
+    one, two = containers("one", volumeMounts=shared), containers("two", volumeMounts=shared)
+    async with lab.kubelet():
+        await lab.create(pods("web", one, two, volumes=fast, shareProcessNamespace=True))
+        pod = await lab.until("web", ready)
+        assert "/pause" in sh(lab, pod, "ps")
+        sh(lab, pod, "echo kept > /fast/a")
+        assert sh(lab, pod, "cat /fast/a; grep /fast /proc/mounts", 1).startswith("kept\ntmpfs /fast tmpfs")
+        lab.engine.kill(pod.status.containerStatuses[0].containerID.removeprefix("docker://"))
+        pod = await lab.until("web", lambda p: ready(p) and p.status.containerStatuses[0].restartCount == 1)
+        assert sh(lab, pod, "cat /fast/a") == "kept\n"
+        await lab.client.delete(Pod, "web", "default")
+        await lab.until_gone("web")
+        assert not lab.engine.volumes({"name": f"wherry_{pod.metadata.uid}"})["Volumes"]
+
+
+async def test_a_pod_in_the_nodes_network_has_the_nodes_address(lab: Any, pods: Any) -> None:
+    async with lab.kubelet():
+        await lab.create(pods("web", hostNetwork=True))
+        pod = await lab.until("web", ready)
+        assert pod.status.podIP == pod.status.hostIP == "10.99.0.1"
+        assert "docker0" in sh(lab, pod, "ip -o link")
+
+
+async def test_a_host_path_is_made_where_its_type_says_so(lab: Any, pods: Any, containers: Any) -> None:
+    place = lab.root / "made"
+    volume = Volume(name="host", hostPath=HostPathVolumeSource(path=str(place), type="DirectoryOrCreate"))
+    main = containers(volumeMounts=[VolumeMount(name="host", mountPath="/host")])
+    async with lab.kubelet():
+        await lab.create(pods("web", main, volumes=[volume]))
+        pod = await lab.until("web", ready)
+        sh(lab, pod, "echo here > /host/a")
+        assert (place / "a").read_text() == "here\n"
+
+
+async def test_a_container_without_memory_says_so(lab: Any, pods: Any, containers: Any) -> None:
+    resources = ResourceRequirements(limits={"memory": "16Mi"})
+    main = containers(command=["sh", "-c", "x=a; while true; do x=$x$x; done"], resources=resources)
+    async with lab.kubelet():
+        await lab.create(pods("web", main, restartPolicy="Never"))
+        pod = await lab.until("web", lambda p: p.status.phase == "Failed")
+        assert pod.status.containerStatuses[0].state.terminated.reason == "OOMKilled"
+        assert pod.status.qosClass == "Burstable"

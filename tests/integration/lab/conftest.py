@@ -80,7 +80,7 @@ class Node:
 
     def rules(self) -> str:
         """Every nftables rule of the node, without Docker's own."""
-        tables = [line for line in self.run("nft", "list", "tables").splitlines() if "wherry" in line]
+        tables = [line for line in self.run("nft", "list", "tables").splitlines() if "kube-proxy" in line]
         return "".join(self.run("nft", "list", *table.split()) for table in tables)
 
     def _exec(self, *command: str) -> list[str]:

@@ -84,7 +84,7 @@ spec: {{containers: [{{name: test1, image: "hewon16/image1:1"}}]}}
 ---
 """
 CANDIDATES = {
-    "fits": "env: a, tier: web, zone: y",
+    "fits": "env: a, tier: web, zone: w",
     "no-zone": "env: b, tier: db",
     "other-env": "env: c, tier: web",
     "no-tier": "env: a",

@@ -98,7 +98,7 @@ def test_every_pod_gets_its_share_of_a_pods_requests(served, kubectl):
 
 def test_a_pod_reaches_itself_through_its_service(served, kubectl):
     one = served[0]["metadata"]["name"]
-    loop = f"for i in $(seq 60); do wget -T 5 -qO- http://{cluster_ip(kubectl)}/ || exit 1; done"
+    loop = f"for i in $(seq 60); do timeout 5 wget -qO- http://{cluster_ip(kubectl)}/ || exit 1; done"
     assert f"test name: {one}" in kubectl("exec", one, "--", "sh", "-c", loop)
 
 

@@ -234,3 +234,9 @@ def test_a_debugging_container_is_started_once() -> None:
     of = pod(ephemeralContainers=[EphemeralContainer(name="debug", image="busybox")])
     assert starts(plan(view(of, pause(), running()))) == [("debug", 0, 0)]
     assert plan(view(of, pause(), running(), exited("debug"))).idle
+
+
+def test_volumes_that_are_not_ready_hold_restarts_back_too() -> None:
+    faults = {"": Fault("ContainerCreating", "", NOW, NOW + 3)}
+    found = plan(view(pod(), pause(), exited(), faults=faults))
+    assert (found.starts, found.wake_at) == ([], NOW + 3)

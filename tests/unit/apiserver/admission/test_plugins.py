@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from api import kinds
@@ -8,6 +10,7 @@ from apiserver.admission.namespaces import NamespaceLifecycle
 from apiserver.admission.priorities import Priority
 from apiserver.admission.service_accounts import ServiceAccounts
 from apiserver.admission.tolerations import DefaultTolerationSeconds
+from machinery.testing import FakeClock
 from tests.unit.apiserver.admission.worlds import Memory, asking, namespace
 from tests.unit.apiserver.rules.manifests import made
 
@@ -75,10 +78,22 @@ async def test_a_pod_runs_as_the_default_account_with_its_pull_secrets():
     assert [s.name for s in pod.spec.imagePullSecrets] == ["s"]
 
 
+async def test_the_account_of_a_young_namespace_is_waited_for():
+    world, clock, pod = Memory(), FakeClock(), made("Pod")
+    admitted = asyncio.create_task(ServiceAccounts(world, clock).admit(asking(pod), pod, None))
+    await clock.advance(0.1)
+    world.objects.append(ACCOUNT)
+    await clock.advance(0.1)
+    await admitted
+    assert pod.spec.serviceAccountName == "default"
+
+
 async def test_an_account_must_exist():
-    pod = made("Pod")
+    clock, pod = FakeClock(), made("Pod")
+    refused = asyncio.create_task(ServiceAccounts(Memory(), clock).admit(asking(pod), pod, None))
+    await clock.advance(1)
     with pytest.raises(Forbidden) as caught:
-        await ServiceAccounts(Memory()).admit(asking(pod), pod, None)
+        await refused
     assert caught.value.message == (
         'pods "p" is forbidden: error looking up service account ns/default: serviceaccount "default" not found'
     )
@@ -184,7 +199,9 @@ async def test_only_one_class_is_the_default():
 
 
 async def test_a_plain_pod_comes_out_with_everything_that_admission_gives():
-    admission = standard(Memory(namespace("ns"), ACCOUNT), service_cluster_ip_range="10.96.0.0/16", service_node_port_range="30000-32767")
+    admission = standard(
+        Memory(namespace("ns"), ACCOUNT), service_cluster_ip_range="10.96.0.0/16", service_node_port_range="30000-32767"
+    )
     pod = made("Pod")
     await admission.admit(asking(pod), pod, None)
     assert (pod.spec.priority, pod.spec.serviceAccountName, len(pod.spec.tolerations)) == (0, "default", 2)
@@ -198,7 +215,9 @@ async def test_the_first_refusal_counts():
 
 
 async def test_deletions_and_subresources_pass():
-    admission = standard(Memory(namespace("ns")), service_cluster_ip_range="10.96.0.0/16", service_node_port_range="30000-32767")
+    admission = standard(
+        Memory(namespace("ns")), service_cluster_ip_range="10.96.0.0/16", service_node_port_range="30000-32767"
+    )
     pod = made("Pod")
     await admission.admit(asking(pod, "delete"), None, pod)
     await admission.admit(asking(pod, "update", subresource="status"), pod, pod)

@@ -1,0 +1,105 @@
+"""Between the engine's JSON and the kubelet's types."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from kubelet.config import parse
+from kubelet.runtime import documents, streams
+from kubelet.runtime.interfaces import Mount, Spec, State, Usage
+
+
+def test_a_spec_becomes_a_create_request() -> None:
+    spec = Spec(
+        name="k8s_a", image="app:1", labels={"l": "1"}, entrypoint=("run",), env=("A=1",), network="container:x",
+        ipc="container:x", cpu_quota=50_000, memory=1024, hostname="web",
+        mounts=(Mount("/a", "/b", True), Mount("vol", "/m", tmpfs=True), Mount("/new", "/n", create=True)),
+        security=("systempaths=unconfined", "seccomp=unconfined"),
+    )  # fmt: skip
+    document = documents.container(spec)
+    host = document["HostConfig"]
+    assert (document["Entrypoint"], "Cmd" in document, document["Hostname"]) == (["run"], False, "web")
+    assert (host["NetworkMode"], host["CpuPeriod"], host["CpuQuota"]) == ("container:x", 100_000, 50_000)
+    assert (host["Memory"], host["MemorySwap"]) == (1024, 1024)
+    assert (host["SecurityOpt"], host["MaskedPaths"], host["ReadonlyPaths"]) == (["seccomp=unconfined"], [], [])
+    assert host["Mounts"][0] == {"Source": "/a", "Target": "/b", "ReadOnly": True, "Type": "bind"}
+    assert host["Mounts"][1]["VolumeOptions"]["DriverConfig"]["Options"]["type"] == "tmpfs"
+    assert host["Binds"] == ["/new:/n"]
+
+
+INSPECTED = {
+    "Id": "abc", "Created": "2026-01-01T00:00:00.123456789Z", "Image": "sha256:1",
+    "Config": {"Image": "app:1", "Labels": {"l": "1"}, "StopSignal": "SIGQUIT", "Tty": True},
+    "State": {"Status": "exited", "Running": False, "ExitCode": 137, "OOMKilled": True, "Pid": 0,
+              "StartedAt": "2026-01-01T00:00:01Z", "FinishedAt": "2026-01-01T00:00:02.5Z"},
+}  # fmt: skip
+
+
+def test_an_ended_container_is_read() -> None:
+    record = documents.record(INSPECTED)
+    assert (record.state, record.exit_code, record.oom_killed, record.stop_signal) == (
+        State.EXITED,
+        137,
+        True,
+        "SIGQUIT",
+    )
+    assert record.finished_at - record.started_at == 1.5
+    assert record.ended
+
+
+def test_a_container_that_could_not_start_has_ended() -> None:
+    state = {"Status": "created", "Error": "no such file", "ExitCode": 127, "StartedAt": "0001-01-01T00:00:00Z"}
+    record = documents.record(INSPECTED | {"State": state})
+    assert (record.state, record.started_at, record.ended) == (State.CREATED, 0.0, True)
+
+
+def test_a_running_container_has_no_end() -> None:
+    state = {
+        "Status": "running",
+        "Running": True,
+        "Pid": 7,
+        "StartedAt": "2026-01-01T00:00:01Z",
+        "FinishedAt": "2025-01-01T00:00:00Z",
+    }
+    assert documents.record(INSPECTED | {"State": state}).finished_at == 0.0
+
+
+@pytest.mark.parametrize("stats", [{"total_inactive_file": 40}, {"inactive_file": 40}])
+def test_what_the_kernel_could_drop_is_not_in_the_working_set(stats: dict[str, int]) -> None:
+    document = {"memory_stats": {"usage": 100, "stats": stats}, "cpu_stats": {"cpu_usage": {"total_usage": 5}}}
+    assert documents.usage(document) == Usage(5, 60)
+    assert documents.usage({}) == Usage(0, 0)
+
+
+async def pieces(*data: bytes) -> AsyncIterator[bytes]:
+    for each in data:
+        yield each
+
+
+async def test_multiplexed_output_is_split_wherever_it_is_cut() -> None:
+    whole = b"\1\0\0\0\0\0\0\2hi" + b"\2\0\0\0\0\0\0\3err"
+    for cut in range(len(whole)):
+        found = [f async for f in streams.frames(pieces(whole[:cut], whole[cut:]))]
+        assert found == [(1, b"hi"), (2, b"err")]
+
+
+async def test_lines_are_joined_across_pieces() -> None:
+    assert [line async for line in streams.lines(pieces(b'{"a"', b":1}\n{}\n", b"\n"))] == [b'{"a":1}', b"{}"]
+
+
+def test_flags_become_a_config() -> None:
+    config = parse(
+        ["--kubeconfig", "/k", "--hostname-override", "Node1", "--node-ip", "10.0.0.1", "--node-labels", "a=1,b="]
+    )
+    assert (config.node, config.address, config.labels) == ("node1", "10.0.0.1", {"a": "1", "b": ""})
+    assert (str(config.root), config.unreachable) == (
+        "/var/lib/wherry/kubelet/node1",
+        ("10.244.0.0/16", "10.96.0.0/16"),
+    )
+
+
+@pytest.mark.parametrize("wrong", [["--node-ip", "x"], ["--node-ip", "10.0.0.1", "--node-labels", "a"]])
+def test_wrong_flags_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--kubeconfig", "/k", *wrong])
+    assert "error:" in capsys.readouterr().err

@@ -1,0 +1,174 @@
+"""This machine as a Node."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api import errors, meta
+from api.types import Lease, Node, NodeCondition, NodeStatus, ObjectMeta
+from kubelet.nodes import machines
+from kubelet.nodes.conditions import Health, conditions
+from kubelet.nodes.machines import Machine
+from kubelet.nodes.registering import Identity, Registering
+from kubelet.runtime.interfaces import Image, Version
+from kubelet.runtime.simulated import Simulated
+from machinery.testing import FakeClock
+
+MACHINE = Machine(
+    cpus=2, memory=4 * 2**30, storage=10 * 2**30, huge_pages=(("hugepages-2Mi", 0),), os_image="Debian", kernel="6.1",
+    machine_id="m", boot_id="b", system_uuid="s",
+)  # fmt: skip
+GOOD = Health(1_700_000_000.0, 2**30, 0.5)
+
+
+def by_type(found: list[NodeCondition]) -> dict[str, tuple[str, str, str]]:
+    return {c.type or "": (c.status or "", c.reason, c.message) for c in found}
+
+
+def test_a_healthy_node_says_so_in_upstreams_words() -> None:
+    assert by_type(conditions(Node(), GOOD)) == {
+        "MemoryPressure": ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        "DiskPressure": ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        "PIDPressure": ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        "Ready": ("True", "KubeletReady", "kubelet is posting ready status"),
+    }
+
+
+def test_a_node_under_pressure_says_which() -> None:
+    found = by_type(conditions(Node(), Health(0, 1, 0.01, ("no network", "no engine"))))
+    assert found["MemoryPressure"][0] == found["DiskPressure"][0] == "True"
+    assert found["Ready"] == ("False", "KubeletNotReady", "[no network, no engine]")
+
+
+def test_the_conditions_of_others_stay() -> None:
+    node = Node(status=NodeStatus(conditions=[NodeCondition(type="NetworkUnavailable", status="False")]))
+    assert "NetworkUnavailable" in by_type(conditions(node, GOOD))
+
+
+def test_a_transition_is_dated_and_a_heartbeat_is_not_one() -> None:
+    first = Node(status=NodeStatus(conditions=conditions(Node(), GOOD)))
+    later = conditions(first, Health(GOOD.now + 60, 2**30, 0.5, ("down",)))
+    ready = next(c for c in later if c.type == "Ready")
+    memory = next(c for c in later if c.type == "MemoryPressure")
+    assert (memory.lastTransitionTime, memory.lastHeartbeatTime) == ("2023-11-14T22:13:20Z", "2023-11-14T22:14:20Z")
+    assert ready.lastTransitionTime == "2023-11-14T22:14:20Z"
+
+
+def test_capacity_and_what_of_it_pods_may_have() -> None:
+    assert machines.capacity(MACHINE, 110) == {
+        "cpu": "2", "memory": "4194304Ki", "ephemeral-storage": "10485760Ki", "pods": "110", "hugepages-2Mi": "0",
+    }  # fmt: skip
+    allocatable = machines.allocatable(MACHINE, 110)
+    assert (allocatable["memory"], allocatable["ephemeral-storage"]) == ("4091904Ki", str(9 * 2**30))
+
+
+def test_the_facts_name_the_engine_and_the_largest_images_first() -> None:
+    images = [Image("1", ("small:1",), 1), Image("2", ("large:1",), 9), Image("3", (), 99)]
+    status = machines.facts(MACHINE, "node1", "10.0.0.1", 10250, 110, Version("docker", "20.10"), images)
+    assert [(a.type, a.address) for a in status.addresses] == [("InternalIP", "10.0.0.1"), ("Hostname", "node1")]
+    assert status.nodeInfo.containerRuntimeVersion == "docker://20.10"
+    assert [i.names for i in status.images] == [["large:1"], ["small:1"]]
+    assert status.daemonEndpoints.kubeletEndpoint.Port == 10250
+
+
+def test_this_machine_can_be_looked_at(tmp_path: Path) -> None:
+    found = machines.machine(tmp_path, "node1")
+    assert found.cpus > 0
+    assert found.memory > 0
+    assert found.machine_id != machines.machine(tmp_path, "node2").machine_id
+    assert machines.used_memory() > 0
+
+
+class Server:
+    """As much of a client as registering needs: it keeps objects by type."""
+
+    def __init__(self) -> None:
+        self.objects: dict[type[Any], Any] = {}
+        self.status_writes = 0
+
+    async def get(self, what: type[Any], name: str, namespace: str = "") -> Any:
+        if what not in self.objects:
+            raise errors.not_found("nodes", name)
+        return meta.clone(self.objects[what])
+
+    async def create(self, obj: Any) -> Any:
+        if type(obj) in self.objects:
+            raise errors.already_exists("nodes", obj.metadata.name)
+        self.objects[type(obj)] = meta.clone(obj)
+        return obj
+
+    async def update_status(self, obj: Any) -> Any:
+        self.status_writes += 1
+        self.objects[type(obj)] = meta.clone(obj)
+        return obj
+
+    async def patch(self, what: type[Any], name: str, namespace: str, patch: Any) -> Any:
+        found = await self.get(what, name)
+        if what is Lease:
+            found.spec.renewTime = patch["spec"]["renewTime"]
+        else:
+            found.metadata.labels |= patch["metadata"]["labels"]
+        self.objects[what] = found
+        return meta.clone(found)
+
+
+class Events:
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def event(self, regarding: Any, type: str, reason: str, message: str) -> None:  # noqa: A002
+        self.reasons.append(reason)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
+
+
+@pytest.fixture
+def registering(server: Server, events: Events, tmp_path: Path) -> Registering:
+    identity = Identity(name="node1", address="10.0.0.1", port=10250, max_pods=110, labels={"zone": "a"}, root=tmp_path)
+    clock = FakeClock()
+    return Registering(server, Simulated("c", "node1", clock=clock), events, identity, MACHINE, clock)  # type: ignore[arg-type]
+
+
+async def test_a_node_is_made_with_its_labels_and_becomes_ready_with_its_network(
+    registering: Registering, server: Server, events: Events
+) -> None:
+    node = await registering.register()
+    assert node.metadata.labels["kubernetes.io/hostname"] == "node1"
+    assert node.metadata.labels["zone"] == "a"
+    assert by_type(node.status.conditions)["Ready"][1] == "KubeletNotReady"
+    registering.networked()
+    await registering._update()
+    assert by_type(server.objects[Node].status.conditions)["Ready"][0] == "True"
+    assert events.reasons == ["Starting", "NodeReady"]
+
+
+async def test_a_status_that_is_the_same_is_not_written_again(registering: Registering, server: Server) -> None:
+    await registering.register()
+    registering.networked()
+    await registering._update()
+    await registering._update()
+    assert server.status_writes == 1
+
+
+async def test_an_existing_node_keeps_what_others_gave_it(registering: Registering, server: Server) -> None:
+    await server.create(Node(metadata=ObjectMeta(name="node1", labels={"mine": "yes"})))
+    node = await registering.register()
+    assert (node.metadata.labels["mine"], node.metadata.labels["zone"]) == ("yes", "a")
+
+
+async def test_the_lease_is_made_once_and_renewed(registering: Registering, server: Server) -> None:
+    await registering.register()
+    await registering._renew()
+    assert server.objects[Lease].spec.leaseDurationSeconds == 40
+    server.objects[Lease].spec.renewTime = "old"
+    await registering._renew()
+    assert server.objects[Lease].spec.renewTime.startswith("2023-11-14T22:13:20")

@@ -1,0 +1,463 @@
+"""A pod's worker on the simulated engine under a fake clock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api import meta
+from api.types import (
+    ConfigMap,
+    ConfigMapVolumeSource,
+    Container,
+    ContainerState,
+    EmptyDirVolumeSource,
+    EnvVar,
+    EnvVarSource,
+    ExecAction,
+    Lifecycle,
+    LifecycleHandler,
+    ObjectMeta,
+    Pod,
+    PodStatus,
+    Probe,
+    SecretKeySelector,
+    Service,
+    ServiceSpec,
+    SleepAction,
+    Volume,
+    VolumeMount,
+)  # fmt: skip
+from kubelet.containers.environments import Sources
+from kubelet.containers.security import Powers
+from kubelet.containers.specs import Host
+from kubelet.network.addresses import Addresses
+from kubelet.pods.caches import Cache
+from kubelet.pods.handlers import HandlerFailed, Handlers
+from kubelet.pods.means import Means
+from kubelet.pods.stopping import DRAIN
+from kubelet.pods.workers import Worker
+from kubelet.runtime.interfaces import Record
+from kubelet.runtime.simulated import Simulated, SimulatedNetwork
+from kubelet.syncing.statuses import pod_status
+from kubelet.syncing.views import View
+from machinery.testing import FakeClock, settle
+from tests.unit.kubelet.builders import container, pod
+
+FOREVER = ["server"]
+
+
+class Told:
+    """Implements `Recorder` and `Reporter`: remembers what it is told, and the API server's copy of the status."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, str]] = []
+        self.statuses: list[PodStatus] = []
+        self.last = False
+        self.forgotten = False
+
+    def event(self, regarding: Pod, type: str, reason: str, message: str, *, field_path: str = "") -> None:  # noqa: A002
+        self.events.append((type, reason, message))
+
+    def report(self, view: View, *, last: bool = False) -> None:
+        self.statuses.append(pod_status(view))
+        self.last = self.last or last
+
+    def forget(self, uid: str) -> None:
+        self.forgotten = True
+
+    def reasons(self) -> list[str]:
+        return [reason for _, reason, _ in self.events]
+
+
+class Answers(Handlers):
+    """Handlers whose answers a test sets: by command, None is yes."""
+
+    def __init__(self, runtime: Simulated) -> None:
+        super().__init__(runtime)
+        self.no: dict[str, str] = {}
+        self.asked: list[str] = []
+
+    async def perform(self, action: Any, container: Container, container_id: str, address: str, timeout: float) -> str:
+        name = action.exec.command[0]
+        self.asked.append(name)
+        if name in self.no:
+            raise HandlerFailed(self.no[name])
+        return ""
+
+
+@dataclass
+class Stage:
+    root: Path
+    clock: FakeClock = field(default_factory=FakeClock)
+    told: Told = field(default_factory=Told)
+    sources: Sources = field(default_factory=Sources)
+
+    def __post_init__(self) -> None:
+        self.engine = Simulated("c", "node1", clock=self.clock)
+        self.cache = Cache(self.engine)
+        self.answers = Answers(self.engine)
+        self.means = Means(
+            runtime=self.engine, cache=self.cache, network=SimulatedNetwork(), recorder=self.told, reporter=self.told,
+            handlers=self.answers, clock=self.clock, host=Host(cluster="c", node="node1", pause_image="pause", powers=Powers(), memory=2**30),
+            host_ip="10.0.0.1", root=self.root, sources=self._sources, addresses=Addresses("10.244.1.0/24"),
+        )  # fmt: skip
+
+    async def _sources(self, of: Pod) -> Sources:
+        return self.sources
+
+    @asynccontextmanager
+    async def worker(self, of: Pod, **options: Any) -> AsyncIterator[Worker]:
+        worker = Worker(self.means, of, **options)
+        self.cache.on_change = lambda uid: worker.wake()
+        tasks = [asyncio.create_task(self.cache.run()), asyncio.create_task(worker.run())]
+        self.running = tasks[1]
+        await self.turn()
+        try:
+            yield worker
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.engine.close()
+            await settle()
+
+    async def turn(self, seconds: float = 0) -> None:
+        """Let time pass, and threads do the little that they have to do."""
+        await self.clock.advance(seconds)
+        await settle(200)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Volumes are written in a thread: give it the time it takes."""
+        async with asyncio.timeout(5):
+            while not holds():
+                await asyncio.to_thread(lambda: None)
+                await settle()
+
+    @property
+    def status(self) -> PodStatus:
+        return self.told.statuses[-1]
+
+    @property
+    def state(self) -> ContainerState:
+        return self.status.containerStatuses[0].state
+
+    def records(self, name: str = "main") -> list[Record]:
+        return sorted((r for r in self.cache.of("u1") if r.name == name), key=lambda r: r.attempt)
+
+    @property
+    def ready(self) -> bool:
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def web(*containers: Container, **fields: Any) -> Pod:
+    return pod(*(containers or (container(command=FOREVER),)), **fields)
+
+
+def deleted(of: Pod, grace: int = 30) -> Pod:
+    copy = meta.clone(of)
+    copy.metadata.deletionTimestamp = "2026-01-01T00:00:00Z"
+    copy.metadata.deletionGracePeriodSeconds = grace
+    return copy
+
+
+async def test_a_pod_starts_with_the_events_that_upstream_tells(stage: Stage) -> None:
+    async with stage.worker(web()):
+        assert stage.ready
+        assert stage.status.podIP == "10.244.1.2"
+        assert stage.told.events == [
+            ("Normal", "Pulled", 'Container image "app:1" already present on machine and can be accessed by the pod'),
+            ("Normal", "Created", "Container created"),
+            ("Normal", "Started", "Container started"),
+        ]
+
+
+async def test_a_crashing_container_backs_off_longer_each_time(stage: Stage) -> None:
+    async with stage.worker(web(container(command=["false"]))):
+        assert [r.attempt for r in stage.records()] == [0, 1]
+        assert stage.state.waiting.reason == "CrashLoopBackOff"
+        assert "BackOff" in stage.told.reasons()
+        await stage.turn(9.9)
+        assert stage.records()[-1].attempt == 1
+        await stage.turn(0.2)
+        assert stage.records()[-1].attempt == 2
+        assert stage.state.waiting.message.startswith("back-off 20s restarting failed container=main")
+        await stage.turn(20)
+        assert [r.attempt for r in stage.records()] == [2, 3]
+
+
+async def test_a_deleted_pod_ends_and_nothing_is_left(stage: Stage, tmp_path: Path) -> None:
+    async with stage.worker(of := web()) as worker:
+        worker.update(deleted(of))
+        await settle()
+        await stage.until(stage.running.done)
+        assert stage.told.last
+        assert stage.told.events[-1] == ("Normal", "Killing", "Stopping container main")
+        assert stage.cache.of("u1") == ()
+        assert stage.means.address_of("u1") == ""
+        assert list((tmp_path / "pods").iterdir()) == []
+        assert stage.status.phase == "Failed"
+        assert stage.state.terminated.exitCode == 143
+
+
+async def test_a_pre_stop_hook_runs_before_the_signal_and_uses_the_grace(stage: Stage) -> None:
+    hook = Lifecycle(preStop=LifecycleHandler(sleep=SleepAction(seconds=5)))
+    async with stage.worker(of := web(container(command=FOREVER, lifecycle=hook))) as worker:
+        worker.update(deleted(of))
+        await settle()
+        await stage.turn(4.9)
+        assert stage.records()[0].running
+        await stage.turn(0.2)
+        await stage.until(stage.running.done)
+
+
+async def test_a_pod_behind_a_service_goes_on_serving_for_a_moment(stage: Stage) -> None:
+    service = Service(metadata=ObjectMeta(name="s", namespace="default"), spec=ServiceSpec(selector={"app": "web"}))
+    stage.means.services = lambda: [service]
+    of = web()
+    of.metadata.labels["app"] = "web"
+    async with stage.worker(of) as worker:
+        worker.update(deleted(of))
+        await settle()
+        await stage.turn(DRAIN - 0.1)
+        assert stage.records()[0].running
+        await stage.turn(0.2)
+        await stage.until(stage.running.done)
+
+
+class Stubborn(Simulated):
+    """Containers here hear nothing but SIGKILL."""
+
+    async def signal(self, container: str, signal: str) -> None:
+        if signal == "SIGKILL":
+            await super().signal(container, signal)
+
+
+@pytest.fixture
+def stubborn(stage: Stage) -> Stage:
+    stage.engine = stage.means.runtime = Stubborn("c", "node1", clock=stage.clock)
+    stage.cache = stage.means.cache = Cache(stage.engine)
+    return stage
+
+
+async def test_what_ignores_its_signal_is_killed_when_the_grace_is_over(stubborn: Stage) -> None:
+    async with stubborn.worker(of := web()) as worker:
+        worker.update(deleted(of, grace=30))
+        await settle()
+        await stubborn.turn(29)
+        assert stubborn.records()[0].running
+        await stubborn.turn(1.1)
+        await stubborn.until(stubborn.running.done)
+        assert stubborn.state.terminated.exitCode == 137
+
+
+async def test_a_second_deletion_may_shorten_the_grace(stubborn: Stage) -> None:
+    async with stubborn.worker(of := web()) as worker:
+        worker.update(deleted(of, grace=300))
+        await settle()
+        await stubborn.turn(5)
+        worker.update(deleted(of, grace=3))
+        await stubborn.turn(0.1)
+        await stubborn.until(stubborn.running.done)
+
+
+async def test_a_forced_deletion_leaves_two_seconds(stubborn: Stage) -> None:
+    async with stubborn.worker(web()) as worker:
+        worker.gone()
+        await settle()
+        await stubborn.turn(1.9)
+        assert stubborn.records()[0].running
+        await stubborn.turn(0.2)
+        await stubborn.until(stubborn.running.done)
+        assert stubborn.told.forgotten
+
+
+async def test_stopping_the_worker_leaves_the_containers_running(stage: Stage) -> None:
+    async with stage.worker(web()):
+        before = stage.records()
+        stage.running.cancel()
+        await asyncio.gather(stage.running, return_exceptions=True)
+        assert (await stage.engine.inspect(before[0].id)).running
+
+
+async def test_another_worker_adopts_what_runs(stage: Stage) -> None:
+    async with stage.worker(of := web()):
+        first = stage.records()
+        stage.running.cancel()
+        await asyncio.gather(stage.running, return_exceptions=True)
+        stage.means.addresses = Addresses("10.244.1.0/24")
+        second = asyncio.create_task(Worker(stage.means, of).run())
+        await settle(200)
+        assert stage.records() == first
+        assert stage.status.podIP == "10.244.1.2"
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+
+
+async def test_a_dead_sandbox_is_rebuilt_with_the_same_address(stage: Stage) -> None:
+    async with stage.worker(web()):
+        (pause,) = stage.records("POD")
+        await stage.engine.signal(pause.id, "SIGKILL")
+        await stage.turn()
+        assert [r.attempt for r in stage.records("POD")] == [1]
+        assert stage.records()[-1].attempt == 1
+        assert stage.status.podIP == "10.244.1.2"
+        assert "SandboxChanged" in stage.told.reasons()
+
+
+async def test_a_missing_image_is_tried_again_with_growing_patience(stage: Stage) -> None:
+    stage.engine.missing.add("app:1")
+    async with stage.worker(web()):
+        assert stage.state.waiting.reason == "ErrImagePull"
+        assert "pull access denied" in stage.state.waiting.message
+        await stage.turn(Fault_LATER := 2.0)
+        assert stage.state.waiting.reason == "ImagePullBackOff"
+        assert stage.told.events[-2] == ("Normal", "BackOff", 'Back-off pulling image "app:1"')
+        await stage.turn(10 - Fault_LATER)
+        assert stage.told.reasons().count("Pulling") == 2
+        stage.engine.missing.clear()
+        await stage.turn(20)
+        assert stage.ready
+
+
+async def test_a_missing_secret_is_a_configuration_error_until_it_is_there(stage: Stage) -> None:
+    source = EnvVarSource(secretKeyRef=SecretKeySelector(name="s", key="k"))
+    async with stage.worker(web(container(command=FOREVER, env=[EnvVar(name="X", valueFrom=source)]))):
+        assert stage.state.waiting.reason == "CreateContainerConfigError"
+        assert stage.state.waiting.message == 'secret "s" not found'
+
+
+async def test_a_volume_that_cannot_be_set_up_keeps_the_pod_waiting(stage: Stage) -> None:
+    volume = Volume(name="v", configMap=ConfigMapVolumeSource(name="m"))
+    async with stage.worker(web(volumes=[volume])):
+        await stage.until(lambda: "FailedMount" in stage.told.reasons())
+        assert stage.told.events[-1][2] == 'MountVolume.SetUp failed for volume "v" : configmap "m" not found'
+        await settle(100)
+        assert stage.records("POD") == []
+        stage.sources = Sources({"m": ConfigMap(metadata=ObjectMeta(name="m"), data={"a": "1"})})
+        await stage.clock.advance(0.6)
+        await stage.until(lambda: stage.ready)
+
+
+async def test_what_a_volume_shows_follows_its_source(stage: Stage, tmp_path: Path) -> None:
+    def shows(value: str) -> None:
+        stage.sources = Sources({"m": ConfigMap(metadata=ObjectMeta(name="m"), data={"a": value})})
+
+    shown = tmp_path / "pods/u1/volumes/kubernetes.io~configmap/v/a"
+    shows("old")
+    mount = VolumeMount(name="v", mountPath="/v")
+    of = web(
+        container(command=FOREVER, volumeMounts=[mount]),
+        volumes=[Volume(name="v", configMap=ConfigMapVolumeSource(name="m"))],
+    )
+    async with stage.worker(of):
+        await stage.until(lambda: stage.ready)
+        assert shown.read_text() == "old"
+        shows("new")
+        await stage.clock.advance(61)
+        await stage.until(lambda: shown.read_text() == "new")
+
+
+async def test_a_program_that_cannot_be_started_is_an_error_and_then_a_backoff(stage: Stage) -> None:
+    async with stage.worker(web(container(command=["/no/such/program"]))):
+        assert stage.state.waiting.reason == "RunContainerError"
+        await stage.turn(2)
+        assert stage.records()[-1].attempt == 1
+        await stage.turn(2)
+        assert stage.state.waiting.reason == "CrashLoopBackOff"
+
+
+async def test_the_readiness_probe_opens_and_closes_the_door(stage: Stage) -> None:
+    probe = Probe(exec=ExecAction(command=["ready?"]), periodSeconds=5, failureThreshold=2)
+    stage.answers.no["ready?"] = "not yet"
+    async with stage.worker(web(container(command=FOREVER, readinessProbe=probe))):
+        assert not stage.ready
+        assert ("Warning", "Unhealthy", "Readiness probe failed: not yet") in stage.told.events
+        stage.answers.no.clear()
+        await stage.turn(5)
+        assert stage.ready
+        stage.answers.no["ready?"] = "broken"
+        await stage.turn(5)
+        assert stage.ready
+        await stage.turn(5)
+        assert not stage.ready
+        assert stage.status.containerStatuses[0].restartCount == 0
+
+
+async def test_a_failed_liveness_probe_restarts_the_container(stage: Stage) -> None:
+    probe = Probe(exec=ExecAction(command=["alive?"]), periodSeconds=1, failureThreshold=3)
+    stage.answers.no["alive?"] = "no"
+    async with stage.worker(web(container(command=FOREVER, livenessProbe=probe))):
+        await stage.turn(2.5)
+        assert stage.records()[-1].attempt == 1
+        assert ("Normal", "Killing", "Container main failed liveness probe, will be restarted") in stage.told.events
+
+
+async def test_the_other_probes_wait_for_the_startup_probe(stage: Stage) -> None:
+    fields = {
+        "startupProbe": Probe(exec=ExecAction(command=["started?"]), periodSeconds=1, failureThreshold=30),
+        "livenessProbe": Probe(exec=ExecAction(command=["alive?"])),
+    }
+    stage.answers.no["started?"] = "no"
+    async with stage.worker(web(container(command=FOREVER, **fields))):
+        await stage.turn(3)
+        assert set(stage.answers.asked) == {"started?"}
+        assert stage.status.containerStatuses[0].started is False
+        stage.answers.no.clear()
+        await stage.turn(1)
+        assert stage.answers.asked[-1] == "alive?"
+        assert stage.ready
+
+
+async def test_a_failed_post_start_hook_kills_the_container(stage: Stage) -> None:
+    hook = Lifecycle(postStart=LifecycleHandler(exec=ExecAction(command=["hook"])))
+    stage.answers.no["hook"] = "no"
+    async with stage.worker(web(container(command=FOREVER, lifecycle=hook), policy="Never")):
+        assert ("Warning", "FailedPostStartHook", "PostStartHook failed") in stage.told.events
+        assert stage.status.phase == "Failed"
+
+
+async def test_a_pod_past_its_deadline_fails(stage: Stage) -> None:
+    of = web(activeDeadlineSeconds=60)
+    of.status.startTime = "2023-11-14T22:13:20Z"
+    async with stage.worker(of):
+        assert stage.ready
+        await stage.turn(61)
+        assert (stage.status.phase, stage.status.reason) == ("Failed", "DeadlineExceeded")
+
+
+async def test_the_termination_message_is_what_the_container_wrote(stage: Stage, tmp_path: Path) -> None:
+    async with stage.worker(web(container(command=["sleep", "10"]), policy="Never")):
+        (tmp_path / "pods/u1/containers/main/0.log").write_text("because")
+        await stage.turn(10)
+        assert stage.state.terminated.message == "because"
+
+
+async def test_the_last_words_of_a_log_may_stand_for_the_message(stage: Stage) -> None:
+    talker = container(command=["sh", "-c", "echo help; false"], terminationMessagePolicy="FallbackToLogsOnError")
+    async with stage.worker(web(talker, policy="Never")):
+        assert stage.state.terminated.message == "help\n"
+
+
+async def test_a_finished_pod_gives_its_address_back_and_keeps_its_containers(stage: Stage) -> None:
+    async with stage.worker(web(container(command=["true"]), policy="Never")):
+        assert stage.status.phase == "Succeeded"
+        assert stage.means.address_of("u1") == ""
+        assert [r.name for r in stage.cache.of("u1")] == ["main"]
+
+
+async def test_the_engines_slots_are_not_held_by_a_waiting_pod(stage: Stage) -> None:
+    stage.engine.missing.add("app:1")
+    async with stage.worker(web(volumes=[Volume(name="w", emptyDir=EmptyDirVolumeSource())])):
+        await stage.until(lambda: "Failed" in stage.told.reasons())
+        await settle(100)
+        assert stage.means.starts._value == 4
