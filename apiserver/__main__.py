@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-from contextlib import suppress
 from functools import partial
 
 from apiserver.admission import Admission, Reader, standard
@@ -38,7 +37,7 @@ async def run(config: Config, clock: Clock = SYSTEM) -> None:
         authorizer = Groups()
         registry = Registry(world, store, authorizer, partial(_admission, config), clock)
         await bootstrap(registry, config.first_service_address, config.advertise_address, config.secure_port)
-        checks = {"etcd": world.loaded.is_set}
+        checks = {"etcd": lambda: world.following}
         rest = Rest(_settings(config), registry, authenticate, checks, authorizer=authorizer, clock=clock)
         door = _door(config, registry, authenticate)
         tasks.create_task(rest.run())
@@ -73,8 +72,7 @@ def _door(config: Config, registry: Registry, authenticate: Authenticator) -> Se
 
 def main() -> None:
     config = parse()
-    with suppress(BrokenPipeError):
-        running.main("apiserver", partial(run, config), verbosity=config.verbosity)
+    running.main("apiserver", partial(run, config), verbosity=config.verbosity)
 
 
 if __name__ == "__main__":

@@ -143,12 +143,23 @@ class ReplicaController:
     async def _create(self, key: Key, owner: Any, wanted: int) -> Failure | None:
         pod = from_template(owner)
         for batch in slow_start(wanted):
+            if not self._still_wants(key, owner):
+                return None  # it was made smaller meanwhile, and its key has been added again
             outcomes = await all_of(self._create_one(key, owner, pod) for _ in range(batch))
             if failures := [e for e in outcomes if e is not None]:
                 if namespace_is_going(failures[0]):
                     return None  # everything in it will be deleted, this owner too
                 return Failure("FailedCreate", failures[0])
         return None
+
+    def _still_wants(self, key: Key, owner: Any) -> bool:
+        now = self._owners.get(*key)
+        return (
+            now is not None
+            and now.metadata.uid == owner.metadata.uid
+            and not now.metadata.deletionTimestamp
+            and self._written.newest(now).spec.replicas >= owner.spec.replicas
+        )
 
     async def _create_one(self, key: Key, owner: Any, pod: Pod) -> errors.ApiError | None:
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import docker
 
-from wherry import certificates, engine, images, waiting
+from wherry import certificates, diagnoses, engine, images, waiting
 from wherry.cleaning import remove_nodes
 from wherry.composing import Compose
 from wherry.kubectl import Kubectl, binary
@@ -15,15 +15,18 @@ from wherry.progress import Progress
 from wherry.troubles import Trouble
 
 EXAMPLE = PROJECT / "examples" / "hello.yaml"
+# Pods of before, whose containers are only coming back, do not answer yet; nothing tells a client when they will.
 ANSWERS = """
-import sys, urllib.request
-seen = {}
-for _ in range(60):
-    line = urllib.request.urlopen("http://%s/" % sys.argv[1], timeout=5).read().decode().strip()
-    seen[line] = seen.get(line, 0) + 1
-    if len(seen) == int(sys.argv[2]):
-        break
+import sys, time, urllib.request
+seen, fault, end = set(), "", time.monotonic() + 60
+while len(seen) < int(sys.argv[2]) and time.monotonic() < end:
+    try:
+        seen.add(urllib.request.urlopen("http://%s/" % sys.argv[1], timeout=5).read().decode().strip())
+    except OSError as e:
+        fault = e
+        time.sleep(0.1)
 print("\\n".join(sorted(seen)))
+sys.exit(len(seen) < int(sys.argv[2]) and "only %d answered; %s" % (len(seen), fault))
 """
 PODS = 3
 
@@ -59,6 +62,7 @@ def prepare(progress: Progress) -> docker.DockerClient:
 
 def start(lab: Lab, names: list[str], docker_engine: docker.DockerClient, progress: Progress) -> None:
     """From certificates to Ready nodes. Raises Trouble."""
+    refuse_another_checkouts(lab, docker_engine)
     with progress.step("certificates"):
         certificates.write(lab.pki, names, lab.network)
     write_kubeconfigs(lab)
@@ -70,6 +74,17 @@ def start(lab: Lab, names: list[str], docker_engine: docker.DockerClient, progre
         asyncio.run(waiting.for_api(docker_engine, lab, step))
     with progress.step("nodes") as step:
         asyncio.run(waiting.for_nodes(docker_engine, lab, names, step))
+
+
+def refuse_another_checkouts(lab: Lab, docker_engine: docker.DockerClient) -> None:
+    """Two checkouts would take one lab from each other, certificates and all. Raises Trouble."""
+    for container in diagnoses.services(docker_engine, lab).values():
+        place = container.labels.get("com.docker.compose.project.working_dir", "")
+        if place and Path(place) != PROJECT:
+            advice = (
+                "scripts/down takes it down from here too; or choose another COMPOSE_PROJECT_NAME (see compose.yaml)."
+            )
+            raise Trouble("lab", f"{place} has a lab of the name {lab.name!r}", advice=advice)
 
 
 def write_kubeconfigs(lab: Lab) -> None:
@@ -85,23 +100,19 @@ def show(lab: Lab, docker_engine: docker.DockerClient) -> None:
     print(kubectl("get", "all", "-o", "wide"))
     address = kubectl("get", "service", "hello", "-o", "jsonpath={.spec.clusterIP}")
     print(f"$ curl http://{address}/   # from node1, until every pod has answered")
-    answers = ask(lab, docker_engine, address, PODS)
-    print("\n".join(answers))
-    if len(answers) < PODS:
-        advice = f"See `docker logs {lab.container('node1-kube-proxy')}`."
-        raise Trouble("service hello", f"only {len(answers)} of {PODS} pods answered through {address}", advice=advice)
+    print(ask(lab, docker_engine, address, PODS))
 
 
-def ask(lab: Lab, docker_engine: docker.DockerClient, address: str, enough: int) -> list[str]:
-    """The different answers of a Service, asked from the first node. Raises Trouble."""
+def ask(lab: Lab, docker_engine: docker.DockerClient, address: str, enough: int) -> str:
+    """So many different answers of a Service, asked from the first node. Raises Trouble."""
     node = docker_engine.containers.get(lab.container("node1-kubelet"))
     code, output = node.exec_run(["python3", "-c", ANSWERS, address, str(enough)])
     assert isinstance(output, bytes)  # an iterator only where a stream was asked for
-    said = output.decode(errors="replace")
+    said = output.decode(errors="replace").strip()
     if code:
         advice = f"See `docker logs {lab.container('node1-kube-proxy')}`."
-        raise Trouble("service hello", f"{address} does not answer on node1", said, advice)
-    return sorted(said.split("\n"))[-enough:] if said.strip() else []
+        raise Trouble("service hello", f"not all pods answer through {address} on node1", said, advice)
+    return said
 
 
 def guidance(lab: Lab) -> str:
@@ -112,7 +123,7 @@ The cluster is up. Use it:
   export KUBECONFIG={here}
   {kubectl} get nodes -o wide
 Merge it into your own configuration:
-  KUBECONFIG=~/.kube/config:{here} {kubectl} config view --flatten > merged && mv merged ~/.kube/config
+  (umask 077; KUBECONFIG=~/.kube/config:{here} {kubectl} config view --flatten > merged && mv merged ~/.kube/config)
 Take it down: scripts/down   (scripts/down --keep-data keeps every object)"""
 
 

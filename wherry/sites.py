@@ -27,7 +27,6 @@ DROPPED = (
     "numpy/**/tests",
     "numpy/_core/include",
     "numpy/_core/lib",
-    "pyroute2/**/tests",
     "uvloop/loop.c",
     "uvloop/**/*.pyx",
     "aiohttp/**/*.pyx",

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from datetime import datetime
 from http.client import HTTPException, HTTPSConnection
 from typing import Any
 
 import docker
 
-from api import errors, meta
+from api import errors, meta, times
 from api.types import Node
 from machinery.client import Client, connect
 from wherry import diagnoses
@@ -49,16 +50,18 @@ def api_is_ready(lab: Lab) -> bool:
 
 
 async def for_nodes(engine: docker.DockerClient, lab: Lab, names: Collection[str], step: Step) -> None:
-    """Returns when all of these nodes are Ready. Raises Trouble."""
+    """Returns when all of these nodes are Ready, as their present kubelets say it. Raises Trouble."""
     absent = set(names)
+    since = {name: started(engine, lab, name) for name in names}
 
     async def watch() -> None:
         async with connect(lab.grpc_kubeconfig) as client:
             async for node in _nodes(client):
-                if is_ready(node):
-                    absent.discard(node.metadata.name)
-                else:
-                    absent.update({node.metadata.name} & set(names))
+                name = node.metadata.name
+                if name in since and is_ready(node, since[name]):
+                    absent.discard(name)
+                elif name in since:
+                    absent.add(name)
                 if not absent:
                     return
                 step.waits_for(f"Ready: {', '.join(sorted(absent))}")
@@ -68,9 +71,19 @@ async def for_nodes(engine: docker.DockerClient, lab: Lab, names: Collection[str
     await _patiently(engine, lab, watch(), NODE_SECONDS, first)
 
 
-def is_ready(node: Node) -> bool:
+def is_ready(node: Node, since: float = 0) -> bool:
+    """Whether its kubelet has said so `since` then (epoch seconds): etcd remembers what earlier ones have said."""
     ready = meta.condition(node, "Ready")
-    return ready is not None and ready.status == "True"
+    if ready is None or ready.status != "True":
+        return False
+    # Heartbeats are written in whole seconds.
+    return times.parse(ready.lastHeartbeatTime) >= int(since)
+
+
+def started(engine: docker.DockerClient, lab: Lab, node: str) -> float:
+    """When the node's kubelet was started (epoch seconds)."""
+    kubelet = engine.containers.get(lab.container(f"{node}-kubelet"))
+    return datetime.fromisoformat(kubelet.attrs["State"]["StartedAt"][:19] + "+00:00").timestamp()
 
 
 async def _nodes(client: Client) -> AsyncIterator[Node]:

@@ -1,6 +1,7 @@
 """Request bodies → JSON documents.
 
-A JSON body is passed on as it came: the registry decodes it once, into the type of its kind.
+A JSON body is passed on as it came: the registry decodes it once, into the type of its kind. YAML and protobuf become
+JSON first.
 """
 
 import asyncio
@@ -11,7 +12,8 @@ import yaml
 from aiohttp import web
 
 from api.errors import BadRequest, TooLarge, UnsupportedMediaType
-from apiserver.rest.negotiation import JSON, YAML
+from apiserver import wire
+from apiserver.rest.negotiation import JSON, PROTOBUF, SERVED, YAML
 
 LIMIT = 3 * 2**20
 """Bytes of a body; upstream's limit too."""
@@ -39,13 +41,15 @@ async def read(http: web.BaseRequest) -> bytes:
 async def document(http: web.BaseRequest, kind: str) -> bytes:
     """The body as JSON. `kind` is what upstream's messages call the object expected.
 
-    Raises TooLarge, UnsupportedMediaType, or BadRequest for YAML that cannot be read.
+    Raises TooLarge, UnsupportedMediaType, or BadRequest for a body that cannot be read.
     """
     media = media_type(http)
     if media in ("", JSON):
         return await read(http)
+    if media == PROTOBUF:
+        return from_protobuf(await read(http), kind)
     if media not in (YAML, "text/yaml"):
-        raise UnsupportedMediaType(_UNKNOWN + ", ".join((JSON, YAML)))
+        raise UnsupportedMediaType(_UNKNOWN + ", ".join(SERVED))
     return await as_json(await read(http), kind)
 
 
@@ -73,6 +77,17 @@ async def as_json(text: bytes, kind: str) -> bytes:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as e:
         about = f" (must be of type {kind})" if kind else ""
         raise BadRequest(f"the object provided is unrecognized{about}: error converting YAML to JSON: {_say(e)}") from e
+
+
+def from_protobuf(body: bytes, kind: str) -> bytes:
+    """An object in its protobuf envelope as JSON; nothing stays nothing.  Raises BadRequest in upstream's words."""
+    if not body:
+        return body
+    try:
+        return wire.decode(body)
+    except wire.Malformed as e:
+        about = f" (must be of type {kind})" if kind else ""
+        raise BadRequest(f"the object provided is unrecognized{about}: {e}") from e
 
 
 class _Loader(yaml.CSafeLoader):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from api import kinds
 from api.kinds import Kind
 from api.meta import encode
-from apiserver.rest.paths import subresource_methods
+from apiserver.rest.paths import served, subresource_methods
 
 # Upstream's order: where a short name is shared (events), clients take the group that stands first.
 _ORDER = (
@@ -20,7 +20,7 @@ _ORDER = (
     "storage.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io",
     "coordination.k8s.io", "node.k8s.io", "discovery.k8s.io", "resource.k8s.io", "flowcontrol.apiserver.k8s.io",
 )  # fmt: skip
-_CONNECTIONS = {"attach": "Attach", "exec": "Exec", "portforward": "PortForward", "proxy": "Proxy"}
+_CONNECTIONS = {"attach": "Attach", "exec": "Exec", "portforward": "PortForward"}
 _OTHERS = {
     "scale": ("autoscaling", "v1", "Scale"),
     "eviction": ("policy", "v1", "Eviction"),
@@ -54,12 +54,12 @@ def of(group: str, version: str) -> list[Kind]:
 
 
 def subresources(kind: Kind) -> Iterable[Subresource]:
-    for name in kind.subresources:
+    for name in served(kind):
         group, version, found = _OTHERS.get(name, (kind.group, kind.version, kind.name))
         verbs = sorted(set(subresource_methods(name).values()))
         if name in _CONNECTIONS:
             found = f"{kind.name}{_CONNECTIONS[name]}Options"
-            verbs = ["create", "delete", "get", "patch", "update"] if name == "proxy" else ["create", "get"]
+            verbs = ["create", "get"]
         yield Subresource(name, group, version, found, verbs)
 
 
@@ -105,7 +105,7 @@ def _aggregated(kind: Kind) -> dict[str, Any]:
         "verbs": sorted(kind.verbs),
     }
     _add_names(found, kind)
-    if kind.subresources:
+    if served(kind):
         found["subresources"] = [
             {
                 "subresource": s.name,

@@ -11,10 +11,10 @@ from api.errors import ApiError, Forbidden, InternalError, NotFound
 from api.kinds import Kind
 from apiserver import impersonation
 from apiserver.authorization import Authorizer
-from apiserver.requests import ANONYMOUS, Request, User
+from apiserver.requests import ANONYMOUS, Event, Request, User
 from apiserver.rest import bodies, documents, options, paths, responses, tables, watching
 from apiserver.rest.connections import Connections
-from apiserver.rest.negotiation import Representation, representation
+from apiserver.rest.negotiation import JSON, PROTOBUF, Representation, representation
 from apiserver.rest.options import Query
 from apiserver.rest.pages import Pages
 from apiserver.rest.paths import PageNotFound, Target
@@ -60,7 +60,7 @@ class Door:
         try:
             return await self._serve(http, audit)
         except ApiError as e:
-            return responses.failure(e, audit)
+            return responses.failure(e, audit, http.headers.get("Accept", ""))
         except PageNotFound:
             return responses.page_not_found(audit)
         except (ConnectionError, asyncio.CancelledError):
@@ -122,11 +122,15 @@ class Door:
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
     ) -> web.StreamResponse:
         how = self._how(http, query, _ONE)
+        socket = http.headers.get("Upgrade", "").lower() == "websocket"
+        if socket:
+            how = how._replace(media=JSON)
         render = self._render(request.kind, how, query)
         events = await self._registry.watch(request, options.for_watch(query))
-        if http.headers.get("Upgrade", "").lower() == "websocket":
+        if socket:
             return await watching.over_websocket(http, events, render, self._connections)
-        return await watching.over_http(http, events, render, self._connections, audit)
+        media = f"{PROTOBUF};stream=watch" if how.media == PROTOBUF else JSON
+        return await watching.over_http(http, events, render, self._connections, audit, media)
 
     async def _create(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
@@ -202,8 +206,7 @@ class Door:
     def _render(self, kind: Kind, how: Representation, query: Query) -> watching.Render:
         if how.as_ == "Table":
             return tables.watch_renderer(tables.for_kind(kind), self._clock, tables.include_object(query), how.version)
+        say = watching.framed if how.media == PROTOBUF else watching.whole
         if how.as_:
-            return lambda e: (
-                e.line() if e.type == "ERROR" else watching.line(e.type, documents.partial(e.document, how.version))
-            )
-        return watching.whole
+            return lambda e: say(e if e.type == "ERROR" else Event(e.type, documents.partial(e.document, how.version)))
+        return say

@@ -10,7 +10,9 @@ from api.errors import NotAcceptable
 
 JSON = "application/json"
 YAML = "application/yaml"
-SERVED = (JSON, YAML)
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+SERVED = (JSON, YAML, PROTOBUF)
+_MEDIA = {"*/*": JSON, "application/*": JSON, JSON: JSON, YAML: YAML, "text/yaml": YAML, PROTOBUF: PROTOBUF}
 _TEXT = "only the following media types are accepted: "
 
 
@@ -52,22 +54,30 @@ def clauses(accept: str) -> tuple[Clause, ...]:
 
 
 @lru_cache(maxsize=512)
-def representation(accept: str, turns: tuple[str, ...] = ()) -> Representation:
+def representation(accept: str, turns: tuple[str, ...] = (), served: tuple[str, ...] = SERVED) -> Representation:
     """The first representation asked for that is served. `turns` are the values of `as` that this endpoint knows.
 
-    Raises NotAcceptable.
+    Tables are never protobuf: they hold any value.  Raises NotAcceptable.
     """
     if not accept:
         return PLAIN
     for media, parameters in clauses(accept):
-        served = JSON if media in ("*/*", "application/*", JSON) else YAML if media in (YAML, "text/yaml") else ""
-        if not served:
-            continue
+        found = _MEDIA.get(media, "")
         as_, version = parameters.get("as", ""), parameters.get("v", "v1")
+        if found not in served or (found == PROTOBUF and as_ == "Table"):
+            continue
         if as_ and not (as_ in turns and parameters.get("g") == "meta.k8s.io" and version in ("v1", "v1beta1")):
             continue
-        return Representation(served, as_, version, parameters.get("pretty", "0") not in ("", "0", "false"))
-    raise not_acceptable(SERVED)
+        return Representation(found, as_, version, parameters.get("pretty", "0") not in ("", "0", "false"))
+    raise not_acceptable(served)
+
+
+def prefers_protobuf(accept: str) -> bool:
+    """Whether an object without any turn would be sent as protobuf."""
+    try:
+        return representation(accept).media == PROTOBUF
+    except NotAcceptable:
+        return False
 
 
 def not_acceptable(served: tuple[str, ...]) -> NotAcceptable:

@@ -13,7 +13,7 @@ from aiohttp import web
 from api import schema
 from api.errors import MethodNotAllowed
 from apiserver.rest import discovery, openapi, responses
-from apiserver.rest.negotiation import clauses, representation
+from apiserver.rest.negotiation import JSON, YAML, clauses, representation
 from apiserver.rest.options import parse
 from apiserver.rest.paths import NO_SUCH_METHOD, PageNotFound
 
@@ -61,7 +61,8 @@ class Pages:
         elif first in ("api", "apis"):
             page = await self._discovery(http, path.rstrip("/"), audit)
         elif first == "version" and not rest:
-            page = await responses.send(http, self._version, audit, how=representation(http.headers.get("Accept", "")))
+            how = representation(http.headers.get("Accept", ""), served=(JSON, YAML))
+            page = await responses.send(http, self._version, audit, how=how)
         elif first == "openapi":
             page = await self._openapi.serve(http, rest, audit)
         elif not first:
@@ -76,7 +77,8 @@ class Pages:
         accept = http.headers.get("Accept", "")
         if path in ("/api", "/apis"):
             for media, parameters in clauses(accept):
-                if parameters.get("g") == "apidiscovery.k8s.io" and parameters.get("v") in ("v2", "v2beta1"):
+                wanted = parameters.get("g"), parameters.get("v")
+                if media == JSON and wanted in (("apidiscovery.k8s.io", "v2"), ("apidiscovery.k8s.io", "v2beta1")):
                     found = parameters["v"]
                     response = await responses.send(http, discovery.aggregated(path, found), audit)
                     response.headers["Content-Type"] = (

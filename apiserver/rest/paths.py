@@ -19,11 +19,10 @@ _OBJECT = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _READ_WRITE = {"GET": "get", "PUT": "update", "PATCH": "patch"}
 _CREATE = {"POST": "create"}
 _CONNECT = {"GET": "connect", "POST": "connect"}
-_PROXY = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"), "connect")
 _SUBRESOURCES: dict[str, dict[str, str]] = {
     "approval": _READ_WRITE, "ephemeralcontainers": _READ_WRITE, "resize": _READ_WRITE, "scale": _READ_WRITE,
     "status": _READ_WRITE, "binding": _CREATE, "eviction": _CREATE, "token": _CREATE, "finalize": {"PUT": "update"},
-    "log": {"GET": "get"}, "attach": _CONNECT, "exec": _CONNECT, "portforward": _CONNECT, "proxy": _PROXY,
+    "log": {"GET": "get"}, "attach": _CONNECT, "exec": _CONNECT, "portforward": _CONNECT,
 }  # fmt: skip
 
 
@@ -38,8 +37,6 @@ class Target(NamedTuple):
     namespace: str
     name: str
     subresource: str
-    rest: str = ""
-    """What follows a `proxy` subresource."""
     watched: bool = False
     """The path has the deprecated /watch/ prefix."""
 
@@ -73,13 +70,11 @@ def find(path: str) -> Target:
     subresource = parts[2] if len(parts) > 2 else ""
     if (namespace and not kind.namespaced) or (name and kind.namespaced and not namespace):
         raise NotFound(NO_SUCH_RESOURCE)
-    if subresource and subresource not in kind.subresources:
-        raise NotFound(NO_SUCH_RESOURCE)
-    if len(parts) > 3 and subresource != "proxy":
+    if len(parts) > 3 or (subresource and subresource not in served(kind)):
         raise NotFound(NO_SUCH_RESOURCE)
     if watched and (subresource or "watch" not in kind.verbs):
         raise NotFound(NO_SUCH_RESOURCE)
-    return Target(kind, namespace, name, subresource, "/".join(parts[3:]), watched)
+    return Target(kind, namespace, name, subresource, watched)
 
 
 def verb(method: str, target: Target, watch: bool) -> str:
@@ -104,9 +99,9 @@ def verb(method: str, target: Target, watch: bool) -> str:
     return found
 
 
-def allowed(target: Target) -> list[str]:
-    """The HTTP methods that a subresource has, as verbs: what discovery lists."""
-    return sorted(set(_SUBRESOURCES[target.subresource].values()))
+def served(kind: Kind) -> list[str]:
+    """The kind's subresources that have a method here."""
+    return [name for name in kind.subresources if name in _SUBRESOURCES]
 
 
 def subresource_methods(subresource: str) -> dict[str, str]:

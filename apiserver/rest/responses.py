@@ -10,7 +10,8 @@ import yaml
 from aiohttp import web
 
 from api.errors import ApiError, TooManyRequests
-from apiserver.rest.negotiation import JSON, PLAIN, YAML, Representation
+from apiserver import wire
+from apiserver.rest.negotiation import JSON, PLAIN, PROTOBUF, YAML, Representation, prefers_protobuf
 
 GZIP_ABOVE = 128 * 1024
 """Smaller bodies are sent as they are, as upstream does: compressing costs more than it saves."""
@@ -34,7 +35,7 @@ async def send(
 ) -> web.Response:
     """A JSON document in the representation asked for, compressed where it is large and the client can read it."""
     if how is not PLAIN:
-        body = dress(body, how)
+        body = await asyncio.to_thread(dress, body, how) if len(body) > _OFF_THREAD else dress(body, how)
     headers = {"Audit-Id": audit, "Cache-Control": _CACHE_CONTROL, "Content-Type": how.media}
     if len(body) > GZIP_ABOVE and "gzip" in http.headers.get("Accept-Encoding", ""):
         headers["Content-Encoding"] = "gzip"
@@ -47,18 +48,23 @@ async def send(
 
 
 def dress(document: bytes, how: Representation) -> bytes:
-    """A JSON document as YAML, or indented, if that is how it shall be shown."""
+    """A JSON document as YAML, as protobuf, or indented, if that is how it shall be shown."""
+    if how.media == PROTOBUF:
+        return wire.encode(document)
     if how.media == YAML:
         return yaml.dump(msgspec.json.decode(document), Dumper=yaml.CSafeDumper, allow_unicode=True).encode()
     return msgspec.json.format(document, indent=2) + b"\n" if how.pretty else document
 
 
-def failure(error: ApiError, audit: str) -> web.Response:
-    """The Status document of a refusal. Always JSON: whoever cannot name what it accepts can read that."""
-    headers = {"Audit-Id": audit, "Cache-Control": _CACHE_CONTROL, "Content-Type": JSON}
+def failure(error: ApiError, audit: str, accept: str = "") -> web.Response:
+    """The Status document of a refusal: JSON, which also those can read who do not name what they accept, except for
+    those who prefer protobuf."""
+    body = msgspec.json.encode(error.to_status())
+    binary = prefers_protobuf(accept)
+    headers = {"Audit-Id": audit, "Cache-Control": _CACHE_CONTROL, "Content-Type": PROTOBUF if binary else JSON}
     if isinstance(error, TooManyRequests):
         headers["Retry-After"] = str(error.details.get("retryAfterSeconds", 1))
-    return web.Response(status=error.code, body=msgspec.json.encode(error.to_status()) + b"\n", headers=headers)
+    return web.Response(status=error.code, body=wire.encode(body) if binary else body + b"\n", headers=headers)
 
 
 def text(body: str, audit: str, status: int = 200) -> web.Response:

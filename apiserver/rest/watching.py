@@ -11,12 +11,13 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from api.errors import ApiError
+from apiserver import wire
 from apiserver.requests import Event
 from apiserver.rest.connections import Connections
 from apiserver.rest.negotiation import JSON
 
 Render = Callable[[Event], bytes]
-"""An event → the line that says it, with its newline."""
+"""An event → the line that says it, with its newline, or its protobuf frame."""
 
 LARGEST_WRITE = 256 * 1024
 SLOWEST = 30.0
@@ -27,16 +28,25 @@ def whole(event: Event) -> bytes:
     return event.line()
 
 
+def framed(event: Event) -> bytes:
+    return wire.frame(event.type, event.document)
+
+
 def line(type_: str, document: bytes) -> bytes:
     return b'{"type":"' + type_.encode() + b'","object":' + document + b"}\n"
 
 
 async def over_http(
-    http: web.BaseRequest, events: AsyncIterator[list[Event]], render: Render, connections: Connections, audit: str
+    http: web.BaseRequest,
+    events: AsyncIterator[list[Event]],
+    render: Render,
+    connections: Connections,
+    audit: str,
+    media: str = JSON,
 ) -> web.StreamResponse:
     """Serve a watch until its source ends, the client goes or the server stops."""
     response = web.StreamResponse(
-        headers={"Audit-Id": audit, "Cache-Control": "no-cache, private", "Content-Type": JSON}
+        headers={"Audit-Id": audit, "Cache-Control": "no-cache, private", "Content-Type": media}
     )
     response.enable_chunked_encoding()
     async with connections.lifetime(http):
@@ -76,7 +86,7 @@ async def _lines(events: AsyncIterator[list[Event]], render: Render) -> AsyncGen
             async for batch in events:
                 yield [render(event) for event in batch]
     except ApiError as e:
-        yield [line("ERROR", msgspec.json.encode(e.to_status()))]
+        yield [render(Event("ERROR", msgspec.json.encode(e.to_status())))]
 
 
 def chunks(lines: Sequence[bytes]) -> list[bytes]:

@@ -46,7 +46,10 @@ def decode(kind: Kind, document: bytes, *, validation: str = "") -> tuple[Any, l
         scalars.settle(obj, full_name(kind))
     except ValueError as e:
         raise _unfit(kind, str(e)) from e
-    warnings = [] if validation == "Ignore" else strictness.faults(kind, full_name(kind), document, clean)
+    try:
+        warnings = [] if validation == "Ignore" else strictness.faults(kind, full_name(kind), document, clean)
+    except RecursionError as e:  # in a part of the document that the kind does not have
+        raise _unreadable(kind, document) from e
     if warnings and validation == "Strict":
         raise _unfit(kind, "strict decoding error: " + ", ".join(warnings))
     _check_version(kind, identity)

@@ -9,7 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 from api.kinds import Kind
-from api.types import Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodCondition
+from api.types import (
+    Job,
+    LabelSelector,
+    Namespace,
+    Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    PodCondition,
+)  # fmt: skip
 from apiserver.rules.qos import qos_class
 
 # Kinds that count generations; of the others, metadata.generation stays absent.
@@ -101,6 +110,19 @@ def _node(obj: Node) -> None:
     obj.spec.configSource = None
 
 
+def _job(obj: Job) -> None:
+    """Unless its author selects by hand, a job's pods are those with its uid, which no other job can have."""
+    if obj.spec.manualSelector:
+        return
+    labels, uid, name = obj.spec.template.metadata.labels, obj.metadata.uid, obj.metadata.name
+    for key, value in (("controller-uid", uid), ("job-name", name)):
+        labels.setdefault(key, value)
+        labels.setdefault(f"batch.kubernetes.io/{key}", value)
+    if obj.spec.selector is None:
+        obj.spec.selector = LabelSelector()
+    obj.spec.selector.matchLabels.setdefault("batch.kubernetes.io/controller-uid", uid)
+
+
 def _pending(obj: PersistentVolume | PersistentVolumeClaim) -> None:
     obj.status.phase = "Pending"
 
@@ -111,4 +133,5 @@ FIRST: dict[tuple[str, str], Callable[[Any], None]] = {
     ("", "Node"): _node,
     ("", "PersistentVolume"): _pending,
     ("", "PersistentVolumeClaim"): _pending,
+    ("batch", "Job"): _job,
 }

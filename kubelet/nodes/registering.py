@@ -93,7 +93,9 @@ class Registering:
         return node
 
     async def _status(self, node: Node) -> NodeStatus:
-        problems = [] if self._has_network else ["container runtime network not ready: the node has no pod CIDR yet"]
+        # A restarted kubelet finds its range in the object: its node was Ready all the time.
+        has_network = self._has_network or bool(node.spec.podCIDR)
+        problems = [] if has_network else ["container runtime network not ready: the node has no pod CIDR yet"]
         engine, images = Version("docker", "unknown"), node.status.images
         status = None
         try:

@@ -4,7 +4,7 @@ kubectl looks here whether a kind can be patched, dry-run and validated by the s
 """
 
 from collections.abc import Iterator
-from functools import partial
+from typing import NamedTuple
 
 from api import schema
 from api.kinds import Kind
@@ -29,65 +29,66 @@ def paths(kind: Kind, prefix: str) -> Iterator[tuple[str, Tree]]:
     """Each path of a kind and what may be done there; references to definitions begin with `prefix`."""
     root = "/" + place_of(kind.group, kind.version)
     whole = f"{root}/namespaces/{{namespace}}/{kind.plural}" if kind.namespaced else f"{root}/{kind.plural}"
-    where = [_parameter("namespace", "path")] if kind.namespaced else []
-    name, gvk = full_name(kind), {"group": kind.group, "version": kind.version, "kind": kind.name}
-    make = partial(_operation, kind=kind, gvk=gvk, prefix=prefix)
-    listed = name + "List"
-    verbs = kind.verbs
-    collection = {_method(v): make(v, listed if v == "list" else name) for v in _COLLECTION if v in verbs}
-    yield whole, collection | ({"parameters": where} if where else {})
-    if kind.namespaced and "list" in verbs:
-        yield f"{root}/{kind.plural}", {"get": make("list", listed)}
-    one = {_method(v): make(v, name) for v in _OBJECT if v in verbs}
-    named = [_parameter("name", "path"), *where]
-    if one:
+    where = [_parameter(prefix, "namespace", "path")] if kind.namespaced else []
+    named = [_parameter(prefix, "name", "path"), *where]
+    shape = full_name(kind)
+    about = _About(kind, {"group": kind.group, "version": kind.version, "kind": kind.name}, prefix)
+    yield whole, _item(about, _COLLECTION, shape) | ({"parameters": where} if where else {})
+    if kind.namespaced and "list" in kind.verbs:
+        yield f"{root}/{kind.plural}", {"get": _operation(about, "list", shape + "List", "ForAllNamespaces")}
+    if one := _item(about, _OBJECT, shape):
         yield f"{whole}/{{name}}", one | {"parameters": named}
     for sub in discovery.subresources(kind):
-        of = {"group": sub.group, "version": sub.version, "kind": sub.kind}
-        shape = of_subresource(sub)
+        beside = _About(kind, {"group": sub.group, "version": sub.version, "kind": sub.kind}, prefix)
         item = {
-            method.lower(): _operation(verb, shape, kind, of, prefix, sub.name)
+            method.lower(): _operation(beside, verb, of_subresource(sub), sub.name.title() + method.title())
             for method, verb in subresource_methods(sub.name).items()
         }
         yield f"{whole}/{{name}}/{sub.name}", item | {"parameters": named}
 
 
-_COLLECTION = ("list", "create", "deletecollection")
-_OBJECT = ("get", "update", "patch", "delete")
+_COLLECTION = {"list": "get", "create": "post", "deletecollection": "delete"}
+_OBJECT = {"get": "get", "update": "put", "patch": "patch", "delete": "delete"}
 
 
-def _method(verb: str) -> str:
-    return {"list": "get", "create": "post", "update": "put", "deletecollection": "delete"}.get(verb, verb)
+class _About(NamedTuple):
+    kind: Kind
+    group_version_kind: Tree
+    prefix: str
 
 
-def _operation(verb: str, shape: str | None, kind: Kind, gvk: Tree, prefix: str, sub: str = "") -> Tree:
+def _item(about: _About, verbs: dict[str, str], shape: str) -> Tree:
+    return {
+        method: _operation(about, verb, shape + "List" if verb == "list" else shape)
+        for verb, method in verbs.items()
+        if verb in about.kind.verbs
+    }
+
+
+def _operation(about: _About, verb: str, shape: str | None, suffix: str = "") -> Tree:
+    kind, prefix = about.kind, about.prefix
     group = (kind.group.removesuffix(".k8s.io") or "core").replace(".", " ").title().replace(" ", "")
     scope = "Namespaced" if kind.namespaced else ""
-    title = f"{verb}{group}{kind.version.title()}{scope}{kind.name}{sub.title()}"
-    found: Tree = {
-        "operationId": title,
+    operation: Tree = {
+        "operationId": f"{verb}{group}{kind.version.title()}{scope}{kind.name}{suffix}",
         "x-kubernetes-action": _ACTIONS.get(verb, verb),
-        "x-kubernetes-group-version-kind": gvk,
+        "x-kubernetes-group-version-kind": about.group_version_kind,
     }
-    parameters = [_parameter(n, "query", t) for n, t in _QUERY.get(verb, ())]
-    reference = {"$ref": prefix + shape} if shape else {"type": "string"}
-    body = {"create": shape, "update": shape, "patch": schema.META + "Patch"}.get(verb)
+    parameters = [_parameter(prefix, n, "query", t) for n, t in _QUERY.get(verb, ())]
+    answer = {"$ref": prefix + shape} if shape else {"type": "string"}
+    written = {"create": shape, "update": shape, "patch": schema.META + "Patch"}.get(verb)
+    body = {"$ref": prefix + written} if written else None
+    media = _PATCHES if verb == "patch" else ("*/*",)
     if prefix == V3:
-        found["responses"] = {"200": {"description": "OK", "content": {JSON: {"schema": reference}}}}
+        operation["responses"] = {"200": {"description": "OK", "content": {JSON: {"schema": answer}}}}
         if body:
-            media = _PATCHES if verb == "patch" else ("*/*",)
-            found["requestBody"] = {
-                "content": {m: {"schema": {"$ref": prefix + body}} for m in media},
-                "required": True,
-            }
+            operation["requestBody"] = {"content": {m: {"schema": body} for m in media}, "required": True}
     else:
-        found["responses"] = {"200": {"description": "OK", "schema": reference}}
-        found["produces"] = [JSON]
-        found["consumes"] = list(_PATCHES) if verb == "patch" else ["*/*"]
+        operation |= {"responses": {"200": {"description": "OK", "schema": answer}}, "produces": [JSON]}
+        operation["consumes"] = list(media)
         if body:
-            parameters.append({"name": "body", "in": "body", "required": True, "schema": {"$ref": prefix + body}})
-            parameters = [_old_parameter(p) for p in parameters]
-    return found | ({"parameters": parameters} if parameters else {})
+            parameters.append({"name": "body", "in": "body", "required": True, "schema": body})
+    return operation | ({"parameters": parameters} if parameters else {})
 
 
 _WRITE = (("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"))
@@ -104,14 +105,7 @@ _QUERY: dict[str, tuple[tuple[str, str], ...]] = {
 }  # fmt: skip
 
 
-def _parameter(name: str, where: str, type_: str = "string") -> Tree:
+def _parameter(prefix: str, name: str, where: str, type_: str = "string") -> Tree:
+    kind: Tree = {"type": type_, "uniqueItems": True}
     required = {"required": True} if where == "path" else {}
-    return {"name": name, "in": where, "schema": {"type": type_, "uniqueItems": True}} | required
-
-
-def _old_parameter(parameter: Tree) -> Tree:
-    if parameter["in"] == "body":
-        return parameter
-    return {"name": parameter["name"], "in": parameter["in"], **parameter["schema"]} | (
-        {"required": True} if parameter.get("required") else {}
-    )
+    return {"name": name, "in": where} | required | ({"schema": kind} if prefix == V3 else kind)

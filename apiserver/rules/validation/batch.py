@@ -25,8 +25,9 @@ CRON_FIELD = re.compile(f"{_RANGE}(,{_RANGE})*")
 def job(it: Job) -> Faults:
     yield from _spec(SPEC, it.spec)
     by, labels = it.spec.selector, it.spec.template.metadata.labels
-    # Without a selector of its own a job gets one from the job controller's defaults, when it is stored.
-    if by is not None:
+    if by is None:
+        yield required(SPEC.child("selector"))
+    else:
         yield from selector(SPEC.child("selector"), by)
         if not is_empty(by) and not label_selectors.from_object(by).matches(labels):
             yield invalid(SPEC.child("template", "metadata", "labels"), labels, MISMATCH)

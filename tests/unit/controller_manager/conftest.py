@@ -10,6 +10,12 @@ def clock() -> FakeClock:
     return FakeClock(NOW)
 
 
+@pytest.fixture(autouse=True)
+def immediate_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-offs are in the event loop's own time, which no fake clock turns; tests do not wait for it."""
+    monkeypatch.setattr("machinery.queues.FIRST_RETRY", 0.0)
+
+
 @pytest.fixture
 def world(clock: FakeClock) -> World:
     return World(clock)

@@ -31,6 +31,7 @@ from api.types import (
     ServicePort,
     ServiceSpec,
 )
+from tests.unit.controller_manager.worlds import rest
 
 NOW = 1_700_000_000.0
 LABELS = {"app": "web"}
@@ -132,8 +133,6 @@ async def make_ready(world: Any, *pods: Pod, ready: bool = True) -> None:
 
 async def run_pods(world: Any, rounds: int = 12) -> None:
     """A kubelet that is quick: pods become ready, deleted ones end, and the controllers get their turns between."""
-    from tests.unit.controller_manager.worlds import rest
-
     for _ in range(rounds):
         await rest(3)
         for p in world.all(Pod):

@@ -1,6 +1,5 @@
 """Deployments at work, with replica sets."""
 
-import asyncio
 from typing import Any
 
 from api import meta
@@ -29,13 +28,6 @@ def progressing(world: World) -> Any:
     return meta.condition(world.one(Deployment, "web"), "Progressing")
 
 
-async def retries(world: World) -> None:
-    done = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(0.05, done.set_result, None)
-    await done
-    await rest()
-
-
 async def test_a_new_deployment_gets_a_replica_set_named_by_its_hash(world: World) -> None:
     async with controllers(world, *BOTH):
         d = await world.create(deployment())
@@ -60,7 +52,7 @@ async def test_a_finished_rollout_says_so(world: World) -> None:
         assert progressing(world).reason in ("NewReplicaSetCreated", "ReplicaSetUpdated")
         assert not meta.is_true(world.one(Deployment, "web"), "Available")
         await run_pods(world)
-        await retries(world)
+        await rest(30)
         d = world.one(Deployment, "web")
         (rs,) = world.all(ReplicaSet)
         assert (progressing(world).reason, progressing(world).status) == ("NewReplicaSetAvailable", "True")
@@ -77,7 +69,7 @@ async def test_a_rolling_update_stays_within_its_fences(world: World) -> None:
     async with controllers(world, *BOTH):
         await world.create(deployment(replicas=4, surge=1, unavailable=1))
         await run_pods(world)
-        await retries(world)
+        await rest(30)
         await change(world, template=template("image:2"))
         for _ in range(40):
             await rest(2)
@@ -90,7 +82,7 @@ async def test_a_rolling_update_stays_within_its_fences(world: World) -> None:
             elif sizes(world) == {"image:1": 0, "image:2": 4}:
                 break
             else:
-                await retries(world)
+                await rest(30)
         assert sizes(world) == {"image:1": 0, "image:2": 4}
 
 
@@ -98,11 +90,11 @@ async def test_an_undo_brings_the_old_replica_set_back_as_a_new_revision(world: 
     async with controllers(world, *BOTH):
         await world.create(deployment())
         await run_pods(world)
-        await retries(world)
+        await rest(30)
         for image in ("image:2", "image:1"):
             await change(world, template=template(image))
             await run_pods(world)
-            await retries(world)
+            await rest(30)
             await run_pods(world)
         by_image = {rs.spec.template.spec.containers[0].image: rs for rs in world.all(ReplicaSet)}
         assert len(by_image) == 2
@@ -118,16 +110,16 @@ async def test_recreate_starts_nothing_new_before_the_last_old_pod_has_ended(wor
     async with controllers(world, *BOTH):
         await world.create(deployment(strategy="Recreate"))
         await run_pods(world)
-        await retries(world)
+        await rest(30)
         await change(world, template=template("image:2"))
-        await retries(world)
+        await rest(30)
         assert {p.spec.containers[0].image for p in world.all(Pod)} == {"image:1"}
         old = world.all(Pod)
         assert all(p.metadata.deletionTimestamp for p in old)
         for p in old:
             assert sizes(world) == {"image:1": 0}
             await world.finish(Pod, p.metadata.name)
-        await retries(world)
+        await rest(30)
         assert sizes(world) == {"image:1": 0, "image:2": 3}
 
 
@@ -135,17 +127,17 @@ async def test_a_paused_deployment_rolls_nothing_but_scales(world: World) -> Non
     async with controllers(world, *BOTH):
         await world.create(deployment())
         await run_pods(world)
-        await retries(world)
+        await rest(30)
         await change(world, paused=True, template=template("image:2"))
-        await retries(world)
+        await rest(30)
         assert sizes(world) == {"image:1": 3}
         assert (progressing(world).reason, progressing(world).status) == ("DeploymentPaused", "Unknown")
         await change(world, replicas=5)
-        await retries(world)
+        await rest(30)
         assert sizes(world) == {"image:1": 5}
         await change(world, paused=False)
         await run_pods(world, 20)
-        await retries(world)
+        await rest(30)
         await run_pods(world)
         assert sizes(world) == {"image:1": 0, "image:2": 5}
 
@@ -153,7 +145,7 @@ async def test_a_paused_deployment_rolls_nothing_but_scales(world: World) -> Non
 async def test_a_rollout_that_does_not_move_is_called_stuck(world: World, clock: FakeClock) -> None:
     async with controllers(world, *BOTH) as term:
         await world.create(deployment(progressDeadlineSeconds=60))
-        await retries(world)
+        await rest(30)
         await clock.advance(62)
         deployments = next(c for c in term.controllers if c.name == "deployment-controller")
         assert await deployments.reconcile_now(meta.Key("default", "web")) == ""
@@ -169,9 +161,9 @@ async def test_old_revisions_beyond_the_limit_are_deleted(world: World) -> None:
             if n > 1:
                 await change(world, template=template(f"image:{n}"))
             await run_pods(world)
-            await retries(world)
+            await rest(30)
             await run_pods(world)
-        await retries(world)
+        await rest(30)
         assert sizes(world) == {"image:3": 0, "image:4": 1}
 
 
@@ -181,7 +173,7 @@ async def test_a_matching_orphan_replica_set_is_adopted_as_the_present_one(world
     await world.create(rs)
     async with controllers(world, *BOTH):
         d = await world.create(deployment())
-        await retries(world)
+        await rest(30)
         (adopted,) = world.all(ReplicaSet)
         assert meta.is_controlled_by(adopted, d)
         assert progressing(world).reason in ("FoundNewReplicaSet", "ReplicaSetUpdated")
@@ -198,7 +190,7 @@ async def test_a_name_taken_by_another_template_is_avoided(world: World) -> None
         taken.metadata.labels = {"app": "other"}
         await world.create(taken)
         await world.create(deployment())
-        await retries(world)
+        await rest(30)
         d = world.one(Deployment, "web")
         assert d.status.collisionCount == 1
         assert len([rs for rs in world.all(ReplicaSet) if meta.is_controlled_by(rs, d)]) == 1
@@ -208,10 +200,10 @@ async def test_scaling_in_the_middle_of_a_rollout_is_shared_out(world: World) ->
     async with controllers(world, *BOTH):
         await world.create(deployment(replicas=10, surge=3, unavailable=2))
         await run_pods(world)
-        await retries(world)
+        await rest(30)
         await change(world, template=template("broken:1"))
-        await retries(world)
+        await rest(30)
         assert sizes(world) == {"image:1": 8, "broken:1": 5}
         await change(world, replicas=15)
-        await retries(world)
+        await rest(30)
         assert sizes(world) == {"image:1": 11, "broken:1": 7}

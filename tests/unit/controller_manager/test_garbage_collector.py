@@ -1,6 +1,5 @@
 """Objects whose owners are gone go too; the others stay."""
 
-import asyncio
 from itertools import product
 
 import pytest
@@ -33,15 +32,6 @@ async def tree(world: World) -> None:
     rs = await world.create(rs)
     for name in ("p1", "p2"):
         await world.create(pod(name, owner=rs))
-
-
-async def retried() -> None:
-    loop = asyncio.get_running_loop()
-    for _ in range(5):
-        done = loop.create_future()
-        loop.call_later(0.02, done.set_result, None)
-        await done
-        await rest()
 
 
 # The decision
@@ -83,7 +73,7 @@ async def test_background_takes_the_whole_tree(world: World) -> None:
         await tree(world)
         await rest()
         await world.delete(Deployment, "d", "default", propagation="Background")
-        await retried()
+        await rest(30)
         assert names(world) == set()
 
 
@@ -91,7 +81,7 @@ async def test_what_was_orphaned_while_nobody_watched_is_found(world: World) -> 
     await tree(world)
     await world.delete(Deployment, "d", "default", propagation="Background")
     async with controllers(world, GC):
-        await retried()
+        await rest(30)
         assert names(world) == set()
 
 
@@ -101,13 +91,13 @@ async def test_foreground_takes_the_owner_last(world: World) -> None:
         await tree(world)
         await rest()
         await world.delete(Deployment, "d", "default", propagation="Foreground")
-        await retried()
+        await rest(30)
         assert names(world) == {"d", "rs", "p1", "p2"}
         await world.finish(Pod, "p1")
-        await retried()
+        await rest(30)
         assert names(world) == {"d", "rs", "p2"}
         await world.finish(Pod, "p2")
-        await retried()
+        await rest(30)
         assert names(world) == set()
 
 
@@ -116,7 +106,7 @@ async def test_orphan_leaves_the_dependents_without_references(world: World) -> 
         await tree(world)
         await rest()
         await world.delete(ReplicaSet, "rs", "default", propagation="Orphan")
-        await retried()
+        await rest(30)
         assert names(world) == {"d", "p1", "p2"}
         assert all(p.metadata.ownerReferences == [] for p in world.all(Pod))
 
@@ -124,7 +114,7 @@ async def test_orphan_leaves_the_dependents_without_references(world: World) -> 
 async def test_an_owner_that_never_existed_counts_as_gone(world: World) -> None:
     async with controllers(world, GC):
         await world.create(config_map("a", config_map("nobody", uid="never")))
-        await retried()
+        await rest(30)
         assert names(world) == set()
 
 
@@ -132,7 +122,7 @@ async def test_an_owner_under_the_same_name_is_not_the_same(world: World) -> Non
     async with controllers(world, GC):
         await world.create(config_map("o"))
         await world.create(config_map("a", config_map("o", uid="another")))
-        await retried()
+        await rest(30)
         assert names(world) == {"o"}
 
 
@@ -143,7 +133,7 @@ async def test_a_new_owner_that_is_not_seen_yet_is_asked_for(world: World) -> No
         await world.create(config_map("a", owner))
         world.log.reverse()  # the dependent is told of first
         await world.hear_again()
-        await retried()
+        await rest(30)
         assert names(world) == {"o", "a"}
         assert term.controllers[0].failed == 0
 
@@ -154,10 +144,10 @@ async def test_of_two_owners_the_one_that_is_left_keeps_it(world: World) -> None
         await world.create(config_map("a", one, two))
         await rest()
         await world.delete(ConfigMap, "one", "default")
-        await retried()
+        await rest(30)
         assert [r.name for r in world.one(ConfigMap, "a").metadata.ownerReferences] == ["two"]
         await world.delete(ConfigMap, "two", "default")
-        await retried()
+        await rest(30)
         assert names(world) == set()
 
 
@@ -165,7 +155,7 @@ async def test_an_owner_in_another_namespace_is_none(world: World) -> None:
     async with controllers(world, GC):
         owner = await world.create(config_map("o", namespace="other"))
         await world.create(config_map("a", owner))
-        await retried()
+        await rest(30)
         assert names(world) == {"o"}
         (message,) = world.events("OwnerRefInvalidNamespace")
         assert message.endswith('does not exist in namespace "default"')
@@ -176,7 +166,7 @@ async def test_a_cluster_scoped_object_cannot_have_a_namespaced_owner(world: Wor
         n = node("n")
         n.metadata.ownerReferences = [meta.controller_reference(config_map("o", uid="gone"))]
         await world.create(n)
-        await retried()
+        await rest(30)
         assert len(world.all(Node)) == 1
         assert len(world.events("OwnerRefInvalidNamespace")) == 1
 
@@ -185,7 +175,7 @@ async def test_an_owner_of_an_unknown_kind_is_left_to_others(world: World) -> No
     async with controllers(world, GC):
         reference = OwnerReference(apiVersion="example.com/v1", kind="Thing", name="t", uid="t")
         await world.create(config_map("a", reference))
-        await retried()
+        await rest(30)
         assert names(world) == {"a"}
 
 
@@ -196,10 +186,10 @@ async def test_owners_in_a_circle_do_not_wait_for_each_other_for_ever(world: Wor
         a = world.one(ConfigMap, "a")
         a.metadata.ownerReferences = [meta.controller_reference(b)]
         await world.update(a)
-        await retried()
+        await rest(30)
         assert names(world) == {"a", "b"}
         await world.delete(ConfigMap, "a", "default", propagation="Foreground")
-        await retried()
+        await rest(30)
         assert names(world) == set()
 
 

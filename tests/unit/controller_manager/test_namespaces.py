@@ -1,6 +1,5 @@
 """Namespaces: what they get when they begin, and what happens when they end."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,6 @@ def certificate(tmp_path: Path) -> Path:
     return file
 
 
-async def retried() -> None:
-    done = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(0.05, done.set_result, None)
-    await done
-    await rest()
-
-
 def test_every_kind_of_content_is_deleted_once_and_pods_first() -> None:
     kinds = contents()
     assert kinds[0].plural == "pods"
@@ -39,7 +31,7 @@ async def test_an_empty_namespace_goes_at_once(world: World) -> None:
     async with controllers(world, NAMESPACES):
         await world.create(namespace("mine"))
         await world.delete(Namespace, "mine")
-        await retried()
+        await rest(30)
         assert world.all(Namespace) == []
 
 
@@ -52,7 +44,7 @@ async def test_everything_in_it_goes_before_it(world: World) -> None:
     await world.create(Secret(metadata=ObjectMeta(name="s", namespace="other")))
     async with controllers(world, NAMESPACES):
         await world.delete(Namespace, "default")
-        await retried()
+        await rest(30)
         going = world.one(Namespace, "default")
         assert going.status.phase == "Terminating"
         remaining = meta.condition(going, "NamespaceContentRemaining")
@@ -64,7 +56,7 @@ async def test_everything_in_it_goes_before_it(world: World) -> None:
         }  # fmt: skip
         assert len(world.all(Secret)) == 2, "pods go before what they use"
         await world.finish(Pod, "p")
-        await retried()
+        await rest(30)
         assert [n.metadata.name for n in world.all(Namespace)] == ["other"]
         assert [s.metadata.namespace for s in world.all(Secret)] == ["other"]
 
@@ -74,7 +66,7 @@ async def test_finalizers_of_its_content_are_waited_for_and_named(world: World) 
     await world.create(ConfigMap(metadata=ObjectMeta(name="c", namespace="default", finalizers=["example.com/mine"])))
     async with controllers(world, NAMESPACES):
         await world.delete(Namespace, "default")
-        await retried()
+        await rest(30)
         named = meta.condition(world.one(Namespace, "default"), "NamespaceFinalizersRemaining")
         assert named.message == (
             "Some content in the namespace has finalizers remaining: example.com/mine in 1 resource instances"
@@ -82,7 +74,7 @@ async def test_finalizers_of_its_content_are_waited_for_and_named(world: World) 
         freed = world.one(ConfigMap, "c")
         freed.metadata.finalizers = []
         await world.update(freed)
-        await retried()
+        await rest(30)
         assert world.all(Namespace) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import meta, times
+from api import errors, meta, times
 from api.meta import Key
 from api.types import Lease, LeaseSpec, Node, ObjectMeta, Pod, Taint, Toleration
 from controller_manager.cidrs import Parts
@@ -159,7 +159,7 @@ async def beat(world: World, name: str) -> None:
     at = times.format_micro(world.clock.now())
     try:
         lease = await world.get(Lease, name, "kube-node-lease")
-    except Exception:
+    except errors.NotFound:
         lease = await world.create(
             Lease(metadata=ObjectMeta(name=name, namespace="kube-node-lease"), spec=LeaseSpec(holderIdentity=name))
         )

@@ -1,7 +1,5 @@
 """Replica sets and replication controllers at work."""
 
-import asyncio
-
 import pytest
 
 from api import errors, meta
@@ -10,15 +8,6 @@ from tests.unit.controller_manager.making import make_ready, pod, replica_set, r
 from tests.unit.controller_manager.worlds import World, controllers, rest
 
 BOTH = ("replicaset-controller", "replicationcontroller-controller")
-
-
-async def retried(world: World) -> None:
-    """Retries come after a few milliseconds of the event loop's time, which no fake clock turns."""
-    loop = asyncio.get_running_loop()
-    done = loop.create_future()
-    loop.call_later(0.03, done.set_result, None)
-    await done
-    await rest()
 
 
 @pytest.mark.parametrize("make", [replica_set, replication_controller])
@@ -119,7 +108,7 @@ async def test_an_owner_made_anew_does_not_adopt_by_the_memory_of_the_old_one(wo
         new = await world.create(replica_set(replicas=1))
         await world.create(pod("stray"))
         await world.hear_again()
-        await retried(world)
+        await rest()
         assert meta.controller_of(world.one(Pod, "stray")).uid == new.metadata.uid
 
 
@@ -158,7 +147,7 @@ async def test_a_refused_creation_shows_in_a_condition_until_one_succeeds(world:
         assert condition.message == 'pods "web-" is forbidden: exceeded quota'
         assert world.events("FailedCreate")[0] == 'Error creating: pods "web-" is forbidden: exceeded quota'
         world.refusals.clear()
-        await retried(world)
+        await rest()
         assert len(world.all(Pod)) == 4
         assert world.one(ReplicationController, "web").status.conditions == []
 

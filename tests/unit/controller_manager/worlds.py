@@ -14,6 +14,7 @@ import msgspec
 from api import errors, kinds, labels, meta, times
 from api.kinds import Kind
 from api.meta import Key
+from api.types import Event
 from controller_manager.configs import Config
 from controller_manager.running import Term
 from machinery.client import Listing, WatchEvent
@@ -179,8 +180,6 @@ class World:
         self.refusals.append((verb, kind, error))
 
     def events(self, reason: str) -> Sequence[str]:
-        from api.types import Event
-
         return [e.message for e in self.all(Event) if e.reason == reason]
 
     # Its inside
@@ -288,6 +287,6 @@ async def controllers(world: World, *names: str, **options: Any) -> AsyncIterato
 
 
 async def rest(rounds: int = 10) -> None:
-    """Let everything come to rest. Retries after conflicts are due within milliseconds of the loop's own time."""
+    """Let everything come to rest, also what has to be tried again."""
     for _ in range(rounds):
         await settle()

@@ -77,7 +77,7 @@ class Cluster:
         await settle()
         self._synced.clear()
         await self.clock.advance(after)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await self._synced.wait()
 
 

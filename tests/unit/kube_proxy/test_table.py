@@ -76,7 +76,7 @@ def test_a_service_without_endpoints_refuses_at_once_and_so_does_an_unused_addre
             # To a local sender the kernel says EPERM, which comes even sooner than the ICMP message.
             with Datagrams(source) as client, pytest.raises((ConnectionRefusedError, PermissionError)):
                 client.ask(address, port)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5, "a stalled client would need a second each time"
 
 
 def test_a_node_port_answers_to_the_outside_as_the_node(network: Network, table: Table) -> None:

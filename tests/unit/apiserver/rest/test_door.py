@@ -112,14 +112,14 @@ async def test_a_create_may_be_in_yaml(rest, registry):
         assert (response.status, await response.read()) == (201, b'{"kind":"Pod"}')
 
 
-async def test_protobuf_bodies_are_refused_by_name_of_what_is_read(rest, registry):
-    headers = {"Content-Type": "application/vnd.kubernetes.protobuf"}
+async def test_bodies_of_unknown_form_are_refused_by_name_of_what_is_read(rest, registry):
+    headers = {"Content-Type": "application/cbor"}
     async with rest.post("/api/v1/namespaces/default/pods", data=b"k8s\0", headers=headers) as response:
         assert await status_of(response) == (
             415,
             "UnsupportedMediaType",
             "the body of the request was in an unknown format - accepted media types include: "
-            "application/json, application/yaml",
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )
     assert registry.asked == []
 

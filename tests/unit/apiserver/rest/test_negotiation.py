@@ -28,11 +28,16 @@ def test_quality_decides():
     assert chosen("application/yaml;q=0, */*;q=0.1")[0] == "application/json"
 
 
-def test_protobuf_falls_back_to_the_next_best():
-    assert chosen("application/vnd.kubernetes.protobuf,application/json") == ("application/json", "")
+def test_protobuf_comes_where_it_is_preferred_but_never_for_a_table():
+    protobuf = "application/vnd.kubernetes.protobuf"
+    assert chosen(f"{protobuf},application/json") == (protobuf, "")
+    assert chosen(f"application/json,{protobuf}") == ("application/json", "")
+    assert chosen(f"{protobuf};as=Table;g=meta.k8s.io;v=v1,{KUBECTL}", "Table") == ("application/json", "Table")
+    partial = f"{protobuf};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    assert chosen(partial, "PartialObjectMetadata") == (protobuf, "PartialObjectMetadata")
 
 
-@pytest.mark.parametrize("accept", ["application/vnd.kubernetes.protobuf", "text/html", "application/json;as=Table"])
+@pytest.mark.parametrize("accept", ["application/cbor", "text/html", "application/json;as=Table"])
 def test_what_is_not_served_is_not_acceptable(accept):
     with pytest.raises(NotAcceptable, match="only the following media types are accepted: application/json, "):
         representation(accept)

@@ -70,7 +70,10 @@ async def test_a_pod_without_a_node_has_no_log(rest, kubelet):
     [
         ("tailLines=-1", "tailLines: Invalid value: -1: must be greater than or equal to 0"),
         ("limitBytes=0", "limitBytes: Invalid value: 0: must be greater than 0"),
-        ("sinceSeconds=5&sinceTime=2023-01-01T00:00:00Z", "at most one of `sinceTime` or `sinceSeconds` may be specified"),
+        (
+            "sinceSeconds=5&sinceTime=2023-01-01T00:00:00Z",
+            "at most one of `sinceTime` or `sinceSeconds` may be specified",
+        ),
     ],
 )
 async def test_bad_options_of_a_log_are_invalid(rest, kubelet, query, message):
@@ -82,10 +85,7 @@ async def test_bad_options_of_a_log_are_invalid(rest, kubelet, query, message):
 
 async def frames(socket):
     """(channel, payload) of each message until the end."""
-    found = []
-    async for message in socket:
-        found.append((message.data[0], message.data[1:]))
-    return found
+    return [(message.data[0], message.data[1:]) async for message in socket]
 
 
 @pytest.mark.parametrize("protocol", ["v5.channel.k8s.io", "v4.channel.k8s.io"])
@@ -98,7 +98,9 @@ async def test_a_command_runs_over_a_websocket(rest, kubelet, protocol):
 
 
 async def test_the_exit_code_comes_on_the_error_channel(rest, kubelet):
-    async with rest.ws_connect(f"{POD}/exec?command=exit&command=3&stdout=1", protocols=("v5.channel.k8s.io",)) as socket:
+    async with rest.ws_connect(
+        f"{POD}/exec?command=exit&command=3&stdout=1", protocols=("v5.channel.k8s.io",)
+    ) as socket:
         (_, oops), (channel, status) = await frames(socket)
     assert (oops, channel) == (b"oops", 3)
     assert json.loads(status) == {
@@ -188,7 +190,7 @@ async def test_a_port_is_forwarded_through_a_websocket_tunnel(rest, kubelet, por
     async with rest.ws_connect(f"{POD}/portforward", protocols=protocols) as socket:
         data, error = await forward(Client(socket.send_bytes), socket.receive_bytes, port)
     assert data == answer
-    assert (b"error forwarding port 1 to pod a, uid : connection refused" == error) is (port == 1)
+    assert (error == b"error forwarding port 1 to pod a, uid : connection refused") is (port == 1)
     assert kubelet.asked[0].port == port
 
 

@@ -8,7 +8,9 @@ from api import kinds, meta
 from apiserver.rules import decode, default, prepare_create, prepare_update, validate, validate_update
 
 POD = {
-    "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "ns"},
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "p", "namespace": "ns"},
     "spec": {"containers": [{"name": "c", "image": "i:1"}]},
 }
 TEMPLATE = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}}

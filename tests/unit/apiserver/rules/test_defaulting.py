@@ -56,14 +56,22 @@ def test_what_is_limited_is_requested_in_pods_and_not_in_templates():
 
 def test_ports_of_the_hosts_network_are_the_hosts():
     ports = {"spec/hostNetwork": True, "spec/containers/0/ports": [{"containerPort": 80}]}
-    assert defaulted("Pod", ports)["spec"]["containers"][0]["ports"] == [{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}]
+    assert defaulted("Pod", ports)["spec"]["containers"][0]["ports"] == [
+        {"containerPort": 80, "hostPort": 80, "protocol": "TCP"}
+    ]
 
 
 def test_probes_and_hooks():
     parts = {"livenessProbe": {"httpGet": {"port": 80}}, "lifecycle": {"preStop": {"httpGet": {"port": 80}}}}
     found = defaulted("Pod", {f"spec/containers/0/{k}": v for k, v in parts.items()})["spec"]["containers"][0]
     http = {"path": "/", "port": 80, "scheme": "HTTP"}
-    assert found["livenessProbe"] == {"failureThreshold": 3, "httpGet": http, "periodSeconds": 10, "successThreshold": 1, "timeoutSeconds": 1}
+    assert found["livenessProbe"] == {
+        "failureThreshold": 3,
+        "httpGet": http,
+        "periodSeconds": 10,
+        "successThreshold": 1,
+        "timeoutSeconds": 1,
+    }
     assert found["lifecycle"] == {"preStop": {"httpGet": http}}
 
 
@@ -83,7 +91,11 @@ def test_volumes(source, expected):
 
 
 def test_the_old_name_of_the_service_account_follows_the_new_one():
-    assert {defaulted("Pod", {f"spec/{n}": "a"})["spec"][m] for n in ("serviceAccount", "serviceAccountName") for m in ("serviceAccount", "serviceAccountName")} == {"a"}
+    assert {
+        defaulted("Pod", {f"spec/{n}": "a"})["spec"][m]
+        for n in ("serviceAccount", "serviceAccountName")
+        for m in ("serviceAccount", "serviceAccountName")
+    } == {"a"}
 
 
 def test_a_deployment():
@@ -96,8 +108,15 @@ def test_a_deployment():
 
 
 def test_zero_is_not_nothing():
-    spec = defaulted("Deployment", {"spec/replicas": 0, "spec/revisionHistoryLimit": 0, "spec/strategy/rollingUpdate": {"maxSurge": 0}})["spec"]
-    assert (spec["replicas"], spec["revisionHistoryLimit"], spec["strategy"]["rollingUpdate"]) == (0, 0, {"maxSurge": 0, "maxUnavailable": "25%"})
+    spec = defaulted(
+        "Deployment",
+        {"spec/replicas": 0, "spec/revisionHistoryLimit": 0, "spec/strategy/rollingUpdate": {"maxSurge": 0}},
+    )["spec"]
+    assert (spec["replicas"], spec["revisionHistoryLimit"], spec["strategy"]["rollingUpdate"]) == (
+        0,
+        0,
+        {"maxSurge": 0, "maxUnavailable": "25%"},
+    )
 
 
 def test_a_replication_controller_takes_labels_and_selector_from_its_template():

@@ -36,13 +36,26 @@ def test_nodes_register_with_their_status():
     assert made("Node", {"status": {"capacity": {"cpu": "2"}}}).status.capacity == {"cpu": "2"}
 
 
+def test_a_jobs_pods_are_those_with_its_uid():
+    job = made("Job", {"metadata/uid": "u"})
+    assert job.spec.selector.matchLabels == {"batch.kubernetes.io/controller-uid": "u"}
+    assert (
+        job.spec.template.metadata.labels.items()
+        >= {"job-name": "j", "batch.kubernetes.io/controller-uid": "u"}.items()
+    )
+    by_hand = made("Job", {"spec/manualSelector": True, "spec/selector": {"matchLabels": {"app": "x"}}})
+    assert by_hand.spec.selector.matchLabels == {"app": "x"}
+
+
 def test_a_namespace_is_held_by_its_finalizer():
     namespace = made("Namespace")
     assert (namespace.spec.finalizers, namespace.status.phase) == (["kubernetes"], "Active")
 
 
 def test_nobody_creates_what_is_being_deleted():
-    obj = made("ConfigMap", {"metadata/deletionTimestamp": "2026-01-01T00:00:00Z", "metadata/deletionGracePeriodSeconds": 3})
+    obj = made(
+        "ConfigMap", {"metadata/deletionTimestamp": "2026-01-01T00:00:00Z", "metadata/deletionGracePeriodSeconds": 3}
+    )
     assert (obj.metadata.deletionTimestamp, obj.metadata.deletionGracePeriodSeconds) == ("", None)
 
 

@@ -32,7 +32,11 @@ def test_the_broken_controller_is_refused_with_every_fault_in_one_message():
         'spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match template `labels`]'
     )
     assert error.code == 422
-    assert [c["field"] for c in error.details["causes"]] == ["metadata.name", "spec.selector", "spec.template.metadata.labels"]
+    assert [c["field"] for c in error.details["causes"]] == [
+        "metadata.name",
+        "spec.selector",
+        "spec.template.metadata.labels",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -45,11 +49,26 @@ def test_the_broken_controller_is_refused_with_every_fault_in_one_message():
         ({"metadata/namespace": DROP}, "metadata.namespace: Required value"),
         ({"metadata/labels": {"a": "b c"}}, f'metadata.labels: Invalid value: "b c": {LABEL_VALUE}'),
         ({"metadata/labels": {"/x": "y"}}, 'metadata.labels: Invalid value: "/x": prefix part must be non-empty'),
-        ({"metadata/annotations": {"a": "x" * 262144}}, "metadata.annotations: Too long: may not be more than 262144 bytes"),
-        ({"metadata/finalizers": ["x"]}, 'metadata.finalizers[0]: Invalid value: "x": name is neither a standard finalizer name nor is it fully qualified'),
-        ({"metadata/finalizers": ["orphan", "foregroundDeletion"]}, 'metadata.finalizers: Invalid value: ["orphan","foregroundDeletion"]: finalizer orphan and foregroundDeletion cannot be both set'),
-        ({"metadata/ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p"}]}, 'metadata.ownerReferences.uid: Invalid value: "": must not be empty'),
-        ({"metadata/ownerReferences": [{"apiVersion": "", "kind": "Pod", "name": "p", "uid": "u"}]}, 'metadata.ownerReferences.apiVersion: Invalid value: "": version must not be empty'),
+        (
+            {"metadata/annotations": {"a": "x" * 262144}},
+            "metadata.annotations: Too long: may not be more than 262144 bytes",
+        ),
+        (
+            {"metadata/finalizers": ["x"]},
+            'metadata.finalizers[0]: Invalid value: "x": name is neither a standard finalizer name nor is it fully qualified',
+        ),
+        (
+            {"metadata/finalizers": ["orphan", "foregroundDeletion"]},
+            'metadata.finalizers: Invalid value: ["orphan","foregroundDeletion"]: finalizer orphan and foregroundDeletion cannot be both set',
+        ),
+        (
+            {"metadata/ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p"}]},
+            'metadata.ownerReferences.uid: Invalid value: "": must not be empty',
+        ),
+        (
+            {"metadata/ownerReferences": [{"apiVersion": "", "kind": "Pod", "name": "p", "uid": "u"}]},
+            'metadata.ownerReferences.apiVersion: Invalid value: "": version must not be empty',
+        ),
     ],
 )
 def test_metadata_in_bad_form(changes, said):
@@ -64,16 +83,22 @@ def test_only_one_owner_can_be_the_controller():
     owners = [{"apiVersion": "v1", "kind": "K", "name": n, "uid": n, "controller": True} for n in "ab"]
     found = faults("ConfigMap", {"metadata/ownerReferences": owners})
     assert len(found) == 1
-    assert found[0].endswith('Only one reference can have Controller set to true. Found "true" in references for K/a and K/b')
+    assert found[0].endswith(
+        'Only one reference can have Controller set to true. Found "true" in references for K/a and K/b'
+    )
 
 
 def test_a_cluster_wide_object_has_no_namespace():
-    assert faults("Namespace", {"metadata/namespace": "x"}) == ["metadata.namespace: Forbidden: not allowed on this type"]
+    assert faults("Namespace", {"metadata/namespace": "x"}) == [
+        "metadata.namespace: Forbidden: not allowed on this type"
+    ]
 
 
 @pytest.mark.parametrize(("kind", "name"), [("ClusterRole", "system:node/x"), ("ClusterRole", "a%b")])
 def test_names_of_roles_are_only_kept_out_of_paths(kind, name):
-    assert faults(kind, {"metadata/name": name}) == [f'metadata.name: Invalid value: "{name}": may not contain \'{"/" if "/" in name else "%"}\'']
+    assert faults(kind, {"metadata/name": name}) == [
+        f"metadata.name: Invalid value: \"{name}\": may not contain '{'/' if '/' in name else '%'}'"
+    ]
 
 
 @pytest.mark.parametrize(

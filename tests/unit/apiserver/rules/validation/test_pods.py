@@ -142,8 +142,23 @@ def test_the_rest_of_a_pod(changes, said):
 
 
 def test_faults_come_in_the_order_of_upstream():
-    found = faults("Pod", {"metadata/name": "A", f"{C}/image": "", "spec/volumes": [{"emptyDir": {}}], "spec/dnsPolicy": "x", "spec/nodeName": "A"})
-    assert [f.partition(": ")[0] for f in found] == ["metadata.name", "spec.volumes[0].name", f"{PATH}.image", "spec.dnsPolicy", "spec.nodeName"]
+    found = faults(
+        "Pod",
+        {
+            "metadata/name": "A",
+            f"{C}/image": "",
+            "spec/volumes": [{"emptyDir": {}}],
+            "spec/dnsPolicy": "x",
+            "spec/nodeName": "A",
+        },
+    )
+    assert [f.partition(": ")[0] for f in found] == [
+        "metadata.name",
+        "spec.volumes[0].name",
+        f"{PATH}.image",
+        "spec.dnsPolicy",
+        "spec.nodeName",
+    ]
 
 
 # --- updates
@@ -222,4 +237,6 @@ def test_ephemeral_containers_are_only_added():
 def test_a_resize_changes_cpu_and_memory_only():
     before = {f"{C}/resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
     assert update_faults("Pod", {f"{C}/resources": {"requests": {"cpu": "2", "memory": "1Gi"}}}, before, "resize") == []
-    assert update_faults("Pod", {f"{C}/image": "x"}, before, "resize") == ["spec: Forbidden: only cpu and memory resources are mutable"]
+    assert update_faults("Pod", {f"{C}/image": "x"}, before, "resize") == [
+        "spec: Forbidden: only cpu and memory resources are mutable"
+    ]

@@ -55,7 +55,9 @@ def test_one_node_port_may_serve_two_protocols_but_not_one_twice():
     ports = [{"port": 53, "name": p.lower(), "protocol": p, "nodePort": 30053} for p in ("TCP", "UDP")]
     assert faults("Service", {"spec/type": "NodePort", "spec/ports": ports}) == []
     twice = [{"port": n, "name": f"p{n}", "nodePort": 30053} for n in (1, 2)]
-    assert faults("Service", {"spec/type": "NodePort", "spec/ports": twice}) == ["spec.ports[1].nodePort: Duplicate value: 30053"]
+    assert faults("Service", {"spec/type": "NodePort", "spec/ports": twice}) == [
+        "spec.ports[1].nodePort: Duplicate value: 30053"
+    ]
 
 
 @pytest.mark.parametrize(

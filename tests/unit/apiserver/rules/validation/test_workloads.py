@@ -11,7 +11,9 @@ SELECTING = ["ReplicaSet", "Deployment", "DaemonSet", "StatefulSet"]
 
 @pytest.mark.parametrize("kind", ["ReplicationController", "ReplicaSet", "Deployment", "StatefulSet"])
 def test_replicas_are_not_negative(kind):
-    assert faults(kind, {"spec/replicas": -1}) == ["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]
+    assert faults(kind, {"spec/replicas": -1}) == [
+        "spec.replicas: Invalid value: -1: must be greater than or equal to 0"
+    ]
 
 
 @pytest.mark.parametrize("kind", SELECTING)
@@ -21,7 +23,9 @@ def test_a_selector_must_match_the_template(kind):
 
 @pytest.mark.parametrize("kind", SELECTING)
 def test_an_empty_selector_is_refused(kind):
-    assert f"spec.selector: Invalid value: {{}}: empty selector is invalid for {kind.lower()}" in faults(kind, {"spec/selector": {}})
+    assert f"spec.selector: Invalid value: {{}}: empty selector is invalid for {kind.lower()}" in faults(
+        kind, {"spec/selector": {}}
+    )
 
 
 @pytest.mark.parametrize("kind", ["ReplicaSet", "Deployment"])
@@ -36,7 +40,12 @@ def test_only_pods_that_run_on_are_controlled(kind):
 
 @pytest.mark.parametrize(
     ("kind", "named"),
-    [("ReplicationController", "ReplicationController"), ("ReplicaSet", "ReplicaSet"), ("Deployment", "ReplicaSet"), ("DaemonSet", "DaemonSet")],
+    [
+        ("ReplicationController", "ReplicationController"),
+        ("ReplicaSet", "ReplicaSet"),
+        ("Deployment", "ReplicaSet"),
+        ("DaemonSet", "DaemonSet"),
+    ],
 )
 def test_no_deadline_for_pods_that_run_on(kind, named):
     assert faults(kind, {"spec/template/spec/activeDeadlineSeconds": 1}) == [
@@ -67,10 +76,22 @@ def test_a_replication_controller_takes_its_selector_from_its_template():
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ({"key": "app", "operator": "x"}, 'spec.selector.matchExpressions[0].operator: Invalid value: "x": not a valid selector operator'),
-        ({"key": "app", "operator": "In"}, "spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'"),
-        ({"key": "app", "operator": "Exists", "values": ["a"]}, "spec.selector.matchExpressions[0].values: Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'"),
-        ({"key": "a b", "operator": "Exists"}, 'spec.selector.matchExpressions[0].key: Invalid value: "a b": name part must consist of'),
+        (
+            {"key": "app", "operator": "x"},
+            'spec.selector.matchExpressions[0].operator: Invalid value: "x": not a valid selector operator',
+        ),
+        (
+            {"key": "app", "operator": "In"},
+            "spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+        ),
+        (
+            {"key": "app", "operator": "Exists", "values": ["a"]},
+            "spec.selector.matchExpressions[0].values: Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+        ),
+        (
+            {"key": "a b", "operator": "Exists"},
+            'spec.selector.matchExpressions[0].key: Invalid value: "a b": name part must consist of',
+        ),
     ],
 )
 def test_expressions_in_bad_form(expression, said):
@@ -98,16 +119,25 @@ def test_deployments(changes, said):
 @pytest.mark.parametrize("kind", ["ReplicaSet", "Deployment", "DaemonSet"])
 def test_a_selector_never_changes(kind):
     changes = {"spec/selector": {"matchLabels": {"app": "y"}}, "spec/template/metadata/labels": {"app": "y"}}
-    assert update_faults(kind, changes) == ['spec.selector: Invalid value: {"matchLabels":{"app":"y"}}: field is immutable']
+    assert update_faults(kind, changes) == [
+        'spec.selector: Invalid value: {"matchLabels":{"app":"y"}}: field is immutable'
+    ]
 
 
 def test_a_replication_controllers_selector_does():
-    assert update_faults("ReplicationController", {"spec/selector": {"app": "y"}, "spec/template/metadata/labels": {"app": "y"}}) == []
+    assert (
+        update_faults(
+            "ReplicationController", {"spec/selector": {"app": "y"}, "spec/template/metadata/labels": {"app": "y"}}
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("kind", ["ReplicationController", "ReplicaSet", "Deployment"])
 def test_no_more_replicas_are_ready_than_there_are(kind):
-    assert "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas" in update_faults(kind, {"status": {"replicas": 1, "readyReplicas": 2}}, {}, "status")
+    assert "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas" in update_faults(
+        kind, {"status": {"replicas": 1, "readyReplicas": 2}}, {}, "status"
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,8 +178,14 @@ def test_daemon_sets(changes, said):
     [
         ({"spec/completions": -1}, ["spec.completions: Invalid value: -1: must be greater than or equal to 0"]),
         ({"spec/completionMode": "Indexed"}, ["spec.completions: Required value: when completion mode is Indexed"]),
-        ({"spec/completionMode": "x"}, ['spec.completionMode: Unsupported value: "x": supported values: "Indexed", "NonIndexed"']),
-        ({"spec/template/spec/restartPolicy": "Always"}, ['spec.template.spec.restartPolicy: Unsupported value: "Always": supported values: "Never", "OnFailure"']),
+        (
+            {"spec/completionMode": "x"},
+            ['spec.completionMode: Unsupported value: "x": supported values: "Indexed", "NonIndexed"'],
+        ),
+        (
+            {"spec/template/spec/restartPolicy": "Always"},
+            ['spec.template.spec.restartPolicy: Unsupported value: "Always": supported values: "Never", "OnFailure"'],
+        ),
     ],
 )
 def test_jobs(changes, said):
@@ -159,7 +195,8 @@ def test_jobs(changes, said):
 
 
 def test_a_jobs_template_is_fixed():
-    (found,) = update_faults("Job", {"spec/template/spec/containers/0/image": "x"})
+    by_hand = {"spec/manualSelector": True, "spec/selector": {"matchLabels": {"app": "x"}}}
+    (found,) = update_faults("Job", {"spec/template/spec/containers/0/image": "x"}, by_hand)
     assert found.startswith("spec.template: Invalid value: {")
     assert found.endswith(": field is immutable")
 
@@ -179,6 +216,12 @@ def test_schedules(schedule, said):
 
 
 def test_cron_jobs():
-    assert faults("CronJob", {"spec/timeZone": "Europe/Nowhere"}) == ['spec.timeZone: Invalid value: "Europe/Nowhere": unknown time zone Europe/Nowhere']
-    assert faults("CronJob", {"spec/concurrencyPolicy": "x"}) == ['spec.concurrencyPolicy: Unsupported value: "x": supported values: "Allow", "Forbid", "Replace"']
-    assert faults("CronJob", {"metadata/name": "x" * 53}) == [f'metadata.name: Invalid value: "{"x" * 53}": must be no more than 52 characters']
+    assert faults("CronJob", {"spec/timeZone": "Europe/Nowhere"}) == [
+        'spec.timeZone: Invalid value: "Europe/Nowhere": unknown time zone Europe/Nowhere'
+    ]
+    assert faults("CronJob", {"spec/concurrencyPolicy": "x"}) == [
+        'spec.concurrencyPolicy: Unsupported value: "x": supported values: "Allow", "Forbid", "Replace"'
+    ]
+    assert faults("CronJob", {"metadata/name": "x" * 53}) == [
+        f'metadata.name: Invalid value: "{"x" * 53}": must be no more than 52 characters'
+    ]
