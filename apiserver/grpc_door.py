@@ -16,6 +16,7 @@ from api.errors import ApiError, InternalError
 from apiserver.authentication import Authenticator
 from apiserver.registry import Registry
 from apiserver.requests import Event, ListOptions, Request, User, WatchOptions, parse_delete_options
+from apiserver.yamls import as_json
 from machinery.grpc_errors import abort
 from proto import resources_pb2 as pb
 
@@ -94,7 +95,10 @@ class Resources:
     async def Patch(self, message: pb.PatchRequest, user: User) -> pb.Object:
         request = _writing(user, "patch", message)
         request.force = message.force
-        document, _ = await self._registry.patch(request, message.patch, PATCHES[message.type])
+        patch = message.patch
+        if message.type == pb.PatchRequest.APPLY and not patch.lstrip().startswith(b"{"):
+            patch = await as_json(patch, request.kind.name)
+        document, _ = await self._registry.patch(request, patch, PATCHES[message.type])
         return pb.Object(json=document)
 
     async def Delete(self, message: pb.DeleteRequest, user: User) -> pb.Object:

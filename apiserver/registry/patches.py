@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import yaml
 
 from api.errors import BadRequest, UnsupportedMediaType
 from api.kinds import Kind
@@ -39,14 +38,11 @@ def patch_of(kind: Kind, body: bytes, patch_type: str, definition: str = "") -> 
 
 
 def configuration(body: bytes) -> Tree:
-    """The object of a server-side apply, which may be YAML.  Raises BadRequest."""
+    """The object of a server-side apply, which the doors have turned into JSON.  Raises BadRequest."""
     try:
         tree = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        try:
-            tree = yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-        except yaml.YAMLError as e:
-            raise BadRequest(f"error decoding YAML: {e}") from e
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+        raise BadRequest(f"error decoding YAML: {e}") from e
     if not isinstance(tree, dict):
         raise BadRequest("error decoding YAML: the configuration is not an object")
     return tree

@@ -3,11 +3,11 @@ import json
 import pytest
 
 from api.errors import BadRequest
-from apiserver.rest import bodies
+from apiserver import yamls
 
 
 async def converted(text):
-    return json.loads(await bodies.as_json(text.encode(), "Pod"))
+    return json.loads(await yamls.as_json(text.encode(), "Pod"))
 
 
 async def test_yaml_becomes_json():
@@ -31,13 +31,13 @@ async def test_aliases_cannot_blow_a_text_up():
         f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
     )
     with pytest.raises(BadRequest, match="excessive aliasing"):
-        await bodies.as_json(bomb.encode(), "Pod")
+        await yamls.as_json(bomb.encode(), "Pod")
 
 
 @pytest.mark.parametrize("text", ["a: [", "a: b: c", "\t- a", "? [a]\n: b", "a: !!python/object:os.system x"])
 async def test_bad_yaml_is_refused_in_upstreams_words(text):
     with pytest.raises(BadRequest) as e:
-        await bodies.as_json(text.encode(), "Pod")
+        await yamls.as_json(text.encode(), "Pod")
     assert e.value.message.startswith(
         "the object provided is unrecognized (must be of type Pod): error converting YAML to JSON: "
     )

@@ -1,0 +1,71 @@
+"""YAML documents → JSON documents, as both doors take them."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import yaml
+
+from api.errors import BadRequest
+
+_OFF_THREAD = 64 * 1024
+
+
+async def as_json(text: bytes, kind: str) -> bytes:
+    """A YAML document as JSON. `kind` is what upstream's messages call the object expected; "" leaves it out.
+
+    Raises BadRequest in upstream's words.
+    """
+    try:
+        if len(text) > _OFF_THREAD:
+            return await asyncio.to_thread(_convert, text)
+        return _convert(text)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as e:
+        about = f" (must be of type {kind})" if kind else ""
+        raise BadRequest(f"the object provided is unrecognized{about}: error converting YAML to JSON: {_say(e)}") from e
+
+
+class _Loader(yaml.CSafeLoader):
+    """Times stay strings, as Go's YAML leaves them when it does not decode into a time."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _convert(text: bytes) -> bytes:
+    loaded = yaml.load(text, _Loader)  # noqa: S506 - a subclass of the safe loader
+    return msgspec.json.encode(_Plain(10 * len(text) + 100_000).plain(loaded))
+
+
+class _Plain:
+    """Copies YAML values into JSON ones. Aliases can blow a small text up beyond any memory, so there is a budget."""
+
+    def __init__(self, budget: int) -> None:
+        self.left = budget
+
+    def plain(self, value: Any) -> Any:
+        self.left -= 1 + (len(value) if isinstance(value, str | bytes) else 0)
+        if self.left < 0:
+            raise ValueError("yaml: document contains excessive aliasing")
+        if isinstance(value, dict):
+            return {self._key(k): self.plain(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.plain(v) for v in value]
+        return value
+
+    def _key(self, key: Any) -> str:
+        if isinstance(key, str):
+            return key
+        if isinstance(key, bool | int | float):
+            return msgspec.json.encode(key).decode()
+        raise TypeError(f"yaml: invalid map key: {key!r}")
+
+
+def _say(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"yaml: line {mark.line + 1}: {getattr(error, 'problem', None) or error}"
+    return str(error)
