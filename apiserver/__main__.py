@@ -4,14 +4,18 @@ import asyncio
 import gc
 from functools import partial
 
+import grpc
+
 from apiserver.admission import Admission, Reader, standard
 from apiserver.authentication import Authenticator
-from apiserver.authorization import Groups
+from apiserver.authorization import Authorizer, Groups
 from apiserver.config import Config, parse
 from apiserver.grpc_door import SERVICE, Resources
+from apiserver.grpc_streams import Streams
 from apiserver.registry import Registry
 from apiserver.registry.bootstrapping import bootstrap
 from apiserver.rest.serving import Rest, Settings
+from apiserver.rest.streaming.kubelets import Kubelets
 from apiserver.storage.compaction import Compactor
 from apiserver.storage.etcd import Endpoints, Etcd
 from apiserver.storage.transactions import Store
@@ -39,7 +43,8 @@ async def run(config: Config, clock: Clock = SYSTEM) -> None:
         await bootstrap(registry, config.first_service_address, config.advertise_address, config.secure_port)
         checks = {"etcd": lambda: world.following}
         rest = Rest(_settings(config), registry, authenticate, checks, authorizer=authorizer, clock=clock)
-        door = _door(config, registry, authenticate)
+        kubelets = Kubelets(config.kubelet_ca, config.kubelet_certificate, config.kubelet_key)
+        door = _door(config, registry, authenticate, authorizer, kubelets)
         tasks.create_task(rest.run())
         tasks.create_task(door.run())
         tasks.create_task(Compactor(etcd, clock).run())
@@ -62,12 +67,21 @@ def _settings(config: Config) -> Settings:
     )  # fmt: skip
 
 
-def _door(config: Config, registry: Registry, authenticate: Authenticator) -> Server:
+def _door(
+    config: Config, registry: Registry, authenticate: Authenticator, authorizer: Authorizer, kubelets: Kubelets
+) -> Server:  # fmt: skip
     if config.certificate is None or config.key is None or config.client_ca is None:
         raise CannotGoOn("the gRPC door needs a certificate, its key and the clients' authority")
     files = Files(config.certificate, config.key, config.client_ca)
     address = f"{config.bind_address}:{config.grpc_port}"
-    return Server(address, files, Resources(registry, authenticate).register, (SERVICE,))
+    resources = Resources(registry, authenticate)
+    streams = Streams(registry, authorizer, resources.user, kubelets)
+
+    def register(server: grpc.aio.Server) -> None:
+        resources.register(server)
+        streams.register(server, SERVICE)
+
+    return Server(address, files, register, (SERVICE,))
 
 
 def main() -> None:

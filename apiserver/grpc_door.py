@@ -116,7 +116,7 @@ class Resources:
 
     async def Watch(self, message: pb.WatchRequest, context: Context) -> AsyncIterator[bytes]:
         try:
-            events = await self._watch(message, await self._user(context))
+            events = await self._watch(message, await self.user(context))
         except ApiError as e:
             await abort(context, e)
         async for batch in events:
@@ -137,7 +137,7 @@ class Resources:
     async def Pipeline(self, incoming: AsyncIterator[pb.Operations], context: Context) -> None:
         """Operations on one object are done in the order in which they came; others do not wait for each other."""
         try:
-            user = await self._user(context)
+            user = await self.user(context)
         except ApiError as e:
             await abort(context, e)
         line = _Line(self, user)
@@ -169,7 +169,7 @@ class Resources:
     def _unary(self, method: Callable[[Any, User], Awaitable[T]]) -> Callable[[Any, Context], Awaitable[T]]:
         async def serve(message: Any, context: Context) -> T:
             try:
-                return await method(message, await self._user(context))
+                return await method(message, await self.user(context))
             except ApiError as e:
                 await abort(context, e)
             except Exception as e:
@@ -178,7 +178,8 @@ class Resources:
 
         return serve
 
-    async def _user(self, context: Context) -> User:
+    async def user(self, context: Context) -> User:
+        """Whom a call is from.  Raises Unauthorized."""
         certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
         header = next((v for k, v in context.invocation_metadata() or () if k == "authorization"), "")
         return await self._authenticate(certificate, header if isinstance(header, str) else header.decode())

@@ -22,53 +22,54 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from proto import node_pb2 as proto_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15proto/resources.proto\x12\twherry.v1\"\x16\n\x06Object\x12\x0c\n\x04json\x18\x01 \x01(\x0c\"p\n\x08Resource\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06plural\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x13\n\x0bsubresource\x18\x06 \x01(\t\"M\n\nGetRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x18\n\x10resource_version\x18\x02 \x01(\t\"\xd6\x01\n\x0bListRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\x16\n\x0e\x66ield_selector\x18\x03 \x01(\t\x12\x18\n\x10resource_version\x18\x04 \x01(\t\x12\x1e\n\x16resource_version_match\x18\x05 \x01(\t\x12\r\n\x05limit\x18\x06 \x01(\x03\x12\x10\n\x08\x63ontinue\x18\x07 \x01(\t\x12\x15\n\rmetadata_only\x18\x08 \x01(\x08\"g\n\x0cListResponse\x12\x18\n\x10resource_version\x18\x01 \x01(\t\x12\x10\n\x08\x63ontinue\x18\x02 \x01(\t\x12\x1c\n\x14remaining_item_count\x18\x03 \x01(\x03\x12\r\n\x05items\x18\x04 \x03(\x0c\"\xeb\x01\n\x0cWatchRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\x16\n\x0e\x66ield_selector\x18\x03 \x01(\t\x12\x18\n\x10resource_version\x18\x04 \x01(\t\x12\x1d\n\x15\x61llow_watch_bookmarks\x18\x05 \x01(\x08\x12\x1b\n\x13send_initial_events\x18\x06 \x01(\x08\x12\x17\n\x0ftimeout_seconds\x18\x07 \x01(\x03\x12\x15\n\rmetadata_only\x18\x08 \x01(\x08\"4\n\x0bWatchEvents\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.wherry.v1.WatchEvent\"\x9a\x01\n\nWatchEvent\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.wherry.v1.WatchEvent.Type\x12\x0e\n\x06object\x18\x02 \x01(\x0c\"R\n\x04Type\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05\x41\x44\x44\x45\x44\x10\x01\x12\x0c\n\x08MODIFIED\x10\x02\x12\x0b\n\x07\x44\x45LETED\x10\x03\x12\x0c\n\x08\x42OOKMARK\x10\x04\x12\t\n\x05\x45RROR\x10\x05\"\x88\x01\n\rCreateRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x0e\n\x06object\x18\x02 \x01(\x0c\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x15\n\rfield_manager\x18\x04 \x01(\t\x12\x18\n\x10\x66ield_validation\x18\x05 \x01(\t\"\x88\x01\n\rUpdateRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x0e\n\x06object\x18\x02 \x01(\x0c\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x15\n\rfield_manager\x18\x04 \x01(\t\x12\x18\n\x10\x66ield_validation\x18\x05 \x01(\t\"\xf8\x01\n\x0cPatchRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\r\n\x05patch\x18\x02 \x01(\x0c\x12*\n\x04type\x18\x03 \x01(\x0e\x32\x1c.wherry.v1.PatchRequest.Type\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\x15\n\rfield_manager\x18\x05 \x01(\t\x12\r\n\x05\x66orce\x18\x06 \x01(\x08\x12\x18\n\x10\x66ield_validation\x18\x07 \x01(\t\"5\n\x04Type\x12\t\n\x05MERGE\x10\x00\x12\x08\n\x04JSON\x10\x01\x12\r\n\tSTRATEGIC\x10\x02\x12\t\n\x05\x41PPLY\x10\x03\"G\n\rDeleteRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x0f\n\x07options\x18\x02 \x01(\x0c\"\x81\x01\n\x17\x44\x65leteCollectionRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\x16\n\x0e\x66ield_selector\x18\x03 \x01(\t\x12\x0f\n\x07options\x18\x04 \x01(\x0c\"\xdc\x02\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\x04\x12$\n\x03get\x18\x02 \x01(\x0b\x32\x15.wherry.v1.GetRequestH\x00\x12&\n\x04list\x18\x03 \x01(\x0b\x32\x16.wherry.v1.ListRequestH\x00\x12*\n\x06\x63reate\x18\x04 \x01(\x0b\x32\x18.wherry.v1.CreateRequestH\x00\x12*\n\x06update\x18\x05 \x01(\x0b\x32\x18.wherry.v1.UpdateRequestH\x00\x12(\n\x05patch\x18\x06 \x01(\x0b\x32\x17.wherry.v1.PatchRequestH\x00\x12*\n\x06\x64\x65lete\x18\x07 \x01(\x0b\x32\x18.wherry.v1.DeleteRequestH\x00\x12?\n\x11\x64\x65lete_collection\x18\x08 \x01(\x0b\x32\".wherry.v1.DeleteCollectionRequestH\x00\x42\x06\n\x04verb\"6\n\nOperations\x12(\n\noperations\x18\x01 \x03(\x0b\x32\x14.wherry.v1.Operation\"k\n\x07Outcome\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x06object\x18\x02 \x01(\x0cH\x00\x12\'\n\x04list\x18\x03 \x01(\x0b\x32\x17.wherry.v1.ListResponseH\x00\x12\x0f\n\x05\x65rror\x18\x04 \x01(\x0cH\x00\x42\x08\n\x06result\"0\n\x08Outcomes\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.wherry.v1.Outcome2\x98\x04\n\tResources\x12/\n\x03Get\x12\x15.wherry.v1.GetRequest\x1a\x11.wherry.v1.Object\x12\x37\n\x04List\x12\x16.wherry.v1.ListRequest\x1a\x17.wherry.v1.ListResponse\x12:\n\x05Watch\x12\x17.wherry.v1.WatchRequest\x1a\x16.wherry.v1.WatchEvents0\x01\x12\x35\n\x06\x43reate\x12\x18.wherry.v1.CreateRequest\x1a\x11.wherry.v1.Object\x12\x35\n\x06Update\x12\x18.wherry.v1.UpdateRequest\x1a\x11.wherry.v1.Object\x12\x33\n\x05Patch\x12\x17.wherry.v1.PatchRequest\x1a\x11.wherry.v1.Object\x12\x35\n\x06\x44\x65lete\x12\x18.wherry.v1.DeleteRequest\x1a\x11.wherry.v1.Object\x12O\n\x10\x44\x65leteCollection\x12\".wherry.v1.DeleteCollectionRequest\x1a\x17.wherry.v1.ListResponse\x12:\n\x08Pipeline\x12\x15.wherry.v1.Operations\x1a\x13.wherry.v1.Outcomes(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15proto/resources.proto\x12\twherry.v1\x1a\x10proto/node.proto\"\x16\n\x06Object\x12\x0c\n\x04json\x18\x01 \x01(\x0c\"p\n\x08Resource\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06plural\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x13\n\x0bsubresource\x18\x06 \x01(\t\"M\n\nGetRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x18\n\x10resource_version\x18\x02 \x01(\t\"\xd6\x01\n\x0bListRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\x16\n\x0e\x66ield_selector\x18\x03 \x01(\t\x12\x18\n\x10resource_version\x18\x04 \x01(\t\x12\x1e\n\x16resource_version_match\x18\x05 \x01(\t\x12\r\n\x05limit\x18\x06 \x01(\x03\x12\x10\n\x08\x63ontinue\x18\x07 \x01(\t\x12\x15\n\rmetadata_only\x18\x08 \x01(\x08\"g\n\x0cListResponse\x12\x18\n\x10resource_version\x18\x01 \x01(\t\x12\x10\n\x08\x63ontinue\x18\x02 \x01(\t\x12\x1c\n\x14remaining_item_count\x18\x03 \x01(\x03\x12\r\n\x05items\x18\x04 \x03(\x0c\"\xeb\x01\n\x0cWatchRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\x16\n\x0e\x66ield_selector\x18\x03 \x01(\t\x12\x18\n\x10resource_version\x18\x04 \x01(\t\x12\x1d\n\x15\x61llow_watch_bookmarks\x18\x05 \x01(\x08\x12\x1b\n\x13send_initial_events\x18\x06 \x01(\x08\x12\x17\n\x0ftimeout_seconds\x18\x07 \x01(\x03\x12\x15\n\rmetadata_only\x18\x08 \x01(\x08\"4\n\x0bWatchEvents\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.wherry.v1.WatchEvent\"\x9a\x01\n\nWatchEvent\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.wherry.v1.WatchEvent.Type\x12\x0e\n\x06object\x18\x02 \x01(\x0c\"R\n\x04Type\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05\x41\x44\x44\x45\x44\x10\x01\x12\x0c\n\x08MODIFIED\x10\x02\x12\x0b\n\x07\x44\x45LETED\x10\x03\x12\x0c\n\x08\x42OOKMARK\x10\x04\x12\t\n\x05\x45RROR\x10\x05\"\x88\x01\n\rCreateRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x0e\n\x06object\x18\x02 \x01(\x0c\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x15\n\rfield_manager\x18\x04 \x01(\t\x12\x18\n\x10\x66ield_validation\x18\x05 \x01(\t\"\x88\x01\n\rUpdateRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x0e\n\x06object\x18\x02 \x01(\x0c\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x15\n\rfield_manager\x18\x04 \x01(\t\x12\x18\n\x10\x66ield_validation\x18\x05 \x01(\t\"\xf8\x01\n\x0cPatchRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\r\n\x05patch\x18\x02 \x01(\x0c\x12*\n\x04type\x18\x03 \x01(\x0e\x32\x1c.wherry.v1.PatchRequest.Type\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\x15\n\rfield_manager\x18\x05 \x01(\t\x12\r\n\x05\x66orce\x18\x06 \x01(\x08\x12\x18\n\x10\x66ield_validation\x18\x07 \x01(\t\"5\n\x04Type\x12\t\n\x05MERGE\x10\x00\x12\x08\n\x04JSON\x10\x01\x12\r\n\tSTRATEGIC\x10\x02\x12\t\n\x05\x41PPLY\x10\x03\"G\n\rDeleteRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x0f\n\x07options\x18\x02 \x01(\x0c\"\x81\x01\n\x17\x44\x65leteCollectionRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.wherry.v1.Resource\x12\x16\n\x0elabel_selector\x18\x02 \x01(\t\x12\x16\n\x0e\x66ield_selector\x18\x03 \x01(\t\x12\x0f\n\x07options\x18\x04 \x01(\x0c\"\xdc\x02\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\x04\x12$\n\x03get\x18\x02 \x01(\x0b\x32\x15.wherry.v1.GetRequestH\x00\x12&\n\x04list\x18\x03 \x01(\x0b\x32\x16.wherry.v1.ListRequestH\x00\x12*\n\x06\x63reate\x18\x04 \x01(\x0b\x32\x18.wherry.v1.CreateRequestH\x00\x12*\n\x06update\x18\x05 \x01(\x0b\x32\x18.wherry.v1.UpdateRequestH\x00\x12(\n\x05patch\x18\x06 \x01(\x0b\x32\x17.wherry.v1.PatchRequestH\x00\x12*\n\x06\x64\x65lete\x18\x07 \x01(\x0b\x32\x18.wherry.v1.DeleteRequestH\x00\x12?\n\x11\x64\x65lete_collection\x18\x08 \x01(\x0b\x32\".wherry.v1.DeleteCollectionRequestH\x00\x42\x06\n\x04verb\"6\n\nOperations\x12(\n\noperations\x18\x01 \x03(\x0b\x32\x14.wherry.v1.Operation\"k\n\x07Outcome\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x06object\x18\x02 \x01(\x0cH\x00\x12\'\n\x04list\x18\x03 \x01(\x0b\x32\x17.wherry.v1.ListResponseH\x00\x12\x0f\n\x05\x65rror\x18\x04 \x01(\x0cH\x00\x42\x08\n\x06result\"0\n\x08Outcomes\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.wherry.v1.Outcome2\x82\x06\n\tResources\x12/\n\x03Get\x12\x15.wherry.v1.GetRequest\x1a\x11.wherry.v1.Object\x12\x37\n\x04List\x12\x16.wherry.v1.ListRequest\x1a\x17.wherry.v1.ListResponse\x12:\n\x05Watch\x12\x17.wherry.v1.WatchRequest\x1a\x16.wherry.v1.WatchEvents0\x01\x12\x35\n\x06\x43reate\x12\x18.wherry.v1.CreateRequest\x1a\x11.wherry.v1.Object\x12\x35\n\x06Update\x12\x18.wherry.v1.UpdateRequest\x1a\x11.wherry.v1.Object\x12\x33\n\x05Patch\x12\x17.wherry.v1.PatchRequest\x1a\x11.wherry.v1.Object\x12\x35\n\x06\x44\x65lete\x12\x18.wherry.v1.DeleteRequest\x1a\x11.wherry.v1.Object\x12O\n\x10\x44\x65leteCollection\x12\".wherry.v1.DeleteCollectionRequest\x1a\x17.wherry.v1.ListResponse\x12:\n\x08Pipeline\x12\x15.wherry.v1.Operations\x1a\x13.wherry.v1.Outcomes(\x01\x30\x01\x12\x32\n\x04Logs\x12\x16.wherry.v1.LogsRequest\x1a\x10.wherry.v1.Chunk0\x01\x12\x37\n\x04\x45xec\x12\x14.wherry.v1.ExecInput\x1a\x15.wherry.v1.ExecOutput(\x01\x30\x01\x12\x39\n\x06\x41ttach\x12\x14.wherry.v1.ExecInput\x1a\x15.wherry.v1.ExecOutput(\x01\x30\x01\x12@\n\x0bPortForward\x12\x1b.wherry.v1.PortForwardInput\x1a\x10.wherry.v1.Chunk(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.resources_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OBJECT']._serialized_start=36
-  _globals['_OBJECT']._serialized_end=58
-  _globals['_RESOURCE']._serialized_start=60
-  _globals['_RESOURCE']._serialized_end=172
-  _globals['_GETREQUEST']._serialized_start=174
-  _globals['_GETREQUEST']._serialized_end=251
-  _globals['_LISTREQUEST']._serialized_start=254
-  _globals['_LISTREQUEST']._serialized_end=468
-  _globals['_LISTRESPONSE']._serialized_start=470
-  _globals['_LISTRESPONSE']._serialized_end=573
-  _globals['_WATCHREQUEST']._serialized_start=576
-  _globals['_WATCHREQUEST']._serialized_end=811
-  _globals['_WATCHEVENTS']._serialized_start=813
-  _globals['_WATCHEVENTS']._serialized_end=865
-  _globals['_WATCHEVENT']._serialized_start=868
-  _globals['_WATCHEVENT']._serialized_end=1022
-  _globals['_WATCHEVENT_TYPE']._serialized_start=940
-  _globals['_WATCHEVENT_TYPE']._serialized_end=1022
-  _globals['_CREATEREQUEST']._serialized_start=1025
-  _globals['_CREATEREQUEST']._serialized_end=1161
-  _globals['_UPDATEREQUEST']._serialized_start=1164
-  _globals['_UPDATEREQUEST']._serialized_end=1300
-  _globals['_PATCHREQUEST']._serialized_start=1303
-  _globals['_PATCHREQUEST']._serialized_end=1551
-  _globals['_PATCHREQUEST_TYPE']._serialized_start=1498
-  _globals['_PATCHREQUEST_TYPE']._serialized_end=1551
-  _globals['_DELETEREQUEST']._serialized_start=1553
-  _globals['_DELETEREQUEST']._serialized_end=1624
-  _globals['_DELETECOLLECTIONREQUEST']._serialized_start=1627
-  _globals['_DELETECOLLECTIONREQUEST']._serialized_end=1756
-  _globals['_OPERATION']._serialized_start=1759
-  _globals['_OPERATION']._serialized_end=2107
-  _globals['_OPERATIONS']._serialized_start=2109
-  _globals['_OPERATIONS']._serialized_end=2163
-  _globals['_OUTCOME']._serialized_start=2165
-  _globals['_OUTCOME']._serialized_end=2272
-  _globals['_OUTCOMES']._serialized_start=2274
-  _globals['_OUTCOMES']._serialized_end=2322
-  _globals['_RESOURCES']._serialized_start=2325
-  _globals['_RESOURCES']._serialized_end=2861
+  _globals['_OBJECT']._serialized_start=54
+  _globals['_OBJECT']._serialized_end=76
+  _globals['_RESOURCE']._serialized_start=78
+  _globals['_RESOURCE']._serialized_end=190
+  _globals['_GETREQUEST']._serialized_start=192
+  _globals['_GETREQUEST']._serialized_end=269
+  _globals['_LISTREQUEST']._serialized_start=272
+  _globals['_LISTREQUEST']._serialized_end=486
+  _globals['_LISTRESPONSE']._serialized_start=488
+  _globals['_LISTRESPONSE']._serialized_end=591
+  _globals['_WATCHREQUEST']._serialized_start=594
+  _globals['_WATCHREQUEST']._serialized_end=829
+  _globals['_WATCHEVENTS']._serialized_start=831
+  _globals['_WATCHEVENTS']._serialized_end=883
+  _globals['_WATCHEVENT']._serialized_start=886
+  _globals['_WATCHEVENT']._serialized_end=1040
+  _globals['_WATCHEVENT_TYPE']._serialized_start=958
+  _globals['_WATCHEVENT_TYPE']._serialized_end=1040
+  _globals['_CREATEREQUEST']._serialized_start=1043
+  _globals['_CREATEREQUEST']._serialized_end=1179
+  _globals['_UPDATEREQUEST']._serialized_start=1182
+  _globals['_UPDATEREQUEST']._serialized_end=1318
+  _globals['_PATCHREQUEST']._serialized_start=1321
+  _globals['_PATCHREQUEST']._serialized_end=1569
+  _globals['_PATCHREQUEST_TYPE']._serialized_start=1516
+  _globals['_PATCHREQUEST_TYPE']._serialized_end=1569
+  _globals['_DELETEREQUEST']._serialized_start=1571
+  _globals['_DELETEREQUEST']._serialized_end=1642
+  _globals['_DELETECOLLECTIONREQUEST']._serialized_start=1645
+  _globals['_DELETECOLLECTIONREQUEST']._serialized_end=1774
+  _globals['_OPERATION']._serialized_start=1777
+  _globals['_OPERATION']._serialized_end=2125
+  _globals['_OPERATIONS']._serialized_start=2127
+  _globals['_OPERATIONS']._serialized_end=2181
+  _globals['_OUTCOME']._serialized_start=2183
+  _globals['_OUTCOME']._serialized_end=2290
+  _globals['_OUTCOMES']._serialized_start=2292
+  _globals['_OUTCOMES']._serialized_end=2340
+  _globals['_RESOURCES']._serialized_start=2343
+  _globals['_RESOURCES']._serialized_end=3113
 # @@protoc_insertion_point(module_scope)

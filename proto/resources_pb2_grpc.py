@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from proto import node_pb2 as proto_dot_node__pb2
 from proto import resources_pb2 as proto_dot_resources__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -79,6 +80,26 @@ class ResourcesStub:
                 request_serializer=proto_dot_resources__pb2.Operations.SerializeToString,
                 response_deserializer=proto_dot_resources__pb2.Outcomes.FromString,
                 _registered_method=True)
+        self.Logs = channel.unary_stream(
+                '/wherry.v1.Resources/Logs',
+                request_serializer=proto_dot_node__pb2.LogsRequest.SerializeToString,
+                response_deserializer=proto_dot_node__pb2.Chunk.FromString,
+                _registered_method=True)
+        self.Exec = channel.stream_stream(
+                '/wherry.v1.Resources/Exec',
+                request_serializer=proto_dot_node__pb2.ExecInput.SerializeToString,
+                response_deserializer=proto_dot_node__pb2.ExecOutput.FromString,
+                _registered_method=True)
+        self.Attach = channel.stream_stream(
+                '/wherry.v1.Resources/Attach',
+                request_serializer=proto_dot_node__pb2.ExecInput.SerializeToString,
+                response_deserializer=proto_dot_node__pb2.ExecOutput.FromString,
+                _registered_method=True)
+        self.PortForward = channel.stream_stream(
+                '/wherry.v1.Resources/PortForward',
+                request_serializer=proto_dot_node__pb2.PortForwardInput.SerializeToString,
+                response_deserializer=proto_dot_node__pb2.Chunk.FromString,
+                _registered_method=True)
 
 
 class ResourcesServicer:
@@ -142,6 +163,32 @@ class ResourcesServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Logs(self, request, context):
+        """The streams of a pod, carried on to the kubelet of its node. `container.container` may be empty if the pod has one
+        container only; `container.pod_uid` if any pod of that name will do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Exec(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Attach(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PortForward(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ResourcesServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -189,6 +236,26 @@ def add_ResourcesServicer_to_server(servicer, server):
                     servicer.Pipeline,
                     request_deserializer=proto_dot_resources__pb2.Operations.FromString,
                     response_serializer=proto_dot_resources__pb2.Outcomes.SerializeToString,
+            ),
+            'Logs': grpc.unary_stream_rpc_method_handler(
+                    servicer.Logs,
+                    request_deserializer=proto_dot_node__pb2.LogsRequest.FromString,
+                    response_serializer=proto_dot_node__pb2.Chunk.SerializeToString,
+            ),
+            'Exec': grpc.stream_stream_rpc_method_handler(
+                    servicer.Exec,
+                    request_deserializer=proto_dot_node__pb2.ExecInput.FromString,
+                    response_serializer=proto_dot_node__pb2.ExecOutput.SerializeToString,
+            ),
+            'Attach': grpc.stream_stream_rpc_method_handler(
+                    servicer.Attach,
+                    request_deserializer=proto_dot_node__pb2.ExecInput.FromString,
+                    response_serializer=proto_dot_node__pb2.ExecOutput.SerializeToString,
+            ),
+            'PortForward': grpc.stream_stream_rpc_method_handler(
+                    servicer.PortForward,
+                    request_deserializer=proto_dot_node__pb2.PortForwardInput.FromString,
+                    response_serializer=proto_dot_node__pb2.Chunk.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -434,6 +501,114 @@ class Resources:
             '/wherry.v1.Resources/Pipeline',
             proto_dot_resources__pb2.Operations.SerializeToString,
             proto_dot_resources__pb2.Outcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Logs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/wherry.v1.Resources/Logs',
+            proto_dot_node__pb2.LogsRequest.SerializeToString,
+            proto_dot_node__pb2.Chunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Exec(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/wherry.v1.Resources/Exec',
+            proto_dot_node__pb2.ExecInput.SerializeToString,
+            proto_dot_node__pb2.ExecOutput.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Attach(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/wherry.v1.Resources/Attach',
+            proto_dot_node__pb2.ExecInput.SerializeToString,
+            proto_dot_node__pb2.ExecOutput.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PortForward(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/wherry.v1.Resources/PortForward',
+            proto_dot_node__pb2.PortForwardInput.SerializeToString,
+            proto_dot_node__pb2.Chunk.FromString,
             options,
             channel_credentials,
             insecure,

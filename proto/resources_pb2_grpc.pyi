@@ -11,6 +11,7 @@ Kubernetes `Status` object as JSON in the trailing metadata `kubernetes-status-b
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from proto import node_pb2 as _node_pb2
 from proto import resources_pb2 as _resources_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -51,6 +52,13 @@ class ResourcesStub:
     """Many operations on one stream, each answered when it is done, in any order.  A unary call costs the server about
     350 microseconds in Python, a message on an open stream a tenth of that: components use this.
     """
+    Logs: _grpc.UnaryStreamMultiCallable[_node_pb2.LogsRequest, _node_pb2.Chunk]
+    """The streams of a pod, carried on to the kubelet of its node. `container.container` may be empty if the pod has one
+    container only; `container.pod_uid` if any pod of that name will do.
+    """
+    Exec: _grpc.StreamStreamMultiCallable[_node_pb2.ExecInput, _node_pb2.ExecOutput]
+    Attach: _grpc.StreamStreamMultiCallable[_node_pb2.ExecInput, _node_pb2.ExecOutput]
+    PortForward: _grpc.StreamStreamMultiCallable[_node_pb2.PortForwardInput, _node_pb2.Chunk]
 
 @_typing.type_check_only
 class ResourcesAsyncStub(ResourcesStub):
@@ -69,6 +77,13 @@ class ResourcesAsyncStub(ResourcesStub):
     """Many operations on one stream, each answered when it is done, in any order.  A unary call costs the server about
     350 microseconds in Python, a message on an open stream a tenth of that: components use this.
     """
+    Logs: _aio.UnaryStreamMultiCallable[_node_pb2.LogsRequest, _node_pb2.Chunk]  # type: ignore[assignment]
+    """The streams of a pod, carried on to the kubelet of its node. `container.container` may be empty if the pod has one
+    container only; `container.pod_uid` if any pod of that name will do.
+    """
+    Exec: _aio.StreamStreamMultiCallable[_node_pb2.ExecInput, _node_pb2.ExecOutput]  # type: ignore[assignment]
+    Attach: _aio.StreamStreamMultiCallable[_node_pb2.ExecInput, _node_pb2.ExecOutput]  # type: ignore[assignment]
+    PortForward: _aio.StreamStreamMultiCallable[_node_pb2.PortForwardInput, _node_pb2.Chunk]  # type: ignore[assignment]
 
 class ResourcesServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -138,5 +153,36 @@ class ResourcesServicer(metaclass=_abc_1.ABCMeta):
         """Many operations on one stream, each answered when it is done, in any order.  A unary call costs the server about
         350 microseconds in Python, a message on an open stream a tenth of that: components use this.
         """
+
+    @_abc_1.abstractmethod
+    def Logs(
+        self,
+        request: _node_pb2.LogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_pb2.Chunk], _abc.AsyncIterator[_node_pb2.Chunk]]:
+        """The streams of a pod, carried on to the kubelet of its node. `container.container` may be empty if the pod has one
+        container only; `container.pod_uid` if any pod of that name will do.
+        """
+
+    @_abc_1.abstractmethod
+    def Exec(
+        self,
+        request_iterator: _MaybeAsyncIterator[_node_pb2.ExecInput],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_pb2.ExecOutput], _abc.AsyncIterator[_node_pb2.ExecOutput]]: ...
+
+    @_abc_1.abstractmethod
+    def Attach(
+        self,
+        request_iterator: _MaybeAsyncIterator[_node_pb2.ExecInput],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_pb2.ExecOutput], _abc.AsyncIterator[_node_pb2.ExecOutput]]: ...
+
+    @_abc_1.abstractmethod
+    def PortForward(
+        self,
+        request_iterator: _MaybeAsyncIterator[_node_pb2.PortForwardInput],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_pb2.Chunk], _abc.AsyncIterator[_node_pb2.Chunk]]: ...
 
 def add_ResourcesServicer_to_server(servicer: ResourcesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
