@@ -59,10 +59,12 @@ def fixed(layout: Layout) -> str:
     node = "ip daddr != 127.0.0.0/8 fib daddr type local"
     if layout.node_port_ranges:
         node = f"ip daddr {{ {', '.join(layout.node_port_ranges)} }} fib daddr type local"
-    outside, pods = "", ""
+    outside, pods, leaving = "", "", ""
     if layout.cluster_range:
         outside = f"ip daddr {layout.service_range} ip saddr != {layout.cluster_range} {_MARK}"
         pods = f"ip saddr {layout.cluster_range} jump inside"
+        # Whoever is no pod (the API server, cluster DNS, the world) has no route to pods: answers come by the node.
+        leaving = f"ip saddr {layout.cluster_range} ip daddr != {layout.cluster_range} masquerade fully-random"
     addressed, numbered = "ip daddr . meta l4proto . th dport", "meta l4proto . th dport"
     original = "ct original ip daddr . meta l4proto . ct original proto-dst"
     # Each needs its own rule: nft learns the width of proto-dst from a match on the protocol before it.
@@ -91,6 +93,7 @@ def fixed(layout: Layout) -> str:
             "jump remember",
             "ct status dnat ip saddr . ip daddr @hairpins masquerade fully-random",
             f"meta mark & {MASQUERADE:#x} == {MASQUERADE:#x} {_UNMARK} masquerade fully-random",
+            leaving,
         ],
         "input": ["type nat hook input priority 100", "jump remember"],
         "filter-forward": ["type filter hook forward priority 0", "ct state invalid drop", *refused],

@@ -64,6 +64,12 @@ def test_a_pod_is_seen_with_its_own_address_by_others_and_reaches_itself(network
     assert seen != POD_B, "an answer to itself would never pass the node again"
 
 
+def test_a_pod_comes_to_whoever_has_no_route_to_pods_as_its_node(network: Network, table: Table) -> None:
+    table.apply({})
+    network.serve(network.outside, "outside", 8081)
+    assert ask(pod(network, POD_A), OUTSIDE_IP, 8081) == ("outside", NODE_IP)
+
+
 def test_a_service_without_endpoints_refuses_at_once_and_so_does_an_unused_address(
     network: Network, table: Table
 ) -> None:

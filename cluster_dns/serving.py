@@ -1,0 +1,133 @@
+"""The port where the cluster asks: datagrams and streams.
+
+https://www.rfc-editor.org/rfc/rfc7766 for streams; the questions on one are answered in their order.
+"""
+
+import asyncio
+import logging
+import struct
+from typing import cast
+
+from cluster_dns.answers import Answers
+from machinery.running import CannotGoOn
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 1000
+"""Questions that others are being asked at a time."""
+MOST_STREAMS = 256
+IDLE_SECONDS = 10.0
+_LENGTH = struct.Struct("!H")
+
+
+class Server:
+    """Port 0 takes a free one; `port` says which, once `bound` has returned."""
+
+    def __init__(self, address: str, port: int, answers: Answers) -> None:
+        self.address = address
+        self.port = port
+        self._answers = answers
+        self._waiting = asyncio.Semaphore(MOST_WAITING)
+        self._streams = asyncio.Semaphore(MOST_STREAMS)
+        self._bound = asyncio.Event()
+
+    async def bound(self) -> int:
+        await self._bound.wait()
+        return self.port
+
+    async def run(self) -> None:
+        """Answer until cancelled. Raises CannotGoOn if the port is not to be had."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            try:
+                streams = await asyncio.start_server(
+                    lambda reader, writer: self._accept(tasks, reader, writer), self.address, self.port
+                )
+                self.port = streams.sockets[0].getsockname()[1]
+                datagrams, _ = await loop.create_datagram_endpoint(
+                    lambda: _Datagrams(self, tasks), (self.address, self.port)
+                )
+            except OSError as e:
+                raise CannotGoOn(f"cannot listen on {self.address}:{self.port}: {e}") from e
+            self._bound.set()
+            try:
+                await loop.create_future()
+            finally:
+                datagrams.close()
+                streams.close()
+
+    def _accept(
+        self, tasks: asyncio.TaskGroup, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:  # fmt: skip
+        if self._streams.locked():
+            writer.close()
+            return
+        tasks.create_task(self._converse(reader, writer))
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with self._streams:
+            try:
+                while wire := await _next(reader):
+                    reply = self.now(wire, datagram=False)
+                    if reply is None:
+                        reply = await self.elsewhere(wire, datagram=False)
+                    if not reply:
+                        break
+                    writer.write(_LENGTH.pack(len(reply)) + reply)
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await writer.drain()
+            except (OSError, asyncio.IncompleteReadError, TimeoutError):
+                pass  # whoever asked has gone, or says nothing more
+            finally:
+                writer.close()
+
+    def now(self, wire: bytes, *, datagram: bool) -> bytes | None:
+        try:
+            return self._answers.at_once(wire, datagram=datagram)
+        except Exception:  # one question's defect must not leave all others without an answer
+            log.exception("no answer to %s", wire.hex())
+            return b""
+
+    async def elsewhere(self, wire: bytes, *, datagram: bool) -> bytes:
+        if self._waiting.locked():
+            return self._answers.overloaded(wire, datagram=datagram)
+        async with self._waiting:
+            try:
+                return await self._answers.later(wire, datagram=datagram)
+            except Exception:  # as above
+                log.exception("no answer to %s", wire.hex())
+                return self._answers.overloaded(wire, datagram=datagram)
+
+
+async def _next(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(IDLE_SECONDS):
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        return await reader.readexactly(length)
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, server: Server, tasks: asyncio.TaskGroup) -> None:
+        self._server = server
+        self._tasks = tasks
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Neither asyncio's nor uvloop's is a subclass of the interface that it has.
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        reply = self._server.now(data, datagram=True)
+        if reply is None:
+            self._tasks.create_task(self._later(data, addr))
+        else:
+            self._send(reply, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        log.debug("a datagram was not delivered: %s", exc)
+
+    async def _later(self, wire: bytes, addr: tuple[str, int]) -> None:
+        self._send(await self._server.elsewhere(wire, datagram=True), addr)
+
+    def _send(self, reply: bytes, addr: tuple[str, int]) -> None:
+        if reply and self._transport is not None and not self._transport.is_closing():
+            self._transport.sendto(reply, addr)
