@@ -9,15 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from api import errors, kinds, meta, times
+from api import errors, meta, times
 from api.labels import Selector
 from api.meta import Key
 from api.types import Pod
 from controller_manager.claims import claim
 from controller_manager.contexts import Context
-from controller_manager.expectations import Expectations
 from controller_manager.gathering import all_of
 from controller_manager.informing import Written
+from controller_manager.owned_pods import OwnedPods
 from controller_manager.pods import is_active
 from controller_manager.refusals import namespace_is_going
 from controller_manager.replicas import BURST, Counts, choose_victims, count, from_template, slow_start
@@ -52,68 +52,26 @@ class ReplicaController:
         self._clock = context.clock
         self._events: Recorder = context.recorder(flavour.component)
         self._flavour = flavour
-        self._expectations = Expectations(context.clock)
         self._owners: Informer[Any] = context.informers(flavour.what, indexes=("controller",))
         self._written: Written[Any] = Written(self._owners)
-        self._pods: Informer[Pod] = context.informers(Pod, indexes=("controller", "orphan"))
+        self._pods = OwnedPods(context, flavour.what, self._owners, flavour.selector)
         self.controller = Controller(
-            name, self.reconcile, workers=context.config.concurrent_syncs, informers=(self._owners, self._pods)
+            name, self.reconcile, workers=context.config.concurrent_syncs, informers=(self._owners, self._pods.informer)
         )
-        self._owners.on_change(self._owner_changed)
-        self._pods.on_change(self._pod_changed)
-
-    # What happens → which key
-
-    def _owner_changed(self, old: Any | None, new: Any | None) -> None:
-        key = meta.key(new or old)
-        if new is None or (old is not None and old.metadata.uid != new.metadata.uid):
-            self._expectations.forget(key)
-        self.controller.queue.add(key)
-
-    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
-        before, after = (self._owner_of(p) if p is not None else None for p in (old, new))
-        if before is not None and (new is None or before != after):
-            self._expectations.observed(before, old.metadata.uid)  # type: ignore[union-attr]
-            self.controller.queue.add(before)
-        if new is None:
-            return
-        if after is not None:
-            if old is None or before != after or new.metadata.deletionTimestamp:
-                self._expectations.observed(after, new.metadata.uid)
-            self.controller.queue.add(after)
-        elif meta.controller_of(new) is None and (old is None or _could_match_anew(old, new)):
-            for owner in self._owners.list(new.metadata.namespace):
-                selector = self._flavour.selector(owner)
-                if selector and selector.matches(new.metadata.labels):
-                    self.controller.queue.add(meta.key(owner))
-
-    def _owner_of(self, pod: Pod) -> Key | None:
-        """The key of the object of this flavour that controls the pod, if it is still the same."""
-        reference = meta.controller_of(pod)
-        kind = kinds.of(self._flavour.what)
-        if reference is None or reference.kind != kind.name or reference.apiVersion.partition("/")[0] != (
-            kind.api_version.partition("/")[0]
-        ):  # fmt: skip
-            return None
-        owner = self._owners.get(pod.metadata.namespace, reference.name)
-        # An owner that the informer does not show yet is waited for under its name: expectations must not miss a pod.
-        if owner is not None and owner.metadata.uid != reference.uid:
-            return None
-        return Key(pod.metadata.namespace, reference.name)
+        self._pods.feed(self.controller.queue)
 
     # One step
 
     async def reconcile(self, key: Key) -> float | None:
         owner = self._owners.get(*key)
         if owner is None:
-            self._expectations.forget(key)
+            self._pods.forget(key)
             return None
         owner = self._written.newest(owner)
         selector = self._flavour.selector(owner)
-        waiting = self._expectations.remaining(key)
-        owned = self._pods.by_index("controller", owner.metadata.uid)
-        orphans = self._pods.by_index("orphan", key.namespace)
-        candidates = [p for p in (*owned, *orphans) if is_active(p)]
+        waiting = self._pods.waiting(key)
+        owned = self._pods.of(owner)
+        candidates = [p for p in (*owned, *self._pods.orphans(key.namespace)) if is_active(p)]
         active = await claim(self._client, owner, selector, candidates)
         failure: Failure | None = None
         if not waiting and not owner.metadata.deletionTimestamp:
@@ -137,7 +95,7 @@ class ReplicaController:
         """Active pods of all replica sets of the same deployment: those on one node make each other dispensable."""
         reference = meta.controller_of(owner)
         siblings = [owner] if reference is None else self._owners.by_index("controller", reference.uid)
-        pods = (p for o in siblings for p in self._pods.by_index("controller", o.metadata.uid))
+        pods = (p for o in siblings for p in self._pods.of(o))
         return [p for p in pods if is_active(p)]
 
     async def _create(self, key: Key, owner: Any, wanted: int) -> Failure | None:
@@ -163,14 +121,11 @@ class ReplicaController:
 
     async def _create_one(self, key: Key, owner: Any, pod: Pod) -> errors.ApiError | None:
         try:
-            created = await self._client.create(pod)
+            created = await self._pods.create(key, pod)
         except errors.ApiError as e:
             if not namespace_is_going(e):
                 self._events.event(owner, "Warning", "FailedCreate", f"Error creating: {e.message}")
             return e
-        seen = self._pods.get(created.metadata.namespace, created.metadata.name)
-        if seen is None or seen.metadata.uid != created.metadata.uid:
-            self._expectations.expect(key, created.metadata.uid)
         self._events.event(owner, "Normal", "SuccessfulCreate", f"Created pod: {created.metadata.name}")
         return None
 
@@ -179,19 +134,13 @@ class ReplicaController:
         return Failure("FailedDelete", failures[0]) if failures else None
 
     async def _delete_one(self, key: Key, owner: Any, pod: Pod) -> errors.ApiError | None:
-        name, uid = pod.metadata.name, pod.metadata.uid
-        # Before the call: the informer may show the deletion before the answer arrives.
-        self._expectations.expect(key, uid)
         try:
-            await self._client.delete(Pod, name, pod.metadata.namespace, uid=uid)
-        except errors.NotFound:
-            self._expectations.observed(key, uid)
+            done = await self._pods.delete(key, pod)
         except errors.ApiError as e:
-            self._expectations.observed(key, uid)
             self._events.event(owner, "Warning", "FailedDelete", f"Error deleting: {e.message}")
             return e
-        else:
-            self._events.event(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {name}")
+        if done:
+            self._events.event(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
         return None
 
     # Status
@@ -224,7 +173,3 @@ class ReplicaController:
                     lastTransitionTime=times.format(self._clock.now()),
                 )
             )  # fmt: skip
-
-
-def _could_match_anew(old: Pod, new: Pod) -> bool:
-    return old.metadata.labels != new.metadata.labels or meta.controller_of(old) is not None

@@ -33,9 +33,13 @@ SAFE = "bcdfghjklmnpqrstvwxz2456789"  # without vowels and their look-alikes, so
 
 
 def template_hash(template: PodTemplateSpec, collision_count: int | None) -> str:
-    """A short name for a template: 32-bit FNV-1a of its canonical JSON, in upstream's alphabet."""
+    """A short name for a template: the hash of its canonical JSON."""
+    return short_hash(msgspec.json.encode(msgspec.to_builtins(template), order="sorted"), collision_count)
+
+
+def short_hash(document: bytes, collision_count: int | None) -> str:
+    """32-bit FNV-1a in upstream's alphabet."""
     value = 0x811C9DC5
-    document = msgspec.json.encode(msgspec.to_builtins(template), order="sorted")
     if collision_count is not None:
         document += collision_count.to_bytes(8, "little", signed=True)
     for byte in document:

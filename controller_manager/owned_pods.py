@@ -1,0 +1,113 @@
+"""The pods that controllers of one kind own: whose key a change concerns, and what is not seen yet of one's writes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from api import errors, kinds, meta
+from api.labels import Selector
+from api.meta import Key
+from api.types import Pod
+from controller_manager.contexts import Context
+from controller_manager.expectations import Expectations
+from machinery.informers import Informer
+from machinery.queues import WorkQueue
+
+
+class OwnedPods:
+    """Puts the keys of `owners` into `queue` when their pods, or pods that they could adopt, change."""
+
+    def __init__(self, context: Context, what: type[Any], owners: Informer[Any], selector: Callable[[Any], Selector]):
+        self._client = context.client
+        self._kind = kinds.of(what)
+        self._owners = owners
+        self._selector = selector
+        self._expectations = Expectations(context.clock)
+        self._queue: WorkQueue[Key] | None = None
+        self.informer: Informer[Pod] = context.informers(Pod, indexes=("controller", "orphan"))
+
+    def feed(self, queue: WorkQueue[Key]) -> None:
+        """From now on. Once, before the informers run."""
+        self._queue = queue
+        self._owners.on_change(self._owner_changed)
+        self.informer.on_change(self._pod_changed)
+
+    def of(self, owner: Any) -> list[Pod]:
+        return self.informer.by_index("controller", owner.metadata.uid)
+
+    def orphans(self, namespace: str) -> list[Pod]:
+        return self.informer.by_index("orphan", namespace)
+
+    def waiting(self, key: Key) -> float:
+        """0 if the informer has shown all that was written for this key; else the longest time to wait for it."""
+        return self._expectations.remaining(key)
+
+    def forget(self, key: Key) -> None:
+        """The owner is gone."""
+        self._expectations.forget(key)
+
+    async def create(self, key: Key, pod: Pod) -> Pod:
+        """Raises ApiError."""
+        created = await self._client.create(pod)
+        seen = self.informer.get(created.metadata.namespace, created.metadata.name)
+        if seen is None or seen.metadata.uid != created.metadata.uid:
+            self._expectations.expect(key, created.metadata.uid)
+        return created
+
+    async def delete(self, key: Key, pod: Pod) -> bool:
+        """False if it was gone already.  Raises ApiError."""
+        uid = pod.metadata.uid
+        # Before the call: the informer may show the deletion before the answer arrives.
+        self._expectations.expect(key, uid)
+        try:
+            await self._client.delete(Pod, pod.metadata.name, pod.metadata.namespace, uid=uid)
+        except errors.NotFound:
+            self._expectations.observed(key, uid)
+            return False
+        except errors.ApiError:
+            self._expectations.observed(key, uid)
+            raise
+        return True
+
+    # What happens → which key
+
+    def _add(self, key: Key) -> None:
+        assert self._queue is not None  # handlers are registered by `feed`
+        self._queue.add(key)
+
+    def _owner_changed(self, old: Any | None, new: Any | None) -> None:
+        key = meta.key(new or old)
+        if new is None or (old is not None and old.metadata.uid != new.metadata.uid):
+            self._expectations.forget(key)
+        self._add(key)
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        before, after = (self._owner_of(p) if p is not None else None for p in (old, new))
+        if before is not None and (new is None or before != after):
+            self._expectations.observed(before, old.metadata.uid)  # type: ignore[union-attr]
+            self._add(before)
+        if new is None:
+            return
+        if after is not None:
+            if old is None or before != after or new.metadata.deletionTimestamp:
+                self._expectations.observed(after, new.metadata.uid)
+            self._add(after)
+        elif meta.controller_of(new) is None and (old is None or _could_match_anew(old, new)):
+            for owner in self._owners.list(new.metadata.namespace):
+                selector = self._selector(owner)
+                if selector and selector.matches(new.metadata.labels):
+                    self._add(meta.key(owner))
+
+    def _owner_of(self, pod: Pod) -> Key | None:
+        """The key of the owner of this kind, if it is still the same, or not seen yet."""
+        reference = meta.controller_of(pod)
+        group = self._kind.api_version.partition("/")[0]
+        if reference is None or (reference.kind, reference.apiVersion.partition("/")[0]) != (self._kind.name, group):
+            return None
+        owner = self._owners.get(pod.metadata.namespace, reference.name)
+        if owner is not None and owner.metadata.uid != reference.uid:
+            return None
+        return Key(pod.metadata.namespace, reference.name)
+
+
+def _could_match_anew(old: Pod, new: Pod) -> bool:
+    return old.metadata.labels != new.metadata.labels or meta.controller_of(old) is not None
