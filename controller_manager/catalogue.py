@@ -3,19 +3,26 @@
 from collections.abc import Callable
 
 from controller_manager import (
+    cron_jobs,
+    daemon_sets,
     deployments,
+    disruption_budgets,
     endpoint_slices,
     endpoints,
     garbage_collector,
+    jobs,
     namespaces,
     node_ipam,
     node_lifecycle,
     pod_gc,
     replica_sets,
     replication_controllers,
+    role_aggregation,
     root_certificates,
     service_accounts,
+    stateful_sets,
     taint_eviction,
+    ttl_after_finished,
 )
 from controller_manager.contexts import Context
 from machinery.controllers import Controller
@@ -28,9 +35,16 @@ CONTROLLERS: dict[str, Callable[[Context], Controller]] = {
     "pod-garbage-collector-controller": pod_gc.new,
     "serviceaccount-controller": service_accounts.new,
     "root-ca-certificate-publisher-controller": root_certificates.new,
+    "clusterrole-aggregation-controller": role_aggregation.new,
     "replicaset-controller": replica_sets.new,
     "replicationcontroller-controller": replication_controllers.new,
     "deployment-controller": deployments.new,
+    "statefulset-controller": stateful_sets.new,
+    "daemonset-controller": daemon_sets.new,
+    "job-controller": jobs.new,
+    "cronjob-controller": cron_jobs.new,
+    "ttl-after-finished-controller": ttl_after_finished.new,
+    "disruption-controller": disruption_budgets.new,
     "endpoints-controller": endpoints.new,
     "endpointslice-controller": endpoint_slices.new,
     "namespace-controller": namespaces.new,

@@ -1,25 +1,25 @@
 """Jobs and CronJobs: https://kubernetes.io/docs/concepts/workloads/controllers/job/"""
 
-import re
 import zoneinfo
 
 from api import labels as label_selectors
+from api import schedules
 from api.paths import Path, invalid, not_supported, required
 from api.types import CronJob, Job, JobSpec
-from apiserver.rules.validation import pods
+from apiserver.rules.validation import job_policies, pods
 from apiserver.rules.validation.selectors import is_empty, selector
 from apiserver.rules.validation.values import Faults, immutable, nonnegative, one_of, optional
 from apiserver.rules.validation.workloads import MISMATCH
 
 SPEC = Path("spec")
-NUMBERS = "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"
+NUMBERS = (
+    "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
+    "backoffLimitPerIndex", "maxFailedIndexes",
+)  # fmt: skip
 MODES = {"NonIndexed", "Indexed"}
 MOST_INDEXED = 100_000
 # The job controller adds the random part of a pod's name, 11 characters, to the job's.
 LONGEST_CRON_NAME = 52
-MACROS = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
-_RANGE = r"(\*|\?|[0-9A-Za-z]+(-[0-9A-Za-z]+)?)(/[0-9]+)?"
-CRON_FIELD = re.compile(f"{_RANGE}(,{_RANGE})*")
 
 
 def job(it: Job) -> Faults:
@@ -45,6 +45,7 @@ def _spec(path: Path, it: JobSpec) -> Faults:
             yield invalid(path.child("parallelism"), it.parallelism, why)
     elif it.backoffLimitPerIndex is not None:
         yield invalid(path.child("backoffLimitPerIndex"), it.backoffLimitPerIndex, "requires indexed completion mode")
+    yield from job_policies.rules(path, it)
     at = path.child("template")
     yield from pods.template(at, it.template)
     policy = it.template.spec.restartPolicy
@@ -57,7 +58,15 @@ def _spec(path: Path, it: JobSpec) -> Faults:
 
 def job_updated(new: Job, old: Job) -> Faults:
     yield from job(new)
-    for name in ("completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy"):
+    for name in (
+        "completions",
+        "selector",
+        "completionMode",
+        "podFailurePolicy",
+        "backoffLimitPerIndex",
+        "managedBy",
+        "successPolicy",
+    ):
         if name == "completions" and new.spec.completionMode == "Indexed":
             if new.spec.completions != old.spec.completions and new.spec.completions != new.spec.parallelism:
                 yield invalid(SPEC.child(name), new.spec.completions, "can only be modified in tandem with parallelism")
@@ -98,16 +107,7 @@ def _schedule(path: Path, text: str, *, has_zone: bool) -> Faults:
             why = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
         yield invalid(path, text, why)
         return
-    if text in MACROS or text.startswith("@every "):
-        return
-    if text.startswith("@"):
-        yield invalid(path, text, f"unrecognized descriptor: {text}")
-        return
-    fields = text.split()
-    if len(fields) != 5:
-        listed = "[" + " ".join(fields) + "]"
-        yield invalid(path, text, f"expected exactly 5 fields, found {len(fields)}: {listed}")
-        return
-    bad = next((f for f in fields if not CRON_FIELD.fullmatch(f)), None)
-    if bad is not None:
-        yield invalid(path, text, f"failed to parse int from {bad}: strconv.Atoi: parsing {bad!r}: invalid syntax")
+    try:
+        schedules.parse(text)
+    except ValueError as e:
+        yield invalid(path, text, str(e))

@@ -6,6 +6,9 @@ from api import meta, times
 from api.types import (
     Container,
     ContainerPort,
+    DaemonSet,
+    DaemonSetSpec,
+    DaemonSetUpdateStrategy,
     Deployment,
     DeploymentSpec,
     DeploymentStrategy,
@@ -26,10 +29,15 @@ from api.types import (
     ReplicaSetSpec,
     ReplicationController,
     ReplicationControllerSpec,
+    RollingUpdateDaemonSet,
     RollingUpdateDeployment,
+    RollingUpdateStatefulSetStrategy,
     Service,
     ServicePort,
     ServiceSpec,
+    StatefulSet,
+    StatefulSetSpec,
+    StatefulSetUpdateStrategy,
 )
 from tests.unit.controller_manager.worlds import rest
 
@@ -78,6 +86,45 @@ def deployment(
             strategy=DeploymentStrategy(type=strategy, rollingUpdate=rolling), **spec,
         ),
     )  # fmt: skip
+
+
+def stateful_set(
+    name: str = "web", replicas: int = 3, *, partition: int = 0, unavailable: int | str | None = None,
+    strategy: str = "RollingUpdate", policy: str = "OrderedReady", **spec: Any,
+) -> StatefulSet:  # fmt: skip
+    rolling = RollingUpdateStatefulSetStrategy(partition=partition, maxUnavailable=unavailable)
+    spec.setdefault("template", template())
+    spec.setdefault("revisionHistoryLimit", 10)
+    return StatefulSet(
+        metadata=ObjectMeta(name=name, namespace="default"),
+        spec=StatefulSetSpec(
+            replicas=replicas, selector=LabelSelector(matchLabels=dict(LABELS)), serviceName="web",
+            podManagementPolicy=policy,
+            updateStrategy=StatefulSetUpdateStrategy(
+                type=strategy, rollingUpdate=rolling if strategy == "RollingUpdate" else None
+            ),
+            **spec,
+        ),
+    )  # fmt: skip
+
+
+def daemon_set(
+    name: str = "agent", *, surge: int | str = 0, unavailable: int | str = 1, strategy: str = "RollingUpdate",
+    **spec: Any,
+) -> DaemonSet:  # fmt: skip
+    rolling = RollingUpdateDaemonSet(maxSurge=surge, maxUnavailable=unavailable)
+    spec.setdefault("template", template())
+    spec.setdefault("revisionHistoryLimit", 10)
+    return DaemonSet(
+        metadata=ObjectMeta(name=name, namespace="default"),
+        spec=DaemonSetSpec(
+            selector=LabelSelector(matchLabels=dict(LABELS)),
+            updateStrategy=DaemonSetUpdateStrategy(
+                type=strategy, rollingUpdate=rolling if strategy == "RollingUpdate" else None
+            ),
+            **spec,
+        ),
+    )
 
 
 def pod(

@@ -209,7 +209,8 @@ class World:
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         finalizers = new["metadata"].get("finalizers") or new.get("spec", {}).get("finalizers")
         had = old["metadata"].get("finalizers") or old.get("spec", {}).get("finalizers")
-        if had and not finalizers and new["metadata"].get("deletionTimestamp"):
+        stopping = self.graceful and kind.name == "Pod"
+        if had and not finalizers and new["metadata"].get("deletionTimestamp") and not stopping:
             await self._remove(kind, key)
             return new
         return await self._store("MODIFIED", kind, key, new)
