@@ -8,9 +8,10 @@ from pathlib import Path
 
 from api.types import EndpointSlice, Node, Service
 from kube_proxy.nftables import Nftables, NftablesError
-from kube_proxy.proxy import Proxy
+from kube_proxy.proxy import Proxy, node_address
 from kube_proxy.table import Table
 from kube_proxy.transactions import Layout
+from machinery import addresses
 from machinery.client import connect
 from machinery.informers import Informer
 from machinery.running import CannotGoOn, main, together
@@ -70,7 +71,8 @@ async def run(config: Config) -> None:
             services, slices, nodes, table,
             node=config.node, service_range=config.layout.service_range, readiness=server,
         )  # fmt: skip
-        await together(server.run(), services.run(), slices.run(), nodes.run(), proxy.run())
+        here = addresses.stays(lambda: node_address(nodes.get("", config.node)))
+        await together(server.run(), services.run(), slices.run(), nodes.run(), proxy.run(), here)
 
 
 def _network(text: str) -> str:

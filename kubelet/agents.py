@@ -24,12 +24,14 @@ from kubelet.pods.handlers import Handlers
 from kubelet.pods.means import Means
 from kubelet.pods.reports import PodReporter, Reports
 from kubelet.pods.sources import sources
+from kubelet.pods.tokens import Tokens
 from kubelet.runtime.docker import Docker
 from kubelet.runtime.interfaces import Runtime
 from kubelet.runtime.simulated import Simulated, SimulatedNetwork
 from kubelet.serving.finding import Finder
 from kubelet.serving.service import NodeService
 from kubelet.volumes import resolvers
+from machinery import addresses
 from machinery.client import Client, connect
 from machinery.clocks import SYSTEM, Clock
 from machinery.events import Recorder
@@ -121,7 +123,7 @@ class Agent:
             ),
             host_ip=config.address,
             root=config.root,
-            sources=partial(sources, client),
+            sources=partial(sources, client, Tokens(client, clock)),
             services=self._services.list,
             allocatable=lambda: machines.allocatable(self._machine, config.max_pods),
             machine=_machine_root(config),
@@ -141,6 +143,7 @@ class Agent:
                 tasks.create_task(part)
             if isinstance(self._network, Plumbing):
                 tasks.create_task(Neighbours(self._nodes, self._network, self._config.node).run())
+                tasks.create_task(addresses.stays(lambda: self._config.address))
 
     async def _live(self) -> None:
         """The Node object and its lease."""

@@ -1,16 +1,18 @@
 """`wherry up`: from a machine with packages to three answering pods. Every step may be repeated."""
 
 import asyncio
+import shlex
 import sys
 from pathlib import Path
 
 import docker
 
-from wherry import certificates, diagnoses, engine, images, waiting
+from wherry import certificates, diagnoses, engine, images, shrinking, waiting
 from wherry.cleaning import remove_nodes
 from wherry.composing import Compose
 from wherry.kubectl import Kubectl, binary
 from wherry.labs import PROJECT, Lab, node_names
+from wherry.locks import alone
 from wherry.progress import Progress
 from wherry.troubles import Trouble
 
@@ -74,6 +76,8 @@ def start(lab: Lab, names: list[str], docker_engine: docker.DockerClient, progre
         asyncio.run(waiting.for_api(docker_engine, lab, step))
     with progress.step("nodes") as step:
         asyncio.run(waiting.for_nodes(docker_engine, lab, names, step))
+        if gone := asyncio.run(shrinking.forget_nodes(lab, names)):
+            step.waits_for(f"the lab no longer has {', '.join(gone)}")
 
 
 def refuse_another_checkouts(lab: Lab, docker_engine: docker.DockerClient) -> None:
@@ -116,8 +120,8 @@ def ask(lab: Lab, docker_engine: docker.DockerClient, address: str, enough: int)
 
 
 def guidance(lab: Lab) -> str:
-    here = _short(lab.kubeconfig)
-    kubectl = _short(Path(binary()))
+    here = shlex.quote(_short(lab.kubeconfig))
+    kubectl = shlex.quote(_short(Path(binary())))
     return f"""
 The cluster is up. Use it:
   export KUBECONFIG={here}
@@ -134,7 +138,8 @@ def _short(path: Path) -> str:
 def main(lab: Lab, nodes: int | None, *, example: bool) -> int:
     """An exit code: 0, 1 after trouble that it has told, 130 if interrupted."""
     try:
-        up(lab, nodes, example=example)
+        with alone(lab):
+            up(lab, nodes, example=example)
     except Trouble as trouble:
         print(f"\nscripts/up failed.\n{trouble}", file=sys.stderr)
         return 1

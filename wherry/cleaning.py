@@ -14,6 +14,7 @@ from docker.models.containers import Container
 from wherry import engine
 from wherry.composing import Compose
 from wherry.labs import CLUSTER_LABEL, NODE_LABEL, Lab
+from wherry.locks import alone
 from wherry.progress import Progress
 from wherry.troubles import Trouble
 
@@ -97,7 +98,8 @@ def _erase(docker_engine: docker.DockerClient, place: Path) -> None:
 def main(lab: Lab, *, keep_data: bool) -> int:
     """An exit code: 0, 1 after trouble that it has told, 130 if interrupted."""
     try:
-        down(lab, keep_data=keep_data)
+        with alone(lab):
+            down(lab, keep_data=keep_data)
     except Trouble as trouble:
         print(f"\nscripts/down failed.\n{trouble}", file=sys.stderr)
         return 1

@@ -1,6 +1,7 @@
 """Docker Compose: the file for N nodes, and the command."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from wherry.labs import NODES, PROJECT, Lab, node_names
 from wherry.troubles import Trouble
 
 TEMPLATE = "node1"
+# In the words of engines with and without a proxy for published ports.
+TAKEN_PORT = re.compile(r":(\d+): bind: address already in use|:(\d+) failed: port is already allocated")
 Document = dict[str, Any]
 
 
@@ -107,7 +110,21 @@ class Compose:
                 said.append(line)
                 yield line.strip()
         if running.returncode:
-            raise Trouble("compose", f"`docker compose {arguments[0]}` failed", "".join(said), advice)
+            reason, advice = explained("".join(said), self._lab) or (f"`docker compose {arguments[0]}` failed", advice)
+            raise Trouble("compose", reason, "".join(said), advice)
+
+
+def explained(said: str, lab: Lab) -> tuple[str, str] | None:
+    """The reason and the advice, if what compose said is about something that others have taken."""
+    if found := TAKEN_PORT.search(said):
+        port = found[1] or found[2]
+        setting = next((name for name, value in lab.environment().items() if value == port), "its port")
+        advice = f"Stop what listens there (`ss -ltnp 'sport = :{port}'`), or run scripts/up with another {setting}."
+        return f"port {port} of this machine is taken", advice
+    if "Pool overlaps" in said:
+        advice = "Run scripts/up with another WHERRY_NETWORK, e.g. 10.125.0; `docker network ls` shows what there is."
+        return f"another network has addresses of {lab.network}.0/24, maybe another lab's", advice
+    return None
 
 
 def binary() -> list[str]:

@@ -32,6 +32,9 @@ def ensure(step: Step) -> docker.DockerClient:
     """A client of an engine that answers; installs and starts one if there is none. Raises Trouble."""
     if engine := _answering():
         return engine
+    if address := os.environ.get("DOCKER_HOST"):
+        advice = "Start that engine, or unset DOCKER_HOST to use this machine's own."
+        raise Trouble("engine", f"no Docker engine answers at {address}, which DOCKER_HOST names", advice=advice)
     if not shutil.which("dockerd"):
         step.waits_for("apt-get install docker.io iptables")
         packages.install(["docker.io", "iptables"])

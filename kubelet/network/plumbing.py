@@ -50,6 +50,14 @@ def interface(uid: str) -> str:
     return PREFIX + hashlib.sha256(uid.encode()).hexdigest()[:11]
 
 
+def shares_network(pid: int) -> bool:
+    """Whether that process lives in this one's network namespace. One that has ended lives nowhere."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino
+    except OSError:
+        return False
+
+
 class Plumbing:
     """The pod network of one node, in the namespace that `opened` talks to: this process's own unless said otherwise.
 
@@ -85,7 +93,10 @@ class Plumbing:
         try:
             with netlink_in(namespace) as inside:
                 known = links.links(inside)
-                if "eth0" not in known or address not in links.addresses(inside):
+                # The other end may be in a namespace that this node had before, and that is not quite gone yet.
+                whole = "eth0" in known and name in links.links(nl)
+                if not whole or address not in links.addresses(inside):
+                    links.delete_link(inside, "eth0")
                     links.delete_link(nl, name)
                     links.make_veth(nl, name, NODE_HARDWARE, "eth0", hardware, namespace, self._mtu)
                     _configure(inside, known["lo"][0], address)

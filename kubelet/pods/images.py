@@ -11,6 +11,7 @@ from kubelet.syncing.restarts import LONGEST, duration
 from kubelet.syncing.views import Fault
 
 FIRST_WAIT = 10.0
+NO_REFERENCE = "invalid reference format"  # the engine's words for a name that can be nobody's
 
 
 class ImageFault(Exception):
@@ -33,7 +34,12 @@ class Images:
         """The image, pulled if need be, with the events of that.  Raises ImageFault."""
         name, means = container.image, self._means
         path = field_path(pod, container)
-        present = await means.runtime.image(name)
+        try:
+            present = await means.runtime.image(name)
+        except EngineError as e:
+            if NO_REFERENCE not in str(e):
+                raise
+            raise ImageFault(self._misspelt(pod, container, path)) from e
         if present is not None and not _must_pull(container, present):
             means.recorder.event(
                 pod, "Normal", "Pulled",
@@ -47,6 +53,14 @@ class Images:
             now = means.clock.now()
             raise ImageFault(Fault("ErrImageNeverPull", why, now, now + FIRST_WAIT))
         return await self._pull(pod, container, path)
+
+    def _misspelt(self, pod: Pod, container: Container, path: str) -> Fault:
+        name, recorder = container.image, self._means.recorder
+        why = f'Failed to apply default image tag "{name}": couldn\'t parse image name "{name}": {NO_REFERENCE}'
+        recorder.event(pod, "Warning", "InspectFailed", why, field_path=path)
+        recorder.event(pod, "Warning", "Failed", "Error: InvalidImageName", field_path=path)
+        now = self._means.clock.now()
+        return Fault("InvalidImageName", why, now, now + FIRST_WAIT)
 
     async def _pull(self, pod: Pod, container: Container, path: str) -> Image:
         name, means = container.image, self._means

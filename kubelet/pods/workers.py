@@ -8,6 +8,7 @@ from dataclasses import replace
 from api import times
 from api.types import Container, Pod
 from kubelet.containers.specs import fingerprint
+from kubelet.network.plumbing import shares_network
 from kubelet.pods.images import field_path
 from kubelet.pods.means import Means, first
 from kubelet.pods.probing import Probing
@@ -192,6 +193,10 @@ class Worker:
                 await self._remove(sandbox)
                 return
             await means.network.attach(uid, sandbox.pid, address)
+        if not address and means.host.node_container and not shares_network(sandbox.pid):
+            log.warning("the sandbox of pod %s lives in a network that this node has no more", uid)
+            await self._remove(sandbox)
+            return
         if not address or means.addresses is not None:
             self._connected.add(sandbox.id)
 

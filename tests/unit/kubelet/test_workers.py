@@ -41,7 +41,7 @@ from kubelet.pods.handlers import HandlerFailed, Handlers
 from kubelet.pods.means import Means
 from kubelet.pods.stopping import DRAIN
 from kubelet.pods.workers import Worker
-from kubelet.runtime.interfaces import Record
+from kubelet.runtime.interfaces import EngineError, Record
 from kubelet.runtime.simulated import Simulated, SimulatedNetwork
 from kubelet.syncing.statuses import pod_status
 from kubelet.syncing.views import View
@@ -327,6 +327,19 @@ async def test_a_missing_image_is_tried_again_with_growing_patience(stage: Stage
         stage.engine.missing.clear()
         await stage.turn(20)
         assert stage.ready
+
+
+async def test_a_name_that_no_image_can_have_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(name: str) -> None:
+        raise EngineError(f"no such image: {name}: invalid reference format: repository name must be lowercase")
+
+    monkeypatch.setattr(stage.engine, "image", refuse)
+    async with stage.worker(web()):
+        await stage.until(lambda: "InspectFailed" in stage.told.reasons())
+        await settle(10)
+        assert stage.state.waiting.reason == "InvalidImageName"
+        assert stage.state.waiting.message.endswith('couldn\'t parse image name "app:1": invalid reference format')
+        assert stage.told.reasons()[-2:] == ["InspectFailed", "Failed"]
 
 
 async def test_a_missing_secret_is_a_configuration_error_until_it_is_there(stage: Stage) -> None:
