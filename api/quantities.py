@@ -5,26 +5,35 @@ https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 
 import re
 from collections.abc import Mapping
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, ROUND_UP, Decimal
 from functools import lru_cache
 
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _FORM = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([KMGTPE]i)|([eE][+-]?[0-9]+)|([numkMGTPE]?))")
+_LARGEST, _FINEST = Decimal(2**63 - 1), Decimal("1e-9")
+_LONGEST_EXPONENT = 6
 
 MESSAGE = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
 
 @lru_cache(maxsize=4096)
 def parse(text: str | int | float) -> Decimal:
-    """The exact value in base units (cores, bytes, pieces).  Raises ValueError with upstream's message."""
+    """The value in base units (cores, bytes, pieces), exact between a billionth and 2⁶³; upstream rounds what is
+    finer up and cuts off what is larger.  Raises ValueError with upstream's message."""
     found = _FORM.fullmatch(str(text))
     if not found:
         raise ValueError(MESSAGE)
     number, binary, exponent, decimal = found.groups()
+    if exponent and len(exponent) > _LONGEST_EXPONENT:
+        raise ValueError(MESSAGE)
     if binary:
-        return Decimal(number) * _BINARY[binary]
-    return Decimal(number).scaleb(int(exponent[1:]) if exponent else _DECIMAL[decimal or ""])
+        amount = Decimal(number) * _BINARY[binary]
+    else:
+        amount = Decimal(number).scaleb(int(exponent[1:]) if exponent else _DECIMAL[decimal or ""])
+    if abs(amount) > _LARGEST:
+        return _LARGEST.copy_sign(amount)
+    return amount.quantize(_FINEST, ROUND_UP) if amount % _FINEST else amount
 
 
 def value(text: str | int | float) -> int:

@@ -6,18 +6,20 @@ from functools import partial
 
 import grpc
 
+from apiserver.access import Access, access
 from apiserver.admission import Admission, Reader, standard
-from apiserver.authentication import Authenticator
-from apiserver.authorization import Authorizer, Groups
+from apiserver.authentication import Authenticator, publishing
+from apiserver.authorization import Authorizer
 from apiserver.config import Config, parse
 from apiserver.grpc_door import SERVICE, Resources
 from apiserver.grpc_streams import Streams
-from apiserver.registry import Registry
-from apiserver.registry.bootstrapping import bootstrap
+from apiserver.registry import Registry, default_roles
+from apiserver.registry.bootstrapping import bootstrap, keep
 from apiserver.rest.serving import Rest, Settings
 from apiserver.rest.streaming.kubelets import Kubelets
 from apiserver.storage.compaction import Compactor
 from apiserver.storage.etcd import Endpoints, Etcd
+from apiserver.storage.leases import Leases
 from apiserver.storage.transactions import Store
 from apiserver.storage.worlds import World
 from machinery import running
@@ -30,31 +32,48 @@ async def run(config: Config, clock: Clock = SYSTEM) -> None:
     """Serve until cancelled.  Raises CannotGoOn."""
     try:
         etcd = Etcd(Endpoints(config.etcd_servers, config.etcd_ca, config.etcd_certificate, config.etcd_key))
-        authenticate = Authenticator(config.tokens)
     except (OSError, ValueError) as e:
         raise CannotGoOn(str(e)) from e
     async with etcd, asyncio.TaskGroup() as tasks:
-        world, store = World(etcd, clock), Store(etcd)
+        world, store = World(etcd, clock), Store(etcd, Leases(etcd, clock, config.event_seconds))
         tasks.create_task(world.run())
         await world.loaded.wait()
         gc.freeze()  # the world that was loaded mostly stays
-        authorizer = Groups()
-        registry = Registry(world, store, authorizer, partial(_admission, config), clock)
-        await bootstrap(registry, config.first_service_address, config.advertise_address, config.secure_port)
+        try:
+            who = access(config, world, store, clock)
+        except (OSError, ValueError) as e:
+            raise CannotGoOn(str(e)) from e
+        authenticate, authorizer = who.authenticate, who.authorizer
+        registry = Registry(world, store, authorizer, partial(_admission, config, who), clock, authenticate)
+        own = config.first_service_address, config.advertise_address, config.secure_port
+        await bootstrap(registry, *own)
+        await default_roles.ensure(registry)
         checks = {"etcd": lambda: world.following}
-        rest = Rest(_settings(config), registry, authenticate, checks, authorizer=authorizer, clock=clock)
+        rest = Rest(
+            _settings(config), registry, authenticate, checks, authorizer=authorizer, clock=clock,
+            fixed=_published(config, who),
+        )  # fmt: skip
         kubelets = Kubelets(config.kubelet_ca, config.kubelet_certificate, config.kubelet_key)
         door = _door(config, registry, authenticate, authorizer, kubelets)
         tasks.create_task(rest.run())
         tasks.create_task(door.run())
         tasks.create_task(Compactor(etcd, clock).run())
+        tasks.create_task(keep(registry, clock, *own))
         await rest.bound()
         await door.ready()
 
 
-def _admission(config: Config, reader: Reader) -> Admission:
+def _published(config: Config, who: Access) -> dict[str, tuple[str, bytes]]:
+    """Pages beside the API's own."""
+    address = config.advertise_address or config.first_service_address
+    return publishing.pages(who.keys, f"{address}:{config.secure_port}") if who.keys is not None else {}
+
+
+def _admission(config: Config, who: Access, reader: Reader) -> Admission:
     return standard(
         reader,
+        guards=who.guards,
+        mount_tokens=who.keys is not None,
         service_cluster_ip_range=config.service_cluster_ip_range,
         service_node_port_range=config.service_node_port_range,
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,13 @@ class Config:
     kubelet_key: Path | None = None
     service_cluster_ip_range: str = "10.96.0.0/16"
     service_node_port_range: str = "30000-32767"
+    account_issuer: str = "https://kubernetes.default.svc.cluster.local"
+    account_signing_key: Path | None = None
+    """None: there are no service account tokens."""
+    account_keys: tuple[Path, ...] = ()
+    """More keys that tokens may be signed with: those of other API servers, and yesterday's."""
+    event_seconds: float = 3600.0
+    """How long events are kept after they were last written."""
     verbosity: int = 0
 
     @property
@@ -59,6 +67,10 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--kubelet-client-key", type=Path)
     add("--service-cluster-ip-range", default=_DEFAULTS.service_cluster_ip_range)
     add("--service-node-port-range", default=_DEFAULTS.service_node_port_range)
+    add("--service-account-issuer", default=_DEFAULTS.account_issuer)
+    add("--service-account-signing-key-file", type=Path)
+    add("--service-account-key-file", type=Path, action="append", default=[], help="may be given several times")
+    add("--event-ttl", type=_seconds, default=_DEFAULTS.event_seconds, help="how long events are kept: 1h0m0s")
     add("-v", dest="verbosity", type=int, default=0)
     flags = parser.parse_args(arguments)
     try:
@@ -84,5 +96,16 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         kubelet_key=flags.kubelet_client_key,
         service_cluster_ip_range=flags.service_cluster_ip_range,
         service_node_port_range=flags.service_node_port_range,
+        account_issuer=flags.service_account_issuer,
+        account_signing_key=flags.service_account_signing_key_file,
+        account_keys=tuple(flags.service_account_key_file),
+        event_seconds=flags.event_ttl,
         verbosity=flags.verbosity,
     )
+
+
+def _seconds(text: str) -> float:
+    """A duration as Go writes it: 1h0m0s."""
+    if not re.fullmatch(r"([0-9]+(\.[0-9]+)?[hms])+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 1h0m0s")
+    return sum(float(n) * {"h": 3600, "m": 60, "s": 1}[unit] for n, unit in re.findall(r"([0-9.]+)([hms])", text))

@@ -72,7 +72,7 @@ class Resources:
         request = _request(user, "list", message.resource)
         options = ListOptions(
             message.label_selector, message.field_selector, message.resource_version, message.resource_version_match,
-            message.limit, getattr(message, "continue"),
+            max(0, message.limit), getattr(message, "continue"),
         )  # fmt: skip
         found = await self._registry.list(request, options)
         documents = [item.document for item in found.items]
@@ -98,7 +98,7 @@ class Resources:
         patch = message.patch
         if message.type == pb.PatchRequest.APPLY and not patch.lstrip().startswith(b"{"):
             patch = await as_json(patch, request.kind.name)
-        document, _ = await self._registry.patch(request, patch, PATCHES[message.type])
+        document, _ = await self._registry.patch(request, patch, PATCHES.get(message.type, ""))
         return pb.Object(json=document)
 
     async def Delete(self, message: pb.DeleteRequest, user: User) -> pb.Object:
@@ -179,10 +179,14 @@ class Resources:
         return serve
 
     async def user(self, context: Context) -> User:
-        """Whom a call is from.  Raises Unauthorized."""
+        """Whom a call is from: the owner of its token, else of the connection's certificate.  Raises Unauthorized.
+
+        No connection is without a certificate here, so that a token would never count if it came second as with REST.
+        """
         certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
         header = next((v for k, v in context.invocation_metadata() or () if k == "authorization"), "")
-        return await self._authenticate(certificate, header if isinstance(header, str) else header.decode())
+        token = header if isinstance(header, str) else header.decode()
+        return await self._authenticate(None if token else certificate, token)
 
 
 VERBS = {

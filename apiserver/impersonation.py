@@ -7,12 +7,15 @@ from urllib.parse import unquote
 
 from multidict import CIMultiDictProxy
 
+from api import kinds
 from api.errors import BadRequest
 from api.kinds import Kind
+from api.types import ServiceAccount
 from apiserver.authentication import AUTHENTICATED
 from apiserver.authorization import Authorizer
 from apiserver.requests import ANONYMOUS, Request, User
 
+ACCOUNTS = kinds.of(ServiceAccount)
 USERS = Kind("", "v1", "User", "users", namespaced=False)
 GROUPS = Kind("", "v1", "Group", "groups", namespaced=False)
 UIDS = Kind("authentication.k8s.io", "v1", "UID", "uids", namespaced=False)
@@ -36,14 +39,22 @@ def effective(user: User, headers: CIMultiDictProxy[str], authorizer: Authorizer
             extra[key] = (*extra.get(key, ()), value)
     if not name:
         raise BadRequest("requested impersonation without impersonating a user")
-    wanted = [(USERS, name, ""), *((GROUPS, group, "") for group in groups), *([(UIDS, uid, "")] if uid else [])]
-    wanted += [(EXTRAS, value, key) for key, values in extra.items() for value in values]
-    for kind, what, subresource in wanted:
-        authorizer.authorize(Request(user, "impersonate", kind, "", what, subresource))
+    wanted = [_identity(name), *((GROUPS, "", g, "") for g in groups), *([(UIDS, "", uid, "")] if uid else [])]
+    wanted += [(EXTRAS, "", value, key) for key, values in extra.items() for value in values]
+    for kind, namespace, which, subresource in wanted:
+        authorizer.authorize(Request(user, "impersonate", kind, namespace, which, subresource))
     if not groups and name != ANONYMOUS.name:
         groups = _groups_of(name)
     own = () if name == ANONYMOUS.name or AUTHENTICATED in groups else (AUTHENTICATED,)
     return User(name, uid, (*groups, *own), extra)
+
+
+def _identity(name: str) -> tuple[Kind, str, str, str]:
+    """What it takes the right to impersonate: a service account is an object in a namespace, a user just a name."""
+    parts = name.split(":")
+    if len(parts) == 4 and name.startswith("system:serviceaccount:"):
+        return ACCOUNTS, parts[2], parts[3], ""
+    return USERS, "", name, ""
 
 
 def _groups_of(name: str) -> list[str]:

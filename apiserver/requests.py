@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from api import paths
 from api.errors import BadRequest
 from api.kinds import Kind
 from api.types import DeleteOptions as WireDeleteOptions
@@ -46,6 +47,10 @@ class Request:
     """Strict, Warn or Ignore; "" is the door's default."""
     force: bool = False
     """Server-side apply takes fields over from other managers."""
+    field_selector: str = ""
+    """Of lists and watches, for the authorizer: kubelets may see their own pods only."""
+    path: str = ""
+    """What it is about instead of a resource: discovery, health … The verb is then the HTTP method in lower case."""
     warnings: list[str] = field(default_factory=list)
     """Filled in while the request is served; REST sends them as Warning headers."""
 
@@ -90,11 +95,12 @@ class DeleteOptions:
     dry_run: bool = False
 
 
+_PROPAGATIONS = ("Background", "Foreground", "Orphan")
 _delete_options = msgspec.json.Decoder(WireDeleteOptions)
 
 
 def parse_delete_options(body: bytes) -> DeleteOptions:
-    """A DeleteOptions document, or nothing → DeleteOptions.  Raises BadRequest."""
+    """A DeleteOptions document, or nothing → DeleteOptions.  Raises BadRequest, Invalid."""
     if not body.strip():
         return DeleteOptions()
     try:
@@ -108,6 +114,10 @@ def parse_delete_options(body: bytes) -> DeleteOptions:
         if propagation:
             raise BadRequest("orphanDependents and propagationPolicy cannot be set at the same time")
         propagation = "Orphan" if wire.orphanDependents else "Background"
+    if any(v != "All" for v in wire.dryRun):
+        fault = paths.not_supported(paths.Path("dryRun"), wire.dryRun, ["All"])
+        raise paths.refusal("meta.k8s.io", "DeleteOptions", "", [fault])
+    check_propagation(propagation)
     conditions = wire.preconditions
     return DeleteOptions(
         grace_seconds=wire.gracePeriodSeconds,
@@ -116,6 +126,13 @@ def parse_delete_options(body: bytes) -> DeleteOptions:
         propagation=propagation,
         dry_run="All" in wire.dryRun,
     )
+
+
+def check_propagation(policy: str) -> None:
+    """Raises Invalid for one that there is not; "" is the kind's own."""
+    if policy and policy not in _PROPAGATIONS:
+        fault = paths.not_supported(paths.Path("propagationPolicy"), policy, [*_PROPAGATIONS, "nil"])
+        raise paths.refusal("meta.k8s.io", "DeleteOptions", "", [fault])
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):

@@ -1,6 +1,7 @@
 """YAML documents → JSON documents, as both doors take them."""
 
 import asyncio
+import math
 from typing import Any
 
 import msgspec
@@ -8,6 +9,10 @@ import yaml
 
 from api.errors import BadRequest
 
+DEEPEST = 300
+"""Levels of a YAML document; the converter below calls itself for each."""
+MOST_MERGED = 100_000
+ALIASING = "yaml: document contains excessive aliasing"
 _OFF_THREAD = 64 * 1024
 
 
@@ -20,13 +25,28 @@ async def as_json(text: bytes, kind: str) -> bytes:
         if len(text) > _OFF_THREAD:
             return await asyncio.to_thread(_convert, text)
         return _convert(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as e:
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, OverflowError) as e:
         about = f" (must be of type {kind})" if kind else ""
         raise BadRequest(f"the object provided is unrecognized{about}: error converting YAML to JSON: {_say(e)}") from e
 
 
 class _Loader(yaml.CSafeLoader):
     """Times stay strings, as Go's YAML leaves them when it does not decode into a time."""
+
+    merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge keys copy pairs, those of merged mappings too: nine lines of them are a billion pairs."""
+        for key, value in node.value:
+            if key.tag != "tag:yaml.org,2002:merge":
+                continue
+            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if isinstance(part, yaml.MappingNode):
+                    self.flatten_mapping(part)
+                    self.merged += len(part.value)
+                if self.merged > MOST_MERGED:
+                    raise ValueError(ALIASING)
+        super().flatten_mapping(node)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -36,8 +56,22 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def _convert(text: bytes) -> bytes:
+    _check_depth(text)
     loaded = yaml.load(text, _Loader)  # noqa: S506 - a subclass of the safe loader
     return msgspec.json.encode(_Plain(10 * len(text) + 100_000).plain(loaded))
+
+
+def _check_depth(text: bytes) -> None:
+    """The loader's C code calls itself for every level, and at some 30,000 levels the process is dead. The parser
+    below it does not, so it goes first.  Raises ValueError."""
+    depth = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                raise ValueError(f"yaml: exceeded max depth of {DEEPEST}")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 class _Plain:
@@ -49,11 +83,13 @@ class _Plain:
     def plain(self, value: Any) -> Any:
         self.left -= 1 + (len(value) if isinstance(value, str | bytes) else 0)
         if self.left < 0:
-            raise ValueError("yaml: document contains excessive aliasing")
+            raise ValueError(ALIASING)
         if isinstance(value, dict):
             return {self._key(k): self.plain(v) for k, v in value.items()}
         if isinstance(value, list):
             return [self.plain(v) for v in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"json: unsupported value: {value}")
         return value
 
     def _key(self, key: Any) -> str:
@@ -68,4 +104,6 @@ def _say(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return f"yaml: line {mark.line + 1}: {getattr(error, 'problem', None) or error}"
+    if isinstance(error, RecursionError):
+        return "yaml: exceeded max depth"
     return str(error)

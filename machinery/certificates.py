@@ -38,6 +38,21 @@ class Pair:
     key: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class SigningPair:
+    """A key pair without a certificate, both PEM."""
+
+    public: bytes
+    private: bytes = field(repr=False)
+
+
+def signing_pair() -> SigningPair:
+    """To sign service account tokens with. EC: a signature takes a twentieth of the time that RSA needs."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return SigningPair(public, _private(key))
+
+
 class Authority:
     """Issues certificates. `Authority.create` makes a new one; `Authority(pair)` continues one that was stored."""
 
@@ -139,7 +154,10 @@ def _names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
 
 
 def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
-    private = key.private_bytes(
+    return Pair(certificate.public_bytes(serialization.Encoding.PEM), _private(key))
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return Pair(certificate.public_bytes(serialization.Encoding.PEM), private)

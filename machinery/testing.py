@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machinery import kubeconfigs
-from machinery.certificates import Authority, Subject
+from machinery.certificates import Authority, Subject, signing_pair
 from machinery.client import connect
 from machinery.kubeconfigs import Access
 
@@ -74,6 +74,7 @@ SUBJECTS = {
     "apiserver": Subject("system:apiserver", ("system:masters",), LOOPBACK),
     "controller-manager": Subject("system:kube-controller-manager", (), LOOPBACK),
     "scheduler": Subject("system:kube-scheduler", (), LOOPBACK),
+    "cluster-dns": Subject("system:kube-dns", (), LOOPBACK),
     "admin": Subject("kubernetes-admin", ("system:masters",)),
     "node1-kubelet": Subject("system:node:node1", ("system:nodes",), LOOPBACK),
     "node1-kube-proxy": Subject("system:kube-proxy", ("system:node-proxier",), LOOPBACK),
@@ -82,7 +83,7 @@ SUBJECTS = {
 
 def write_certificates(directory: Path) -> None:
     """A directory for each of SUBJECTS, with `ca.crt`, `tls.crt` and `tls.key` of one new authority."""
-    authority = Authority.create("test")
+    authority, accounts = Authority.create("test"), signing_pair()
     for name, subject in SUBJECTS.items():
         pair = authority.issue(subject)
         place = directory / name
@@ -90,6 +91,7 @@ def write_certificates(directory: Path) -> None:
         (place / "ca.crt").write_bytes(authority.pair.certificate)
         (place / "tls.crt").write_bytes(pair.certificate)
         (place / "tls.key").write_bytes(pair.key)
+    (directory / "apiserver" / "sa.key").write_bytes(accounts.private)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,7 @@ async def apiserver(directory: Path, pki: Path, etcd_url: str, *flags: str) -> A
         "--tls-cert-file", str(own / "tls.crt"), "--tls-private-key-file", str(own / "tls.key"),
         "--client-ca-file", str(own / "ca.crt"), "--kubelet-certificate-authority", str(own / "ca.crt"),
         "--kubelet-client-certificate", str(own / "tls.crt"), "--kubelet-client-key", str(own / "tls.key"),
+        "--service-account-signing-key-file", str(own / "sa.key"),
         *flags, log=log,
     ) as child:  # fmt: skip
         plane = ControlPlane(pki, f"https://127.0.0.1:{rest}", f"https://127.0.0.1:{grpc}", etcd_url)

@@ -1,8 +1,9 @@
 """The lab's certificates: one directory for each component, as compose.yaml mounts them.
 
 Each holds `ca.crt`, `tls.crt`, `tls.key` and `kubeconfig`. The authority's own key stays in `ca/`, which no component
-mounts. Run as a program this is the one-shot service `certificates` of compose.yaml; it needs nothing of the lab's
-command line, because the component image does not have it.
+mounts. The API servers' directory also has `sa.key` and `sa.pub`, with which service account tokens are signed. Run as
+a program this is the one-shot service `certificates` of compose.yaml; it needs nothing of the lab's command line,
+because the component image does not have it.
 """
 
 import argparse
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from machinery import kubeconfigs
-from machinery.certificates import Authority, Pair, Subject
+from machinery.certificates import Authority, Pair, Subject, signing_pair
 from machinery.kubeconfigs import Access
 
 # The API servers' port for gRPC, as components reach it inside the lab's network.
@@ -25,7 +26,8 @@ def subjects(nodes: Sequence[str], network: str = NETWORK) -> Iterator[tuple[str
     """Directory name and subject of every component. `network` is the first three numbers of the lab's /24.
 
     Addresses are the ones that compose.yaml gives: etcd .10–.19, API servers .20–.29, controller managers .30,
-    schedulers .40, and the node of number N at .100 + N. Several API servers or etcd members share a directory.
+    schedulers .40, cluster DNS .50, and the node of number N at .100 + N. Several API servers or etcd members share a
+    directory.
     """
     api_servers = tuple(f"{network}.{20 + n}" for n in range(10))
     names = ("apiserver", *(f"apiserver{n}" for n in range(1, 10)))
@@ -35,6 +37,7 @@ def subjects(nodes: Sequence[str], network: str = NETWORK) -> Iterator[tuple[str
     yield "etcd", Subject("etcd", (), (*LOOPBACK, "etcd", *(f"etcd{n}" for n in range(1, 10)), *members))
     yield "controller-manager", Subject("system:kube-controller-manager", (), (*LOOPBACK, "controller-manager"))
     yield "scheduler", Subject("system:kube-scheduler", (), (*LOOPBACK, "scheduler"))
+    yield "cluster-dns", Subject("system:kube-dns", (), (*LOOPBACK, "cluster-dns"))
     yield "admin", Subject("kubernetes-admin", ("system:masters",))
     for node in nodes:
         here = (*LOOPBACK, node, address_of(node, network))
@@ -52,7 +55,7 @@ def write(directory: Path, nodes: Sequence[str], network: str = NETWORK) -> list
     Files are replaced, directories never: compose mounts them before this has run.
     """
     authority = _authority(directory / "ca")
-    written = []
+    written = _account_keys(directory / "apiserver")
     for name, subject in subjects(nodes, network):
         place = directory / name
         certificate, key = place / "tls.crt", place / "tls.key"
@@ -88,6 +91,18 @@ def replace(path: Path, content: bytes, mode: int) -> None:
 
 def _config(server: str, authority: Pair, pair: Pair, user: str) -> bytes:
     return kubeconfigs.dump(Access(server, authority.certificate, pair.certificate, pair.key), "wherry", user).encode()
+
+
+def _account_keys(place: Path) -> list[str]:
+    """The pair that service account tokens are signed with, which all API servers share; never replaced, because every
+    token that is in use would end with it."""
+    private, public = place / "sa.key", place / "sa.pub"
+    if private.exists() and public.exists():
+        return []
+    pair = signing_pair()
+    replace(public, pair.public, 0o644)
+    replace(private, pair.private, 0o600)
+    return ["service account keys"]
 
 
 def _authority(place: Path) -> Authority:

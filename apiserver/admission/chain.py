@@ -33,16 +33,25 @@ class Admission:
             await plugin.admit(request, obj, old)
 
 
-def standard(reader: Reader, *, service_cluster_ip_range: str, service_node_port_range: str) -> Admission:
+def standard(
+    reader: Reader,
+    *,
+    service_cluster_ip_range: str,
+    service_node_port_range: str,
+    guards: Sequence[Plugin] = (),
+    mount_tokens: bool = False,
+) -> Admission:
     """Upstream's default plug-ins in upstream's order, then the allocation of addresses for services.
 
     `service_cluster_ip_range` is one CIDR, or two of different families for dual stack, comma-separated;
-    `service_node_port_range` is `30000-32767` or `30000+2767`.  Raises ValueError.
+    `service_node_port_range` is `30000-32767` or `30000+2767`.  `guards` come first.  `mount_tokens`
+    if service account tokens can be had.  Raises ValueError.
     """
     return Admission(
         [
+            *guards,
             NamespaceLifecycle(reader),
-            ServiceAccounts(reader),
+            ServiceAccounts(reader, mount_tokens=mount_tokens),
             Priority(reader),
             DefaultTolerationSeconds(),
             ServiceAddresses(reader, service_cluster_ip_range, service_node_port_range),

@@ -1,13 +1,13 @@
 """What somebody applies: whether it fits the schema, and which fields it claims.
 
 The messages are those of upstream's structured-merge-diff, which checks an applied configuration before any validation
-does; a configuration that does not fit is answered with a plain 500 there, and so it is here.
+does; a configuration that does not fit is answered with a plain 500 there, and as its author's fault (400) here.
 """
 
 from typing import Any
 
 from api import schema
-from api.errors import ApiError, BadRequest
+from api.errors import BadRequest
 from apiserver.patching import documents, field_sets, go_values
 from apiserver.patching.field_sets import LEAF, FieldSet, key_step, value_step
 from apiserver.patching.schemas import ANYTHING, KEY_DEFAULTS, UNTRACKED, Node, key_of
@@ -47,7 +47,7 @@ def _kinds(definition: str, otherwise: str) -> list[str]:
 
 
 def fields_of(root: Node, config: dict[str, Any]) -> FieldSet | None:
-    """The fields that a configuration claims.  Raises ApiError (500) naming every fault if it does not fit."""
+    """The fields that a configuration claims.  Raises BadRequest naming every fault if it does not fit."""
     faults: Faults = []
     owned = _map(root, config, (), faults)
     if faults:
@@ -59,7 +59,7 @@ def fields_of(root: Node, config: dict[str, Any]) -> FieldSet | None:
             f"{version if '/' in version else '/' + version}, Kind={config.get('kind', '')}"
         )
         listed = faults[0] if len(faults) == 1 else "errors:\n" + "\n".join(f"  {f}" for f in faults)
-        raise ApiError(f"failed to create typed patch object ({about}): {listed}")
+        raise BadRequest(f"failed to create typed patch object ({about}): {listed}")
     return owned
 
 

@@ -86,7 +86,7 @@ def apply(
     """The object that results when `manager` applies `config` to `live` (None: creates it), with its managedFields.
 
     If nothing changes, the result equals `live`.  It is neither defaulted nor validated: that is for the caller, who
-    compares with `unchanged` afterwards.  Raises BadRequest, Conflict, or ApiError (500) for a configuration that does
+    compares with `unchanged` afterwards.  Raises Conflict, or BadRequest for a configuration that does
     not fit the schema, each in upstream's words.
     """
     api_version = api_version or config.get("apiVersion", "")

@@ -1,13 +1,13 @@
 """Kubernetes' own merge patch, which knows from the schema which lists are merged by a key.
 
 https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md
-Status codes are upstream's, too: what it does not foresee is a plain 500 there.
+What upstream does not foresee is a plain 500 there, in the same words; the fault is the patch's, so it is a 400 here.
 """
 
 from collections.abc import Hashable
 from typing import Any
 
-from api.errors import ApiError, BadRequest
+from api.errors import BadRequest
 from apiserver.patching import documents, go_values
 from apiserver.patching.element_orders import identity, in_order, matches_order
 from apiserver.patching.schemas import ANYTHING, Node, node_of
@@ -23,7 +23,7 @@ Map = dict[str, Any]
 def strategic_merge(document: Map, patch: bytes, definition: str) -> Map:
     """`document`, of the kind with that definition, as the patch makes it.
 
-    Raises BadRequest for a patch without the form, ApiError (500) for one that does not fit the schema.
+    Raises BadRequest for a patch without the form or one that does not fit the schema.
     """
     return merge_maps(document, documents.read_map(patch), node_of(definition))
 
@@ -38,7 +38,7 @@ def merge_maps(original: Map, patch: Map, node: Node) -> Map:
         if directive == "delete":
             return {}
         if directive != "merge":
-            raise ApiError(f"unknown patch type: {directive} in map: {go_values.plain(patch)}")
+            raise BadRequest(f"unknown patch type: {directive} in map: {go_values.plain(patch)}")
         patch = rest
     out = _retain_keys(original, patch)
     done = {RETAIN_KEYS}
@@ -72,7 +72,7 @@ def _merge_field(out: Map, name: str, value: Any, node: Node) -> None:
 def _field(node: Node, name: str) -> Node:
     if name in node.fields or node.open or not node.name:
         return node.child(name)
-    raise ApiError(f'unable to find api field in struct {node.name} for the json field "{name}"')
+    raise BadRequest(f'unable to find api field in struct {node.name} for the json field "{name}"')
 
 
 def _retain_keys(original: Map, patch: Map) -> Map:
@@ -107,7 +107,7 @@ def _merge_in_order(out: Map, name: str, patch: Map, node: Node) -> None:
     if before is None and changes is None:
         return
     if not matches_order(changes or [], order, node.merge_key):
-        raise ApiError(
+        raise BadRequest(
             f"The order in patch list:\n{go_values.plain(changes)}\n doesn't match $setElementOrder list:\n"
             f"{go_values.plain(order)}\n"
         )
@@ -127,7 +127,7 @@ def merge_lists(original: list[Any], patch: list[Any], node: Node) -> list[Any]:
         merged = list(dict.fromkeys([*original, *patch]))
         return in_order(merged, patch, original, "")
     if not node.merge_key:
-        raise ApiError("cannot merge lists without merge key for type struct")
+        raise BadRequest("cannot merge lists without merge key for type struct")
     return _merge_keyed(original, patch, node)
 
 
@@ -135,9 +135,9 @@ def _example(original: list[Any], patch: list[Any]) -> Any:
     """One item of lists that must all hold the same type of item."""
     types = {go_values.type_name(v) for v in [*original, *patch]}
     if "[]interface {}" in types:
-        raise ApiError("lists of lists are not supported")
+        raise BadRequest("lists of lists are not supported")
     if len(types) > 1:
-        raise ApiError(f"list element types are not identical: {go_values.plain([original, patch])}")
+        raise BadRequest(f"list element types are not identical: {go_values.plain([original, patch])}")
     return (original or patch)[0]
 
 
@@ -156,9 +156,9 @@ def _merge_keyed(original: list[Map], patch: list[Map], node: Node) -> list[Any]
         elif directive == "replace":
             replace = True
         elif directive == "merge":
-            raise ApiError("merging lists cannot yet be specified in the patch")
+            raise BadRequest("merging lists cannot yet be specified in the patch")
         else:
-            raise ApiError(f"unknown patch type: {directive} in map: {go_values.plain(item)}")
+            raise BadRequest(f"unknown patch type: {directive} in map: {go_values.plain(item)}")
     if replace:
         return changes
     before = [item for item in original if identity(item, key) not in gone]
@@ -180,9 +180,9 @@ def _merge_keyed(original: list[Map], patch: list[Map], node: Node) -> list[Any]
 
 def _check_key(item: Any, key: str) -> None:
     if not isinstance(item, dict):
-        raise ApiError(f"value for key {key} is not a map.")
+        raise BadRequest(f"value for key {key} is not a map.")
     if key not in item:
-        raise ApiError(f"map: {go_values.plain(item)} does not contain declared merge key: {key}")
+        raise BadRequest(f"map: {go_values.plain(item)} does not contain declared merge key: {key}")
 
 
 def plain(value: Any) -> Any:

@@ -4,12 +4,13 @@ Each API server keeps its own address among the Service's endpoints; the others'
 """
 
 import ipaddress
+import logging
 from typing import Any, TypeVar
 
 import msgspec
 
 from api import kinds, meta
-from api.errors import AlreadyExists, Conflict, NotFound
+from api.errors import AlreadyExists, ApiError, Conflict, NotFound
 from api.types import (
     DiscoveryV1EndpointPort,
     Endpoint,
@@ -28,11 +29,14 @@ from api.types import (
 from apiserver.authorization import SELF
 from apiserver.registry.registries import Registry
 from apiserver.requests import Request, User
+from machinery.clocks import Clock
 
 USER = User(SELF, groups=("system:masters",))
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 SERVICE, NAMESPACE, PORT_NAME, PORT = "kubernetes", "default", "https", 443
+KEEP_SECONDS = 10.0
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 async def bootstrap(registry: Registry, service_address: str, advertised: str, port: int) -> None:
@@ -48,6 +52,19 @@ async def bootstrap(registry: Registry, service_address: str, advertised: str, p
     if advertised and not ipaddress.ip_address(advertised).is_loopback:
         await _ensure(registry, _endpoints, advertised, port, Endpoints)
         await _ensure(registry, _slice, advertised, port, EndpointSlice)
+
+
+async def keep(registry: Registry, clock: Clock, service_address: str, advertised: str, port: int) -> None:
+    """Make it again whenever it is missing: `kubectl delete service --all` must not cost pods their way to the API.
+
+    A look at the cache at upstream's interval covers all these objects, and whatever somebody may do to them.
+    """
+    while True:
+        await clock.sleep(KEEP_SECONDS)
+        try:
+            await bootstrap(registry, service_address, advertised, port)
+        except ApiError as e:
+            log.warning("cannot keep up what every cluster has: %s", e)
 
 
 def _service(address: str) -> Service:

@@ -71,6 +71,10 @@ class Objects:
     def list_cached(self, kind: Kind) -> Iterable[Any]:
         return [self._shared(kind, item) for item in self._world.resource(kind).table.items.values()]
 
+    def list_bound(self, kind: Kind, value: str) -> Iterable[Any]:
+        """Those whose bucketed field (a pod's node) has that value."""
+        return [self._shared(kind, item) for item in self._world.resource(kind).table.bucket(value)]
+
     async def get_fresh(self, kind: Kind, namespace: str, name: str) -> Any | None:
         await self._world.fresh()
         return self.get_cached(kind, namespace, name)

@@ -50,7 +50,8 @@ def configuration(body: bytes) -> Tree:
 
 def applied(request: Request, live: Tree | None, wanted: Tree, now: str, definition: str = "") -> Tree:
     """The document that results when the request's manager applies `wanted`.  Raises Conflict, BadRequest."""
-    version = (wanted.get("metadata") or {}).get("resourceVersion")
+    metadata = wanted.get("metadata")
+    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
     result = managed_fields.apply(
         live, wanted, definition=definition or request.kind.type.__name__, manager=request.field_manager,
         force=request.force, now=now, api_version=request.kind.api_version, subresource=request.subresource,

@@ -51,9 +51,10 @@ class Reading:
         if options.continue_:
             at, after = read_token(options.continue_)
             return await self._past(request, filter_, at, after, options.limit, TOO_OLD_PAGE)
-        exact = options.resource_version_match == "Exact" or (
-            options.limit > 0 and not options.resource_version_match and options.resource_version not in ("", "0")
-        )
+        match = options.resource_version_match
+        if match not in ("", "Exact", "NotOlderThan") or (match and not options.resource_version):
+            raise BadRequest(f'resourceVersionMatch "{match}" makes no sense here')
+        exact = match == "Exact" or (options.limit > 0 and not match and options.resource_version not in ("", "0"))
         await self._reach(options.resource_version)
         if exact:
             at = revision(options.resource_version)

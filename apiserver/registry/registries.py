@@ -13,14 +13,18 @@ from api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from api.types import Pod
 from apiserver import rules
 from apiserver.admission import Admission
+from apiserver.authentication import Authenticator
 from apiserver.authorization import Authorizer
-from apiserver.registry import patches, pods, policies, reviews, scales
+from apiserver.registry import patches, pods, policies, reviews, scales, versions
 from apiserver.registry.deleting import Deleting, success
+from apiserver.registry.evictions import Evictions
 from apiserver.registry.objects import Current, Objects
 from apiserver.registry.patches import Tree
 from apiserver.registry.reading import Batches, Reading
+from apiserver.registry.tokens import Tokens
 from apiserver.registry.writing import Writing, check_place
 from apiserver.requests import DeleteOptions, Item, Listing, ListOptions, Request, WatchOptions
+from apiserver.rules import conversions
 from apiserver.storage.transactions import Store
 from apiserver.storage.worlds import World
 from machinery.clocks import Clock
@@ -41,13 +45,16 @@ class Registry:
         authorizer: Authorizer,
         admission: Callable[[Objects], Admission],
         clock: Clock,
+        identity: Authenticator | None = None,
     ) -> None:
         self.objects = Objects(world, store)
+        self._tokens = Tokens(identity, self.objects, clock)
         admitted = admission(self.objects)
         self._authorizer = authorizer
         self._reading = Reading(world)
         self._writing = Writing(self.objects, admitted, clock)
         self._deleting = Deleting(self.objects, admitted, clock)
+        self._evictions = Evictions(self.objects, self._writing, self._deleting)
 
     # --- reading
 
@@ -56,20 +63,26 @@ class Registry:
         kind = request.kind
         if request.subresource not in UPDATABLE:
             raise self._not_allowed(request)
-        item = await self._reading.item(kind, request.namespace, request.name, resource_version)
-        return scales.document(kind, item.document) if request.subresource == "scale" else item.document
+        item = await self._reading.item(
+            conversions.stored_kind(kind), request.namespace, request.name, resource_version
+        )
+        if request.subresource == "scale":
+            return scales.document(kind, item.document)
+        return conversions.document(kind, item.document)
 
     async def list(self, request: Request, options: ListOptions) -> Listing:
+        request.field_selector = options.field_selector
         self._check(request)
-        return await self._reading.list(request, options)
+        return await versions.list(self._reading, request, options)
 
     async def watch(self, request: Request, options: WatchOptions) -> Batches:
         """Batches of events, none empty, until the time is up (then it just stops) or after an ERROR event.
 
         What can be refused is refused by the call itself, before there is a stream.
         """
+        request.field_selector = options.field_selector
         self._check(request)
-        return await self._reading.watch(request, options)
+        return await versions.watch(self._reading, request, options)
 
     # --- writing
 
@@ -77,16 +90,20 @@ class Registry:
         self._check(request)
         if request.kind.name in reviews.KINDS:
             return reviews.answer(request, self._decoder(request, body)(), self._authorizer)
+        if request.kind.name == "TokenReview":
+            return await self._tokens.review(body)
         if request.kind.verbs == kinds.CREATE_ONLY and request.kind.name != "Binding":
             raise self._not_allowed(request)  # nothing of these kinds is ever stored
         if request.subresource or request.kind.name == "Binding":
             return await self._create_subresource(request, body)
-        return await self._writing.create(request, self._decoder(request, body))
+        document = await self._writing.create(versions.stored(request), self._decoder(request, body))
+        return conversions.document(request.kind, document)
 
     async def update(self, request: Request, body: bytes) -> tuple[bytes, bool]:
         self._check(request)
         if request.subresource == "scale":
             scale = scales.read(body)
+            check_place(request, scale)
             document, _ = await self._writing.update(request, lambda current: scales.scaled(current, scale))
             return scales.document(request.kind, document), False
         if request.subresource not in UPDATABLE:
@@ -94,6 +111,7 @@ class Registry:
         decode = self._decoder(request, body)
         first = [decode()]
         check_place(request, first[0])
+        stored = versions.stored(request)
 
         def make(_: Current | None) -> Any:
             obj = first.pop() if first else decode()
@@ -101,10 +119,11 @@ class Registry:
             return obj
 
         async def create() -> bytes:
-            return await self._writing.create(request, lambda: _unversioned(make(None)))
+            return await self._writing.create(stored, lambda: _unversioned(make(None)))
 
-        creates = not request.subresource and policies.resource(request.kind) in policies.CREATED_BY_UPDATE
-        return await self._writing.update(request, make, on_missing=create if creates else None)
+        creates = not request.subresource and policies.resource(stored.kind) in policies.CREATED_BY_UPDATE
+        document, created = await self._writing.update(stored, make, on_missing=create if creates else None)
+        return conversions.document(request.kind, document), created
 
     async def patch(self, request: Request, body: bytes, patch_type: str) -> tuple[bytes, bool]:
         self._check(request)
@@ -117,23 +136,28 @@ class Registry:
             document, _ = await self._writing.update(request, lambda current: self._rescaled(current, change))
             return scales.document(request.kind, document), False
         change = patches.patch_of(request.kind, body, patch_type)
-        return await self._writing.update(request, lambda current: self._patched(request, change(current.tree())))
+        document, created = await self._writing.update(
+            versions.stored(request),
+            lambda current: self._patched(request, change(conversions.to_served(request.kind, current.tree()))),
+        )
+        return conversions.document(request.kind, document), created
 
     async def delete(self, request: Request, options: DeleteOptions) -> tuple[bytes, bool]:
         self._check(request)
-        return await self._deleting.delete(request, options)
+        document, done = await self._deleting.delete(versions.stored(request), options)
+        return conversions.document(request.kind, document), done
 
     async def delete_collection(self, request: Request, listing: ListOptions, options: DeleteOptions) -> Listing:
         """What was there, and is now gone or on its way."""
         self._check(request)
-        found = await self._reading.list(request, listing)
+        found = await versions.list(self._reading, request, listing)
         room = asyncio.Semaphore(AT_ONCE)
 
         async def delete(item: Item) -> None:
             async with room:
                 one = request.at(verb="delete", namespace=item.namespace, name=item.name)
                 with suppress(NotFound):
-                    await self._deleting.delete(one, options)
+                    await self._deleting.delete(versions.stored(one), options)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -146,8 +170,7 @@ class Registry:
     # --- parts of verbs
 
     def _check(self, request: Request) -> None:
-        if request.kind.name not in reviews.ABOUT_SELF:
-            self._authorizer.authorize(request)
+        self._authorizer.authorize(request)
         kind = request.kind
         if request.verb not in kind.verbs or (request.subresource and request.subresource not in kind.subresources):
             raise self._not_allowed(request)
@@ -164,7 +187,7 @@ class Registry:
             obj, warnings = rules.decode(request.kind, body, validation=request.field_validation)
             request.warnings += [w for w in warnings if w not in request.warnings]
             rules.default(request.kind, obj)
-            return obj
+            return versions.converted(request, obj)
 
         return decode
 
@@ -183,7 +206,7 @@ class Registry:
         now = self._writing.now()
 
         def make(current: Current | None) -> Any:
-            live = current.tree() if current is not None else None
+            live = conversions.to_served(request.kind, current.tree()) if current is not None else None
             if request.subresource == "scale" and current is not None:
                 live = meta.decode(meta.encode(scales.scale_of(current.obj, current.revision)), dict)
                 after = meta.encode(patches.applied(request, live, wanted, now, "Scale"))
@@ -193,16 +216,20 @@ class Registry:
         async def create() -> bytes:
             if request.subresource:
                 raise NotFound(f'{request.kind.group_resource} "{request.name}" not found')
-            return await self._writing.create(request, lambda: make(None), tracked=True)
+            return await self._writing.create(stored, lambda: make(None), tracked=True)
 
-        scale = request.subresource == "scale"
-        document, created = await self._writing.update(request, make, tracked=not scale, on_missing=create)
-        return scales.document(request.kind, document) if scale else document, created
+        scale, stored = request.subresource == "scale", versions.stored(request)
+        document, created = await self._writing.update(stored, make, tracked=not scale, on_missing=create)
+        if scale:
+            return scales.document(request.kind, document), created
+        return conversions.document(request.kind, document), created
 
     async def _create_subresource(self, request: Request, body: bytes) -> bytes:
         if request.subresource == "eviction":
-            await self._deleting.delete(request, pods.read_eviction(body, request.name))
+            await self._evictions.evict(request, pods.read_eviction(body, request.name))
             return success(code=201)
+        if request.subresource == "token":
+            return await self._tokens.issue(request, body)
         if request.subresource != "binding" and request.kind.name != "Binding":
             raise self._not_allowed(request)
         binding = pods.read_binding(body, request.name)

@@ -6,7 +6,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-
 from typing import Any
 
 from api import kinds, meta
-from api.errors import BadRequest, Forbidden
+from api.errors import BadRequest
 from api.kinds import Kind
 from api.types import (
     NonResourceRule,
@@ -17,10 +17,10 @@ from api.types import (
     UserInfo,
 )
 from apiserver.authorization import Authorizer
+from apiserver.authorization.deciding import ABOUT_SELF
+from apiserver.authorization.rights import aggregate
 from apiserver.requests import Request, User
 
-ABOUT_SELF = frozenset({"SelfSubjectReview", "SelfSubjectAccessReview", "SelfSubjectRulesReview"})
-"""Anybody who is somebody may ask these."""
 ACCESS = frozenset({"SelfSubjectAccessReview", "SubjectAccessReview", "LocalSubjectAccessReview"})
 KINDS = ABOUT_SELF | ACCESS
 EVERYTHING = Kind("", "", "Anything", "*", namespaced=True)
@@ -34,7 +34,9 @@ def answer(request: Request, review: Any, authorizer: Authorizer) -> bytes:
         info = UserInfo(username=user.name, uid=user.uid, groups=list(user.groups), extra=extra)
         review.status = SelfSubjectReviewStatus(userInfo=info)
     elif request.kind.name == "SelfSubjectRulesReview":
-        review.status = _rules(user, authorizer)
+        if not review.spec.namespace:
+            raise BadRequest("no namespace on request")
+        review.status = _rules(user, review.spec.namespace, authorizer)
     else:
         review.status = _access(_subject(request, review.spec), review.spec, authorizer)
     return meta.encode(review)
@@ -52,13 +54,14 @@ def _access(user: User, spec: Any, authorizer: Authorizer) -> SubjectAccessRevie
     if (spec.resourceAttributes is None) == (spec.nonResourceAttributes is None):
         raise BadRequest("exactly one of resourceAttributes or nonResourceAttributes must be specified")
     if spec.nonResourceAttributes is not None:
-        asked = Request(user, spec.nonResourceAttributes.verb, EVERYTHING)
+        asked = Request(user, spec.nonResourceAttributes.verb, EVERYTHING, path=spec.nonResourceAttributes.path)
     else:
         wanted = spec.resourceAttributes
         asked = Request(
             user, wanted.verb, _kind(wanted.group, wanted.resource), wanted.namespace, wanted.name, wanted.subresource
         )
-    return SubjectAccessReviewStatus(allowed=_may(asked, authorizer))
+    allowed, reason = authorizer.decide(asked)
+    return SubjectAccessReviewStatus(allowed=allowed, reason=reason)
 
 
 def _kind(group: str, resource: str) -> Kind:
@@ -67,20 +70,17 @@ def _kind(group: str, resource: str) -> Kind:
     return next(known, Kind(group, "", resource, resource, namespaced=True))
 
 
-def _rules(user: User, authorizer: Authorizer) -> SubjectRulesReviewStatus:
-    """All or nothing, as long as permissions do not come from rules."""
-    if not _may(Request(user, "*", EVERYTHING), authorizer):
-        return SubjectRulesReviewStatus(resourceRules=[], nonResourceRules=[], incomplete=False)
+def _rules(user: User, namespace: str, authorizer: Authorizer) -> SubjectRulesReviewStatus:
+    rules, faults = authorizer.rules(user, namespace)
     return SubjectRulesReviewStatus(
-        resourceRules=[ResourceRule(verbs=["*"], apiGroups=["*"], resources=["*"])],
-        nonResourceRules=[NonResourceRule(verbs=["*"], nonResourceURLs=["*"])],
-        incomplete=False,
+        resourceRules=[
+            ResourceRule(verbs=r.verbs, apiGroups=r.apiGroups, resources=r.resources, resourceNames=r.resourceNames)
+            for r in rules
+            if r.resources
+        ],
+        nonResourceRules=[
+            NonResourceRule(verbs=r.verbs, nonResourceURLs=r.nonResourceURLs) for r in rules if r.nonResourceURLs
+        ],
+        evaluationError=aggregate(faults) if faults else "",
+        incomplete=bool(faults),
     )
-
-
-def _may(request: Request, authorizer: Authorizer) -> bool:
-    try:
-        authorizer.authorize(request)
-    except Forbidden:
-        return False
-    return True

@@ -37,7 +37,7 @@ def read(document: bytes) -> Scale:
     """A Scale that a client sent.  Raises BadRequest, Invalid."""
     try:
         scale = meta.decode(document, Scale)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise BadRequest(f'Scale in version "v1" cannot be handled as a Scale: {e}') from e
     if (scale.apiVersion, scale.kind) != ("autoscaling/v1", "Scale"):
         raise BadRequest(f"wrong object passed to Scale update: {scale.apiVersion}, Kind={scale.kind}")

@@ -225,9 +225,18 @@ def check_place(request: Request, obj: Any) -> None:
             raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
     elif not metadata.namespace:
         metadata.namespace = request.namespace
-    elif metadata.namespace != request.namespace:
+    elif metadata.namespace != request.namespace and request.verb == "create":
         raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+    elif metadata.namespace != request.namespace:
+        raise BadRequest(
+            f"the namespace of the object ({metadata.namespace}) does not match the namespace on the request "
+            f"({request.namespace})"
+        )
     if request.name and request.verb != "create":
+        if not metadata.name and request.verb == "update":
+            raise BadRequest(
+                f"the name of the object ({request.name} based on URL) was undeterminable: name must be provided"
+            )
         if not metadata.name:
             metadata.name = request.name
         elif metadata.name != request.name:

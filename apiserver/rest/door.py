@@ -7,15 +7,16 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from api.errors import ApiError, Forbidden, InternalError, NotFound
+from api.errors import ApiError, InternalError, NotFound
 from api.kinds import Kind
 from apiserver import impersonation
 from apiserver.authorization import Authorizer
-from apiserver.requests import ANONYMOUS, Event, Request, User
+from apiserver.requests import Event, Request, User
 from apiserver.rest import bodies, documents, options, paths, responses, tables, watching
 from apiserver.rest.connections import Connections
 from apiserver.rest.negotiation import JSON, PROTOBUF, Representation, representation
 from apiserver.rest.options import Query
+from apiserver.rest.packing import Packer
 from apiserver.rest.pages import Pages
 from apiserver.rest.paths import PageNotFound, Target
 from apiserver.rest.streaming import Streams
@@ -28,8 +29,13 @@ Authenticate = Callable[[bytes | None, str], Awaitable[User]]
 """(the peer's certificate in DER, None without one; the Authorization header or "") → who that is.
 Raises Unauthorized."""
 
-PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
-"""Open to those who do not say who they are: probes, and clients that look what server this is."""
+PAGE = Kind("", "", "Page", "", namespaced=False)
+"""Stands in requests that are about a path: no resource."""
+DEPRECATED = {
+    "endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    "componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
+}
+"""Core resources that upstream warns of."""
 _ONE = ("Table", "PartialObjectMetadata")
 _MANY = ("Table", "PartialObjectMetadataList")
 
@@ -54,6 +60,7 @@ class Door:
         self._streams = streams
         self._connections = connections
         self._clock = clock
+        self._packer = Packer()
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         audit = responses.audit_id(http)
@@ -73,20 +80,22 @@ class Door:
         raw, _, query_text = http.raw_path.partition("?")
         path = unquote(raw) if "%" in raw else raw
         user = await self._user(http)
-        if user.name == ANONYMOUS.name and not path.startswith(PUBLIC):
-            raise Forbidden(f'forbidden: User "{user.name}" cannot {http.method.lower()} path "{path}"')
         if not path.startswith(("/api/", "/apis/")) or path.count("/") < 3:
+            self._authorizer.authorize(Request(user, http.method.lower(), PAGE, path=path))
             return await self._pages.serve(http, path, audit)
         try:
             target = paths.find(path)
         except (NotFound, PageNotFound):
+            self._authorizer.authorize(Request(user, http.method.lower(), PAGE, path=path))
             if (page := await self._pages.find(http, path, audit)) is not None:
                 return page
             raise
         query = options.parse(query_text)
         verb = paths.verb(http.method, target, options.truth(query, "watch"))
         request = Request(user, verb, target.kind, target.namespace, target.name, target.subresource)
-        if verb == "connect" or target.subresource == "log":
+        if not target.kind.group and (warning := DEPRECATED.get(target.kind.plural)):
+            request.warnings.append(warning)
+        if verb == "connect" or target.subresource in ("log", "proxy"):
             return await self._streams.serve(http, request, query, audit)
         return await getattr(self, f"_{verb}")(http, request, target, query, audit)  # type: ignore[no-any-return]
 
@@ -116,7 +125,7 @@ class Door:
             body = documents.partial_list(listing, how.version)
         else:
             body = documents.whole_list(request.kind, listing)
-        return await responses.send(http, body, audit, how=how)
+        return await responses.send(http, body, audit, how=how, warnings=request.warnings, pack=self._packer.gzip)
 
     async def _watch(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str

@@ -10,7 +10,14 @@ from urllib.parse import parse_qsl
 from api import paths
 from api.errors import BadRequest
 from api.paths import Fault, Path
-from apiserver.requests import DeleteOptions, ListOptions, Request, WatchOptions, parse_delete_options
+from apiserver.requests import (
+    DeleteOptions,
+    ListOptions,
+    Request,
+    WatchOptions,
+    check_propagation,
+    parse_delete_options,
+)
 
 Query = dict[str, str]
 """The first value of each parameter, as upstream reads them."""
@@ -18,7 +25,6 @@ Query = dict[str, str]
 NOTHING: Query = {}
 DRY_RUNS = "dryRun"
 _LONGEST_MANAGER = 128
-_PROPAGATIONS = ("Background", "Foreground", "Orphan")
 
 
 def parse(text: str) -> Query:
@@ -58,6 +64,7 @@ def for_list(query: Query) -> ListOptions:
     if not query:
         return _EVERYTHING
     _check_list(query)
+    integer(query, "timeoutSeconds")
     return ListOptions(
         label_selector=query.get("labelSelector", ""),
         field_selector=query.get("fieldSelector", ""),
@@ -96,9 +103,7 @@ def for_delete(query: Query, body: bytes) -> DeleteOptions:
             or ("" if orphans is None else "Orphan" if truth(query, "orphanDependents") else "Background"),
             dry_run=_dry_run(query, "DeleteOptions"),
         )
-    if found.propagation and found.propagation not in _PROPAGATIONS:
-        fault = paths.not_supported(Path("propagationPolicy"), found.propagation, [*_PROPAGATIONS, "nil"])
-        raise paths.refusal("meta.k8s.io", "DeleteOptions", "", [fault])
+        check_propagation(found.propagation)
     return found
 
 

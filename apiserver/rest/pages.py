@@ -38,9 +38,15 @@ def version() -> dict[str, str]:
 
 
 class Pages:
-    """`port` is where the REST door listens, which discovery tells."""
+    """`port` is where the REST door listens, which discovery tells; `fixed` are more pages: path → (type, content)."""
 
-    def __init__(self, checks: Mapping[str, Callable[[], bool]], port: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Callable[[], bool]],
+        port: Callable[[], int],
+        fixed: Mapping[str, tuple[str, bytes]] | None = None,
+    ) -> None:
+        self._fixed = fixed or {}
         self._checks = checks
         self._port = port
         self._version = msgspec.json.encode(version())
@@ -56,8 +62,13 @@ class Pages:
     async def find(self, http: web.BaseRequest, path: str, audit: str) -> web.StreamResponse | None:
         """The page at a path, None if there is none.  Raises MethodNotAllowed, NotAcceptable."""
         first, *rest = path.strip("/").split("/")
-        if first in HEALTH:
-            page: web.StreamResponse | None = self._health(http, first, rest, audit)
+        if (known := self._fixed.get(path.rstrip("/"))) is not None:
+            media, content = known
+            document = await responses.send(http, content, audit)
+            document.headers["Content-Type"] = media
+            page: web.StreamResponse | None = document
+        elif first in HEALTH:
+            page = self._health(http, first, rest, audit)
         elif first in ("api", "apis"):
             page = await self._discovery(http, path.rstrip("/"), audit)
         elif first == "version" and not rest:

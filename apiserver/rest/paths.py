@@ -18,6 +18,12 @@ _COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 _OBJECT = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _READ_WRITE = {"GET": "get", "PUT": "update", "PATCH": "patch"}
 _CREATE = {"POST": "create"}
+_PROXIED = {
+    "GET": "get", "HEAD": "get", "OPTIONS": "get", "POST": "create", "PUT": "update", "PATCH": "patch",
+    "DELETE": "delete",
+}  # fmt: skip
+PROXIES = ("pods", "services")
+"""Core resources whose `proxy` subresource takes any path behind it."""
 _CONNECT = {"GET": "connect", "POST": "connect"}
 _SUBRESOURCES: dict[str, dict[str, str]] = {
     "approval": _READ_WRITE, "ephemeralcontainers": _READ_WRITE, "resize": _READ_WRITE, "scale": _READ_WRITE,
@@ -70,6 +76,8 @@ def find(path: str) -> Target:
     subresource = parts[2] if len(parts) > 2 else ""
     if (namespace and not kind.namespaced) or (name and kind.namespaced and not namespace):
         raise NotFound(NO_SUCH_RESOURCE)
+    if subresource == "proxy" and not group and kind.plural in PROXIES:
+        return Target(kind, namespace, name, subresource, watched)
     if len(parts) > 3 or (subresource and subresource not in served(kind)):
         raise NotFound(NO_SUCH_RESOURCE)
     if watched and (subresource or "watch" not in kind.verbs):
@@ -82,7 +90,9 @@ def verb(method: str, target: Target, watch: bool) -> str:
 
     `watch` says whether the query asks for one.  Raises MethodNotAllowed.
     """
-    if target.subresource:
+    if target.subresource == "proxy":
+        found = _PROXIED.get(method)
+    elif target.subresource:
         found = _SUBRESOURCES[target.subresource].get(method)
     elif target.watched:
         found = "watch" if method == "GET" else None

@@ -2,8 +2,7 @@
 
 import asyncio
 import uuid
-import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import yaml
@@ -11,6 +10,7 @@ from aiohttp import web
 
 from api.errors import ApiError, TooManyRequests
 from apiserver import wire
+from apiserver.rest import packing
 from apiserver.rest.negotiation import JSON, PLAIN, PROTOBUF, YAML, Representation, prefers_protobuf
 
 GZIP_ABOVE = 128 * 1024
@@ -32,6 +32,7 @@ async def send(
     status: int = 200,
     how: Representation = PLAIN,
     warnings: Iterable[str] = (),
+    pack: Callable[[bytes], bytes] = packing.gzip,
 ) -> web.Response:
     """A JSON document in the representation asked for, compressed where it is large and the client can read it."""
     if how is not PLAIN:
@@ -40,7 +41,7 @@ async def send(
     if len(body) > GZIP_ABOVE and "gzip" in http.headers.get("Accept-Encoding", ""):
         headers["Content-Encoding"] = "gzip"
         headers["Vary"] = "Accept-Encoding"
-        body = await asyncio.to_thread(_gzip, body) if len(body) > _OFF_THREAD else _gzip(body)
+        body = await asyncio.to_thread(pack, body) if len(body) > _OFF_THREAD else pack(body)
     response = web.Response(status=status, body=body, headers=headers)
     for warning in warnings:
         response.headers.add("Warning", warning_header(warning))
@@ -83,8 +84,3 @@ def warning_header(message: str) -> str:
     """RFC 7234 section 5.5, code 299: what kubectl prints as `Warning: MESSAGE`."""
     quoted = message.replace("\\", "\\\\").replace('"', '\\"')
     return '299 - "' + "".join(c if c.isprintable() else " " for c in quoted) + '"'
-
-
-def _gzip(body: bytes) -> bytes:
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return packer.compress(body) + packer.flush()

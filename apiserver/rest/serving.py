@@ -49,7 +49,7 @@ class Settings:
 
 class Rest:
     """The door as something that runs. Readiness is `checks`; `authorizer` is asked about what is not the registry's:
-    streams."""
+    streams and pages, of which `fixed` are more: path → (type, content)."""
 
     def __init__(
         self,
@@ -60,7 +60,9 @@ class Rest:
         *,
         authorizer: Authorizer | None = None,
         clock: Clock = SYSTEM,
+        fixed: Mapping[str, tuple[str, bytes]] | None = None,
     ) -> None:
+        self._fixed = fixed
         self._settings = settings
         self._registry = registry
         self._authenticate = authenticate
@@ -86,7 +88,7 @@ class Rest:
             self._registry,
             self._authenticate,
             self._authorizer,
-            Pages(self._checks, lambda: self._port().result()),
+            Pages(self._checks, lambda: self._port().result(), self._fixed),
             Streams(self._registry, self._authorizer, kubelets, connections),
             connections,
             self._clock,

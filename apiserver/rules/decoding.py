@@ -36,6 +36,8 @@ def decode(kind: Kind, document: bytes, *, validation: str = "") -> tuple[Any, l
     twice.  Quantities come out in canonical form.  An absent apiVersion or kind is taken from the path.
     Raises BadRequest.
     """
+    if document.strip() == b"null":  # which Go reads as nothing said
+        document = b"{}"
     identity = _identify(kind, document)
     clean = None
     try:
@@ -75,7 +77,7 @@ def _decode_slowly(kind: Kind, document: bytes) -> tuple[Any, Any]:
     except (UnicodeDecodeError, RecursionError) as e:
         raise _unreadable(kind, document) from e
     except msgspec.ValidationError as e:  # Go's decoder and msgspec disagree: better a general word than a stored fault
-        raise _unfit(kind, f"json: {e}") from e
+        raise _unfit(kind, f"json: {str(e).partition(' - at')[0].lower()}") from e
 
 
 def _identify(kind: Kind, document: bytes) -> _Identity:
@@ -116,6 +118,8 @@ def _not_an_object(document: bytes) -> str:
         raw = _plain.decode(document)
     except RecursionError:
         return "couldn't get version/kind; json parse error: exceeded max depth"
+    except msgspec.ValidationError as e:
+        return f"couldn't get version/kind; json parse error: {str(e).partition(' - at')[0].lower()}"
     if isinstance(raw, dict):
         name = next(n for n in _PARTS if raw.get(n) is not None and not isinstance(raw[n], str))
         value, target = raw[name], f"struct field .{name} of type string"

@@ -10,6 +10,7 @@ from typing import Any
 
 from api.kinds import Kind
 from api.types import (
+    DaemonSet,
     Job,
     LabelSelector,
     Namespace,
@@ -34,6 +35,7 @@ COUNTED = {
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
 }  # fmt: skip
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 APART = {"apiVersion", "kind", "metadata", "status"}
 
 
@@ -66,6 +68,8 @@ def prepare_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> Non
         new.spec.finalizers = old.spec.finalizers
     elif kind.name == "Pod" and subresource == "status":
         new.metadata.ownerReferences = old.metadata.ownerReferences
+    elif kind.name == "DaemonSet" and subresource == "":
+        count_templates(new, old)
     if subresource != "status" and (kind.group, kind.name) in COUNTED and _changed(kind, new, old):
         new.metadata.generation = (old.metadata.generation or 0) + 1
 
@@ -86,6 +90,14 @@ def _changed(kind: Kind, new: Any, old: Any) -> bool:
     if kind.name == "Deployment":  # its annotations are handed on to replica sets
         return bool(new.metadata.annotations != old.metadata.annotations)
     return kind.name == "EndpointSlice" and bool(new.metadata.labels != old.metadata.labels)
+
+
+def count_templates(new: DaemonSet, old: DaemonSet | None = None) -> None:
+    """The template's own generation, once a field of the spec, stays an annotation that nobody else may set."""
+    before = old.metadata.annotations.get(TEMPLATE_GENERATION, "1") if old is not None else "0"
+    number = int(before) if before.isascii() and before.isdigit() else 0
+    changed = old is None or new.spec.template != old.spec.template
+    new.metadata.annotations[TEMPLATE_GENERATION] = str(number + changed)
 
 
 def _pod(obj: Pod) -> None:
@@ -134,4 +146,5 @@ FIRST: dict[tuple[str, str], Callable[[Any], None]] = {
     ("", "PersistentVolume"): _pending,
     ("", "PersistentVolumeClaim"): _pending,
     ("batch", "Job"): _job,
+    ("apps", "DaemonSet"): count_templates,
 }

@@ -1,8 +1,9 @@
-"""A thin client of etcd's v3 API on gRPC: ranges, transactions, watches, compaction.
+"""A thin client of etcd's v3 API on gRPC: ranges, transactions, watches, leases, compaction.
 
 https://etcd.io/docs/v3.5/learning/api/
 """
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,10 @@ class Compacted(Exception):
         self.revision = revision
 
 
+class LeaseLost(Exception):
+    """The lease under which something should be put has ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoints:
     """`servers` are URLs; the files are read once, at connect."""
@@ -62,6 +67,7 @@ class _Member:
         else:
             self.channel = grpc.aio.insecure_channel(target, options=OPTIONS)
         self.kv: Any = etcd_pb2_grpc.KVStub(self.channel)
+        self.lease: Any = etcd_pb2_grpc.LeaseStub(self.channel)
         self.watch: Any = etcd_pb2_grpc.WatchStub(self.channel)
 
     def connected(self) -> bool:
@@ -103,6 +109,10 @@ class Etcd:
     async def put(self, key: bytes, value: bytes) -> int:
         return int((await self._call("Put", pb.PutRequest(key=key, value=value))).header.revision)
 
+    async def grant(self, seconds: float) -> int:
+        """A lease: what is put under it goes after so long."""
+        return int((await self._call("LeaseGrant", pb.LeaseGrantRequest(TTL=math.ceil(seconds)), "lease")).ID)
+
     async def compact(self, revision: int) -> None:
         """Forget what is older. Nothing happens if that was done already."""
         try:
@@ -143,22 +153,24 @@ class Etcd:
         if self._members[0] is member:
             self._members = [*self._members[1:], member]
 
-    async def _call(self, method: str, request: Any) -> Any:
+    async def _call(self, method: str, request: Any, service: str = "kv") -> Any:
         member = self._member()
         try:
             # Waiting for the connection makes a restart of etcd a pause, not an error; nothing was sent by then.
-            return await getattr(member.kv, method)(request, timeout=CALL_SECONDS, wait_for_ready=True)
+            return await getattr(getattr(member, service), method)(request, timeout=CALL_SECONDS, wait_for_ready=True)
         except grpc.aio.AioRpcError as e:
             if e.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 self._distrust(member)
             raise _translated(e) from e
 
 
-def _translated(e: grpc.aio.AioRpcError) -> ApiError | Compacted:
+def _translated(e: grpc.aio.AioRpcError) -> ApiError | Compacted | LeaseLost:
     text = e.details() or e.code().name
     match e.code():
         case grpc.StatusCode.OUT_OF_RANGE if "compacted" in text:
             return Compacted()
+        case grpc.StatusCode.NOT_FOUND if "lease" in text:
+            return LeaseLost()
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return Timeout(f"etcdserver: request timed out: {text}")
         case grpc.StatusCode.INVALID_ARGUMENT if "too large" in text:

@@ -111,6 +111,8 @@ class Table:
         self._window_bytes = 0
         self.oldest = 0
         """Changes after this revision are in the window."""
+        self.version = 0
+        """Another number after every change; it means nothing outside of this process."""
 
     # --- changing
 
@@ -121,6 +123,7 @@ class Table:
             self._keys.append(key)
             self._file(key, item)
         self.oldest = revision
+        self.version += 1
 
     def read(self, key: str, value: bytes, revision: int) -> Item:
         """The item that a stored value is."""
@@ -146,6 +149,7 @@ class Table:
         return self._remember(Change(key, old, None, revision))
 
     def _remember(self, change: Change) -> Change:
+        self.version += 1
         self._window.append(change)
         self._window_bytes += change.size()
         while len(self._window) > WINDOW_EVENTS or (self._window_bytes > WINDOW_BYTES and len(self._window) > 1):
@@ -173,6 +177,10 @@ class Table:
             self._file(key, new)
 
     # --- reading
+
+    def bucket(self, value: str) -> list[Item]:
+        """The objects whose bucketed field has that value, in no order."""
+        return [self.items[key] for key in self._buckets.get(value, ())]
 
     def select(self, namespace: str, filter_: Filter, *, after: str = "", limit: int = 0) -> Page:
         """Objects in the order of their keys, from the first key greater than `after`."""

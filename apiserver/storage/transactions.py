@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from apiserver.storage import keys
-from apiserver.storage.etcd import Etcd
+from apiserver.storage.etcd import Etcd, LeaseLost
+from apiserver.storage.leases import Leases
 from proto import etcd_pb2 as pb
 
 
@@ -39,8 +40,9 @@ class ClaimTaken(Exception):
 class Store:
     """Reads and writes of single keys, past the cache."""
 
-    def __init__(self, etcd: Etcd) -> None:
+    def __init__(self, etcd: Etcd, leases: Leases | None = None) -> None:
         self._etcd = etcd
+        self._leases = leases
 
     async def get(self, key: bytes) -> Stored | None:
         """The latest value, agreed by a majority."""
@@ -48,19 +50,32 @@ class Store:
 
     async def create(self, key: bytes, value: bytes, claims: Collection[str] = ()) -> int:
         """The new revision.  Raises Changed if the key exists, ClaimTaken."""
-        return await self._write(key, 0, pb.RequestOp(request_put=pb.PutRequest(key=key, value=value)), claims, ())
+        return await self._put(key, value, 0, claims, ())
 
     async def update(
         self, key: bytes, value: bytes, expected: int, claims: Collection[str] = (), released: Collection[str] = ()
     ) -> int:
         """The new revision.  Raises Changed, ClaimTaken."""
-        put = pb.RequestOp(request_put=pb.PutRequest(key=key, value=value))
-        return await self._write(key, expected, put, claims, released)
+        return await self._put(key, value, expected, claims, released)
 
     async def delete(self, key: bytes, expected: int, released: Collection[str] = ()) -> int:
         """The revision of the deletion.  Raises Changed."""
         gone = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key))
         return await self._write(key, expected, gone, (), released)
+
+    async def _put(
+        self, key: bytes, value: bytes, expected: int, claims: Collection[str], released: Collection[str]
+    ) -> int:
+        leases = self._leases
+        if leases is None or not leases.concern(key):
+            put = pb.RequestOp(request_put=pb.PutRequest(key=key, value=value))
+            return await self._write(key, expected, put, claims, released)
+        try:
+            leased = pb.PutRequest(key=key, value=value, lease=await leases.current())
+            return await self._write(key, expected, pb.RequestOp(request_put=leased), claims, released)
+        except LeaseLost:  # a day of sleep, or an etcd that was restored
+            leased = pb.PutRequest(key=key, value=value, lease=await leases.renewed())
+            return await self._write(key, expected, pb.RequestOp(request_put=leased), claims, released)
 
     async def _write(
         self, key: bytes, expected: int, write: pb.RequestOp, claims: Collection[str], released: Collection[str]

@@ -15,10 +15,12 @@ _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The objects that a pod's containers refer to, as far as they exist, by name."""
+    """The objects that a pod's containers refer to, as far as they exist, by name; and the tokens of its account, by
+    audience and seconds."""
 
     config_maps: Mapping[str, ConfigMap] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
+    tokens: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
 
 
 def environment(

@@ -8,6 +8,7 @@ from api import errors
 from api.types import ConfigMap, Pod, Secret
 from kubelet.containers import environments
 from kubelet.containers.environments import Sources
+from kubelet.pods.tokens import Tokens
 from kubelet.syncing.views import debugging
 from kubelet.volumes import contents
 from machinery.client import Client
@@ -15,7 +16,7 @@ from machinery.client import Client
 T = TypeVar("T", ConfigMap, Secret)
 
 
-async def sources(client: Client, pod: Pod) -> Sources:
+async def sources(client: Client, tokens: Tokens, pod: Pod) -> Sources:
     """Everything that the pod's variables and volumes refer to, read now.  Raises errors.ApiError.
 
     What does not exist is simply not in there: whoever needs it says so.
@@ -23,11 +24,12 @@ async def sources(client: Client, pod: Pod) -> Sources:
     containers = [*pod.spec.initContainers, *pod.spec.containers, *debugging(pod)]
     from_env, from_volumes = environments.references(containers), contents.references(pod.spec.volumes)
     namespace = pod.metadata.namespace
-    config_maps, secrets = await asyncio.gather(
+    config_maps, secrets, granted = await asyncio.gather(
         _all(client, ConfigMap, namespace, from_env[0] | from_volumes[0]),
         _all(client, Secret, namespace, from_env[1] | from_volumes[1]),
+        tokens.of(pod),
     )
-    return Sources(config_maps, secrets)
+    return Sources(config_maps, secrets, granted)
 
 
 async def _all(client: Client, what: type[T], namespace: str, names: Iterable[str]) -> dict[str, T]:

@@ -3,7 +3,7 @@ https://kubernetes.io/docs/concepts/storage/volumes/
 """
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from api.types import (
     ConfigMap,
@@ -13,14 +13,12 @@ from api.types import (
     Pod,
     ProjectedVolumeSource,
     Secret,
-    ServiceAccountTokenProjection,
     Volume,
 )  # fmt: skip
 from kubelet.containers.environments import Sources
 from kubelet.containers.fields import ConfigError, Place, pod_field, resource_field
 from kubelet.volumes.files import File
 
-Tokens = Callable[[ServiceAccountTokenProjection], bytes]
 DEFAULT_MODE = 0o644
 
 
@@ -48,7 +46,7 @@ def is_made_of_files(volume: Volume) -> bool:
     return any((volume.configMap, volume.secret, volume.downwardAPI, volume.projected))
 
 
-def contents(pod: Pod, volume: Volume, sources: Sources, place: Place, tokens: Tokens | None = None) -> dict[str, File]:
+def contents(pod: Pod, volume: Volume, sources: Sources, place: Place) -> dict[str, File]:
     """The files by relative path.  Raises VolumeFault, in upstream's words."""
     if (shown := volume.configMap) is not None:
         found = _config_map(pod, sources, shown.name, bool(shown.optional))
@@ -59,7 +57,7 @@ def contents(pod: Pod, volume: Volume, sources: Sources, place: Place, tokens: T
     if (downward := volume.downwardAPI) is not None:
         return _downward(pod, downward.items, _mode(downward.defaultMode), place)
     if volume.projected is not None:
-        return _projected(pod, volume.projected, sources, place, tokens)
+        return _projected(pod, volume.projected, sources, place)
     return {}
 
 
@@ -67,9 +65,7 @@ def _mode(mode: int | None) -> int:
     return DEFAULT_MODE if mode is None else mode
 
 
-def _projected(
-    pod: Pod, volume: ProjectedVolumeSource, sources: Sources, place: Place, tokens: Tokens | None
-) -> dict[str, File]:  # fmt: skip
+def _projected(pod: Pod, volume: ProjectedVolumeSource, sources: Sources, place: Place) -> dict[str, File]:
     mode = _mode(volume.defaultMode)
     files: dict[str, File] = {}
     for source in volume.sources:
@@ -81,9 +77,31 @@ def _projected(
             files |= _chosen(_secret(pod, sources, secret.name, optional), secret.items, mode, optional)
         if source.downwardAPI is not None:
             files |= _downward(pod, source.downwardAPI.items, mode, place)
-        if (token := source.serviceAccountToken) is not None and tokens is not None:
-            files[token.path or "token"] = File(tokens(token), 0o600 if mode == DEFAULT_MODE else mode)
+        if (token := source.serviceAccountToken) is not None:
+            granted = sources.tokens.get((token.audience, token.expirationSeconds or 3600))
+            if granted is None:
+                raise VolumeFault("failed to fetch token")
+            files[token.path or "token"] = _token_file(pod, granted, mode)
     return files
+
+
+def _token_file(pod: Pod, token: bytes, mode: int) -> File:
+    """Readable by those alone who are known to need it; by everybody in the pod if nobody is."""
+    context = pod.spec.securityContext
+    owner = _only_user(pod)
+    if owner is not None or (context is not None and context.fsGroup is not None):
+        mode = 0o600
+    return File(token, mode, owner)
+
+
+def _only_user(pod: Pod) -> int | None:
+    """The user that all containers of the pod are told to run as; None if they are not, or as different ones."""
+    whole = pod.spec.securityContext.runAsUser if pod.spec.securityContext is not None else None
+    users = set()
+    for container in (*pod.spec.initContainers, *pod.spec.containers):
+        own = container.securityContext.runAsUser if container.securityContext is not None else None
+        users.add(whole if own is None else own)
+    return users.pop() if len(users) == 1 else None
 
 
 def _config_map(pod: Pod, sources: Sources, name: str, optional: bool) -> Mapping[str, bytes]:

@@ -19,6 +19,8 @@ DATA = "..data"
 class File:
     data: bytes
     mode: int = 0o644
+    owner: int | None = None
+    """None: the kubelet's own user."""
 
 
 def write(directory: Path, files: Mapping[str, File], group: int | None = None) -> bool:
@@ -36,6 +38,8 @@ def write(directory: Path, files: Mapping[str, File], group: int | None = None) 
         path.chmod(file.mode | (0o440 if group is not None else 0))
         if group is not None:
             os.chown(path, -1, group)
+        if file.owner is not None:
+            os.chown(path, file.owner, -1)
     link = directory / "..data_tmp"
     link.unlink(missing_ok=True)
     link.symlink_to(fresh.name)

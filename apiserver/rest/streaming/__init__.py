@@ -2,7 +2,7 @@
 
 places                       which container, on which node
 kubelets                     the gRPC channels to them
-logs, execs, port_forwards   what is carried
+logs, execs, port_forwards, proxies   what is carried
 channels                     streams as channels of a WebSocket
 spdy, links, sessions, terminals   streams of SPDY/3.1, plain or tunnelled in a WebSocket
 """
@@ -21,7 +21,7 @@ from apiserver.requests import Request
 from apiserver.rest.connections import Connections
 from apiserver.rest.options import Query
 from apiserver.rest.paths import NO_SUCH_RESOURCE
-from apiserver.rest.streaming import execs, logs, port_forwards, terminals
+from apiserver.rest.streaming import execs, logs, port_forwards, proxies, terminals
 from apiserver.rest.streaming.channels import V4, V5, Channels
 from apiserver.rest.streaming.kubelets import Kubelets
 from apiserver.rest.streaming.links import SPDY, TUNNEL, SocketLink, take_over
@@ -55,6 +55,8 @@ class Streams:
                 return await self._exec(http, request, query)
             case "portforward":
                 return await self._port_forward(http, request)
+            case "proxy":
+                return await proxies.serve(http, request, self._registry, self._kubelets, self._connections)
         raise NotFound(NO_SUCH_RESOURCE)
 
     async def _exec(self, http: web.BaseRequest, request: Request, query: Query) -> web.StreamResponse:

@@ -168,7 +168,7 @@ def _ratio(target: Any, current: Any, field: str) -> str:
 def _old_autoscaler(obj: Any, now: float) -> list[Any]:
     spec, target = obj.spec, obj.spec.scaleTargetRef
     wanted, is_ = spec.targetCPUUtilizationPercentage, obj.status.currentCPUUtilizationPercentage
-    metrics = "<none>" if wanted is None else f"cpu: {f'{is_}%' if is_ is not None else '<unknown>'}/{wanted}%"
+    metrics = "<none>" if wanted is None else f"cpu: {f'{is_}%' if is_ else '<unknown>'}/{wanted}%"
     return [
         obj.metadata.name, f"{target.kind}/{target.name}" if target else "", metrics,
         "<unset>" if spec.minReplicas is None else str(spec.minReplicas), spec.maxReplicas,

@@ -7,9 +7,12 @@ from api.types import (
     HorizontalPodAutoscaler,
     Job,
     JobSpec,
+    MetricSpec,
+    MetricTarget,
     PodTemplateSpec,
     ReplicaSet,
     ReplicationController,
+    ResourceMetricSource,
     RollingUpdateDaemonSet,
     RollingUpdateDeployment,
     RollingUpdateStatefulSetStrategy,
@@ -142,3 +145,6 @@ def cron_job(obj: CronJob) -> None:
 def autoscaler(obj: HorizontalPodAutoscaler) -> None:
     if obj.spec.minReplicas is None:
         obj.spec.minReplicas = 1
+    if obj.apiVersion == "autoscaling/v2" and not obj.spec.metrics:
+        goal = MetricTarget(type="Utilization", averageUtilization=80)
+        obj.spec.metrics = [MetricSpec(type="Resource", resource=ResourceMetricSource(name="cpu", target=goal))]

@@ -67,6 +67,7 @@ RULES: dict[tuple[str, str], Rules] = {
     ("", "ReplicationController"): Rules(workloads.replication_controller, subresources=REPLICAS),
     ("", "Secret"): Rules(configs.secret, configs.secret_updated),
     ("", "Service"): Rules(services.service, services.updated, names.dns_1035_faults, _status(services.status_updated)),
+    ("apps", "ControllerRevision"): Rules(workloads.revision, workloads.revision_updated),
     ("apps", "DaemonSet"): Rules(workloads.daemon_set, workloads.daemon_set_updated),
     ("apps", "Deployment"): Rules(workloads.deployment, workloads.deployment_updated, subresources=REPLICAS),
     ("apps", "ReplicaSet"): Rules(workloads.replica_set, workloads.replica_set_updated, subresources=REPLICAS),

@@ -25,7 +25,7 @@ def config_map(it: ConfigMap) -> Faults:
         yield from formed(Path("binaryData").key(key), key, names.config_key_faults)
     size = sum(len(text.encode()) for text in it.data.values()) + _decoded(it.binaryData.values())
     if size > LIMIT:
-        yield too_long(Path(), LIMIT)
+        yield too_long(Path("[]"), LIMIT)  # so upstream prints the path of the whole
 
 
 def config_map_updated(new: ConfigMap, old: ConfigMap) -> Faults:

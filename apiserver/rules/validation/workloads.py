@@ -6,6 +6,7 @@ from api import labels as label_selectors
 from api import names
 from api.paths import Path, forbidden, invalid, not_supported, required
 from api.types import (
+    ControllerRevision,
     DaemonSet,
     Deployment,
     DeploymentStrategy,
@@ -13,6 +14,7 @@ from api.types import (
     PodTemplateSpec,
     ReplicaSet,
     ReplicationController,
+    RollingUpdateStatefulSetStrategy,
     StatefulSet,
 )  # fmt: skip
 from apiserver.rules.validation import pods
@@ -205,8 +207,13 @@ def stateful_set(it: StatefulSet) -> Faults:
         why = "only allowed for updateStrategy 'RollingUpdate'"
         yield invalid(SPEC.child("updateStrategy", "rollingUpdate"), strategy.rollingUpdate, why)
     elif strategy.rollingUpdate is not None:
-        at = SPEC.child("updateStrategy", "rollingUpdate", "partition")
-        yield from nonnegative(at, strategy.rollingUpdate.partition)
+        yield from _ordinal_pace(SPEC.child("updateStrategy", "rollingUpdate"), strategy.rollingUpdate)
+    if spec.persistentVolumeClaimRetentionPolicy is not None:
+        at = SPEC.child("persistentVolumeClaimRetentionPolicy")
+        for name in ("whenDeleted", "whenScaled"):
+            value = getattr(spec.persistentVolumeClaimRetentionPolicy, name)
+            if value not in ("Retain", "Delete"):
+                yield not_supported(at.child(name), value, ("Retain", "Delete"))
     yield from nonnegative(SPEC.child("replicas"), spec.replicas)
     yield from nonnegative(SPEC.child("minReadySeconds"), spec.minReadySeconds)
     if spec.ordinals is not None:
@@ -220,6 +227,16 @@ def stateful_set(it: StatefulSet) -> Faults:
         yield forbidden(at, "activeDeadlineSeconds in StatefulSet is not Supported")
     if spec.serviceName:
         yield from formed(SPEC.child("serviceName"), spec.serviceName, names.dns_subdomain_faults)
+
+
+def _ordinal_pace(path: Path, it: RollingUpdateStatefulSetStrategy) -> Faults:
+    yield from nonnegative(path.child("partition"), it.partition)
+    if it.maxUnavailable is not None:
+        at = path.child("maxUnavailable")
+        yield from amount_or_percent(at, it.maxUnavailable)
+        if _number(it.maxUnavailable) == 0:
+            yield invalid(at, it.maxUnavailable, "cannot be 0")
+        yield from _at_most_all(at, it.maxUnavailable)
 
 
 def _stateful_template(it: StatefulSet) -> Faults:
@@ -252,6 +269,17 @@ def stateful_set_updated(new: StatefulSet, old: StatefulSet) -> Faults:
         allowed = ", ".join(f"'{name}'" for name in STATEFUL_MUTABLE[:-1])
         why = f"updates to statefulset spec for fields other than {allowed} and 'minReadySeconds' are forbidden"
         yield forbidden(SPEC, why)
+
+
+def revision(it: ControllerRevision) -> Faults:
+    if it.data is None:
+        yield required(Path("data"), "data is mandatory")
+    yield from nonnegative(Path("revision"), it.revision)
+
+
+def revision_updated(new: ControllerRevision, old: ControllerRevision) -> Faults:
+    yield from revision(new)
+    yield from immutable(Path("data"), new.data, old.data)
 
 
 def status_updated(new: Any, old: Any) -> Faults:

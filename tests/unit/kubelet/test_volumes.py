@@ -21,9 +21,12 @@ from api.types import (
     ObjectMeta,
     PodDNSConfig,
     PodDNSConfigOption,
+    PodSecurityContext,
     ProjectedVolumeSource,
     Secret,
     SecretVolumeSource,
+    SecurityContext,
+    ServiceAccountTokenProjection,
     Volume,
     VolumeMount,
     VolumeProjection,
@@ -109,6 +112,32 @@ def test_a_projected_volume_joins_its_sources() -> None:
     volume = Volume(name="v", projected=ProjectedVolumeSource(sources=sources, defaultMode=0o440))
     assert shown(volume) == {"a": File(b"1", 0o440), "name": File(b"web", 0o440)}
     assert references([volume]) == ({"m"}, set())
+
+
+def token_volume() -> Volume:
+    projection = ServiceAccountTokenProjection(path="token", expirationSeconds=3607)
+    sources = [VolumeProjection(serviceAccountToken=projection)]
+    return Volume(name="v", projected=ProjectedVolumeSource(sources=sources, defaultMode=0o644))
+
+
+@pytest.mark.parametrize(
+    ("context", "own", "file"),
+    [
+        (None, None, File(b"t", 0o644)),
+        (PodSecurityContext(fsGroup=7), None, File(b"t", 0o600)),
+        (PodSecurityContext(runAsUser=5), None, File(b"t", 0o600, 5)),
+        (PodSecurityContext(runAsUser=5), SecurityContext(runAsUser=6), File(b"t", 0o600, 6)),
+    ],
+)
+def test_a_token_is_readable_by_those_who_are_known_to_need_it(context, own, file: File) -> None:
+    of = pod(container("c", securityContext=own), securityContext=context)
+    sources = Sources(tokens={("", 3607): b"t"})
+    assert contents(of, token_volume(), sources, Place()) == {"token": file}
+
+
+def test_a_pod_waits_for_its_token() -> None:
+    with pytest.raises(VolumeFault, match="failed to fetch token"):
+        contents(pod(container()), token_volume(), Sources(), Place())
 
 
 def layout(root: Path) -> Layout:

@@ -12,17 +12,18 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 def test_every_component_gets_its_own_directory(tmp_path: Path) -> None:
     certificates.write(tmp_path, NODES)
-    control_plane = {"apiserver", "etcd", "controller-manager", "scheduler", "admin", "ca"}
+    control_plane = {"apiserver", "etcd", "controller-manager", "scheduler", "cluster-dns", "admin", "ca"}
     nodes = {f"{node}-{part}" for node in NODES for part in ("kubelet", "kube-proxy")}
     assert {p.name for p in tmp_path.iterdir()} == control_plane | nodes
     for name in (control_plane | nodes) - {"ca"}:
-        assert {p.name for p in (tmp_path / name).iterdir()} == {"ca.crt", "tls.crt", "tls.key", "kubeconfig"}
+        own = {"sa.key", "sa.pub"} if name == "apiserver" else set()
+        assert {p.name for p in (tmp_path / name).iterdir()} == {"ca.crt", "tls.crt", "tls.key", "kubeconfig"} | own
 
 
 def test_nobody_else_may_read_keys(tmp_path: Path) -> None:
     certificates.write(tmp_path, NODES)
     secret = [*tmp_path.rglob("*.key"), *tmp_path.rglob("kubeconfig")]
-    assert len(secret) == 2 * 9 + 1
+    assert len(secret) == 2 * 10 + 2
     assert {path.stat().st_mode & 0o777 for path in secret} == {0o600}
 
 
@@ -44,6 +45,13 @@ def test_another_network_renews_only_those_that_name_addresses(tmp_path: Path) -
     certificates.write(tmp_path, ["node1"])
     written = certificates.write(tmp_path, ["node1"], "10.9.8")
     assert written == ["apiserver", "etcd", "node1-kubelet", "node1-kube-proxy"]
+
+
+def test_the_key_of_service_accounts_outlives_every_certificate(tmp_path: Path) -> None:
+    certificates.write(tmp_path, ["node1"])
+    before = (tmp_path / "apiserver" / "sa.key").read_bytes()
+    certificates.write(tmp_path, ["node1"], "10.9.8")
+    assert (tmp_path / "apiserver" / "sa.key").read_bytes() == before
 
 
 def test_a_run_that_was_broken_off_is_finished_by_the_next(tmp_path: Path) -> None:

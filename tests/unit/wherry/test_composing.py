@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from wherry.composing import Compose, document
+from wherry.composing import Compose, document, explained
 from wherry.labs import PROJECT, Lab
 
 TEMPLATE = yaml.safe_load((PROJECT / "compose.yaml").read_text())
@@ -82,3 +82,28 @@ def test_a_component_sees_its_own_certificates_only() -> None:
 def test_a_node_closes_the_cluster_ranges_before_anything_else() -> None:
     assert NODE["command"] == ["--unreachable", "10.96.0.0/16", "10.244.0.0/16"]
     assert NODE["cap_add"] == ["NET_ADMIN"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Error starting userland proxy: listen tcp4 127.0.0.1:6444: bind: address already in use",
+        "programming external connectivity: Bind for 127.0.0.1:6444 failed: port is already allocated",
+    ],
+)
+def test_a_taken_port_is_told_with_the_setting_that_chooses_another(said: str) -> None:
+    told = explained(f"Container x Starting\n{said}\n", Lab())
+    assert told
+    assert told[0] == "port 6444 of this machine is taken"
+    assert told[1].endswith("or run scripts/up with another WHERRY_GRPC_PORT.")
+
+
+def test_a_taken_network_is_told_with_the_setting_that_chooses_another() -> None:
+    told = explained("failed to create network: Pool overlaps with other one on this address space", Lab())
+    assert told
+    assert told[0].startswith("another network has addresses of 10.123.0.0/24")
+    assert "WHERRY_NETWORK" in told[1]
+
+
+def test_what_nobody_has_taken_is_left_to_composes_own_words() -> None:
+    assert explained("no such service: x", Lab()) is None

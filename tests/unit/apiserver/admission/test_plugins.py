@@ -105,6 +105,41 @@ async def test_a_mirror_pod_has_no_account():
     assert pod.spec.serviceAccountName == ""
 
 
+async def mounted(account: ServiceAccount, changes: dict | None = None):
+    pod = made("Pod", changes or {})
+    await ServiceAccounts(Memory(account), mount_tokens=True).admit(asking(pod), pod, None)
+    return pod
+
+
+async def test_every_container_finds_the_accounts_token_at_its_place():
+    pod = await mounted(ACCOUNT)
+    (volume,) = [v for v in pod.spec.volumes if v.name.startswith("kube-api-access-")]
+    mounts = [m for m in pod.spec.containers[0].volumeMounts if m.name == volume.name]
+    assert [(m.mountPath, m.readOnly) for m in mounts] == [("/var/run/secrets/kubernetes.io/serviceaccount", True)]
+    token, authority, downward = volume.projected.sources
+    assert (token.serviceAccountToken.path, token.serviceAccountToken.expirationSeconds) == ("token", 3607)
+    assert authority.configMap.name == "kube-root-ca.crt"
+    assert downward.downwardAPI.items[0].fieldRef.fieldPath == "metadata.namespace"
+
+
+async def test_a_token_that_nobody_wants_is_not_mounted():
+    shy = ServiceAccount(metadata=ACCOUNT.metadata, automountServiceAccountToken=False)
+
+    def has(pod):
+        return any(v.name.startswith("kube-api-access-") for v in pod.spec.volumes)
+
+    assert not has(await mounted(shy))
+    assert has(await mounted(shy, {"spec/automountServiceAccountToken": True}))
+    assert not has(await mounted(ACCOUNT, {"spec/automountServiceAccountToken": False}))
+
+
+async def test_what_a_container_mounts_there_itself_stays():
+    own = {"name": "mine", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
+    pod = await mounted(ACCOUNT, {"spec/containers/0/volumeMounts": [own]})
+    assert [m.name for m in pod.spec.containers[0].volumeMounts] == ["mine"]
+    assert not any(v.name.startswith("kube-api-access-") for v in pod.spec.volumes)
+
+
 # --- tolerations
 
 

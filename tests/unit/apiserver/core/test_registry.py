@@ -37,7 +37,7 @@ from api.types import (
 from apiserver.admission import standard
 from apiserver.authorization import Groups
 from apiserver.registry import Registry
-from apiserver.registry.bootstrapping import bootstrap
+from apiserver.registry.bootstrapping import bootstrap, keep
 from apiserver.requests import DeleteOptions, Event, ListOptions, Request, User, WatchOptions
 from apiserver.storage import tables
 from apiserver.storage.transactions import Store
@@ -478,3 +478,14 @@ async def test_a_verb_that_a_resource_does_not_have_is_refused(registry: Registr
         await registry.get(about(Pod, "get", "a", "binding"))
     with pytest.raises(MethodNotAllowed):
         await registry.get(about(ConfigMap, "get", "a", "status"))
+
+
+async def test_what_every_cluster_has_comes_back(registry: Registry, clock: FakeClock) -> None:
+    await registry.delete(about(Service, "delete", "kubernetes"), DeleteOptions())
+    here = WatchOptions(field_selector="metadata.name=kubernetes")
+    stream = await registry.watch(about(Service, "watch"), here)
+    keeping = asyncio.create_task(keep(registry, clock, "10.96.0.1", "192.0.2.1", 6443))
+    await clock.advance(10)
+    assert [event.type for event in await anext(stream)] == ["ADDED"]
+    keeping.cancel()
+    await stream.aclose()

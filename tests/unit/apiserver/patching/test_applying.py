@@ -281,7 +281,7 @@ def test_a_configuration_as_deep_as_the_sea_is_a_bad_request() -> None:
 def test_a_configuration_that_does_not_fit_the_schema(spec: Any, faults: str) -> None:
     with pytest.raises(ApiError) as caught:
         applied(None, deployment(**spec))
-    assert caught.value.code == 500
+    assert caught.value.code == 400
     assert caught.value.message == (
         f"failed to create typed patch object (default/web; apps/v1, Kind=Deployment): {faults}"
     )

@@ -202,8 +202,8 @@ async def test_a_bad_token_is_unauthorized_and_nobody_may_look(registry):
     ):
         async with session.get("/api/v1/pods", headers={"Authorization": "Bearer bad"}) as response:
             assert await status_of(response) == (401, "Unauthorized", "Unauthorized")
-        async with session.get("/api/v1/pods") as response:
-            assert (await status_of(response))[2] == 'forbidden: User "system:anonymous" cannot get path "/api/v1/pods"'
+        async with session.get("/api/v1") as response:
+            assert (await status_of(response))[2] == 'forbidden: User "system:anonymous" cannot get path "/api/v1"'
         async with session.get("/version") as response:
             assert response.status == 200
 
@@ -243,8 +243,10 @@ async def test_health_tells_what_is_missing(registry):
         ready = True
         async with session.get("/readyz?verbose") as response:
             assert await response.text() == "[+]ping ok\n[+]etcd ok\nreadyz check passed\n"
-        async with session.get("/readyz/etcd") as response:
+        async with session.get("/readyz/etcd", headers={"Authorization": "Bearer good"}) as response:
             assert await response.text() == "ok"
+        async with session.get("/readyz/etcd") as response:
+            assert response.status == 403
 
 
 async def test_many_requests_on_one_connection_do_not_mix(rest, registry, make_pod):

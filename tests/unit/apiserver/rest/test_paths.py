@@ -44,7 +44,7 @@ def test_the_old_watch_prefix_is_known():
         "/api/v1/namespaces/a/nodes",
         "/api/v1/namespaces/a/pods/b/scale",
         "/api/v1/namespaces/a/pods/b/log/more",
-        "/api/v1/namespaces/a/pods/b/proxy",
+        "/api/v1/nodes/b/proxy",
         "/apis/apps/v1/pods",
         "/api/v1/namespaces//pods",
         "/api/v1/watch/namespaces/a/pods/b/log",

@@ -1,6 +1,9 @@
 import pytest
 
-from tests.unit.apiserver.rules.manifests import DROP, faults, update_faults
+from api import kinds
+from api.types import ControllerRevision, DaemonSet, ObjectMeta
+from apiserver.rules import prepare_create, prepare_update, validate, validate_update
+from tests.unit.apiserver.rules.manifests import DROP, faults, made, update_faults
 
 MISMATCH = 'spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match template `labels`'
 ALWAYS = 'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'
@@ -225,3 +228,50 @@ def test_cron_jobs():
     assert faults("CronJob", {"metadata/name": "x" * 53}) == [
         f'metadata.name: Invalid value: "{"x" * 53}": must be no more than 52 characters'
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"maxUnavailable": 0}, ["maxUnavailable: Invalid value: 0: cannot be 0"]),
+        ({"maxUnavailable": "101%"}, ['maxUnavailable: Invalid value: "101%": must not be greater than 100%']),
+        ({"partition": -1}, ["partition: Invalid value: -1: must be greater than or equal to 0"]),
+        ({"maxUnavailable": "50%", "partition": 1}, []),
+    ],
+)
+def test_a_stateful_set_must_be_able_to_move(changes, said):
+    at = "spec.updateStrategy.rollingUpdate"
+    assert faults("StatefulSet", {"spec/updateStrategy": {"rollingUpdate": changes}}) == [f"{at}.{s}" for s in said]
+
+
+def test_a_retention_policy_keeps_or_deletes():
+    assert faults("StatefulSet", {"spec/persistentVolumeClaimRetentionPolicy": {"whenScaled": "Drop"}}) == [
+        'spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: "Drop": '
+        'supported values: "Delete", "Retain"'
+    ]
+
+
+def test_a_revision_keeps_its_data():
+    kind = kinds.of(ControllerRevision)
+    old, new = (
+        ControllerRevision(
+            metadata=ObjectMeta(name="r", namespace="ns", resourceVersion="1"), data={"a": n}, revision=1
+        )
+        for n in (1, 2)
+    )
+    assert [str(f) for f in validate(kind, old)] == []
+    assert [f.message for f in validate_update(kind, new, old)] == ['Invalid value: {"a":2}: field is immutable']
+    old.data = None
+    assert [f.message for f in validate(kind, old)] == ["Required value: data is mandatory"]
+
+
+def test_a_daemon_set_counts_its_templates():
+    kind = kinds.of(DaemonSet)
+    old, new = (
+        made("DaemonSet", {"metadata/annotations": {"deprecated.daemonset.template.generation": "7"}}) for _ in "12"
+    )
+    prepare_create(kind, old)
+    assert old.metadata.annotations == {"deprecated.daemonset.template.generation": "1"}
+    new.spec.template.metadata.labels["more"] = "labels"
+    prepare_update(kind, new, old)
+    assert new.metadata.annotations == {"deprecated.daemonset.template.generation": "2"}

@@ -1,14 +1,13 @@
-"""Who asks: the subject of a client certificate, or the owner of a bearer token.
-
-https://kubernetes.io/docs/reference/access-authn-authz/authentication/
-"""
+"""From a connection and its Authorization header to a User."""
 
 import csv
 import hmac
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 from api.errors import Unauthorized
+from apiserver.authentication.accounts import Accounts
 from apiserver.requests import ANONYMOUS, User
 
 AUTHENTICATED = "system:authenticated"
@@ -33,12 +32,14 @@ def certificate_user(certificate: bytes) -> User:
 
 
 class Authenticator:
-    """`tokens` is a static token file: lines of `token,user,uid,"group1,group2"`, as upstream reads it.
+    """`tokens` is a static token file: lines of `token,user,uid,"group1,group2"`, as upstream reads it; `accounts`
+    knows the tokens of service accounts.
 
-    Raises ValueError or OSError if it cannot be read.
+    Raises ValueError or OSError if the file cannot be read.
     """
 
-    def __init__(self, tokens: Path | None = None) -> None:
+    def __init__(self, tokens: Path | None = None, accounts: Accounts | None = None) -> None:
+        self.accounts = accounts
         self._users: dict[bytes, User] = {}
         if tokens is None:
             return
@@ -61,10 +62,18 @@ class Authenticator:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthorized("Unauthorized")
-        return self._owner(token.strip().encode())
+        user, _ = await self.owner(token.strip())
+        return user
 
-    def _owner(self, token: bytes) -> User:
+    async def owner(self, token: str, audiences: Iterable[str] = ()) -> tuple[User, list[str]]:
+        """Whose bearer token it is, and which of the audiences (none: this API's own) it is for.
+
+        Raises Unauthorized.
+        """
+        given = token.encode()
         for known, user in self._users.items():
-            if hmac.compare_digest(known, token):
-                return user
-        raise Unauthorized("Unauthorized")
+            if hmac.compare_digest(known, given):
+                return user, list(audiences)
+        if self.accounts is None:
+            raise Unauthorized("Unauthorized")
+        return await self.accounts.owner(token, audiences)

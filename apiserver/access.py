@@ -1,0 +1,43 @@
+"""Who asks and what they may: the doors' authenticator and authorizer, put together from flags and the watch cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from api import kinds
+from api.types import Pod
+from apiserver.admission import Plugin
+from apiserver.authentication import Accounts, Authenticator, Keys
+from apiserver.authorization import Authorizer, First, Masters
+from apiserver.authorization.escalation import Escalation, NodeRestriction
+from apiserver.authorization.nodes import Nodes
+from apiserver.authorization.rbac import KINDS, Rbac
+from apiserver.config import Config
+from apiserver.registry.objects import Objects
+from apiserver.storage.transactions import Store
+from apiserver.storage.worlds import World
+from machinery.clocks import Clock
+
+PODS = kinds.of(Pod)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    authenticate: Authenticator
+    authorizer: Authorizer
+    guards: Sequence[Plugin]
+    """Rules of admission that depend on what the asker may."""
+    keys: Keys | None
+
+
+def access(config: Config, world: World, store: Store, clock: Clock) -> Access:
+    """Raises ValueError, OSError for files that cannot be used."""
+    objects = Objects(world, store)
+    keys = None
+    if config.account_signing_key is not None:
+        keys = Keys(config.account_issuer, config.account_signing_key, config.account_keys)
+    accounts = Accounts(keys, objects, clock) if keys is not None else None
+    tables = [world.resource(kind).table for kind in KINDS]
+    rbac = Rbac(objects, lambda: tuple([table.version for table in tables]))
+    authorizer = First([Masters(), Nodes(lambda node: objects.list_bound(PODS, node)), rbac])
+    guards = (NodeRestriction(), Escalation(authorizer, rbac))
+    return Access(Authenticator(config.tokens, accounts), authorizer, guards, keys)

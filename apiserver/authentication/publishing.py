@@ -1,0 +1,26 @@
+"""The keys of service account tokens, for others who want to verify them.
+
+https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery
+"""
+
+import msgspec
+
+from apiserver.authentication.tokens import Keys
+
+DISCOVERY, KEYS = "/.well-known/openid-configuration", "/openid/v1/jwks"
+
+
+def pages(keys: Keys, address: str) -> dict[str, tuple[str, bytes]]:
+    """Path → (content type, document). `address` is where this API server is reached, host:port."""
+    web = keys.web_keys()
+    configuration = {
+        "issuer": keys.issuer,
+        "jwks_uri": f"https://{address}{KEYS}",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": sorted({key["alg"] for key in web}),
+    }
+    return {
+        DISCOVERY: ("application/json", msgspec.json.encode(configuration)),
+        KEYS: ("application/jwk-set+json", msgspec.json.encode({"keys": web})),
+    }

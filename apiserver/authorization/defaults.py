@@ -1,0 +1,242 @@
+"""The roles and bindings that every cluster has, as upstream's bootstrap policy names them.
+
+https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings
+"""
+
+from collections.abc import Iterator
+
+from api.types import (
+    AggregationRule,
+    ClusterRole,
+    ClusterRoleBinding,
+    LabelSelector,
+    ObjectMeta,
+    PolicyRule,
+    Role,
+    RoleBinding,
+    RoleRef,
+    Subject,
+)
+
+BOOTSTRAPPING = {"kubernetes.io/bootstrapping": "rbac-defaults"}
+AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
+GROUP = "rbac.authorization.k8s.io"
+SYSTEM = "kube-system"
+READ = ["get", "list", "watch"]
+WRITE = ["create", "delete", "deletecollection", "patch", "update"]
+
+# A role, then a line for each rule: verbs, then GROUP:RESOURCES (":" alone is the core group) or paths, [names].
+TABLE = """
+cluster-admin
+  *  *:*
+  *  *
+system:discovery
+  get  /api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/
+system:public-info-viewer
+  get  /healthz /livez /readyz /version /version/
+system:monitoring
+  get  /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*
+system:basic-user
+  create  authorization.k8s.io:selfsubjectaccessreviews,selfsubjectrulesreviews
+  create  authentication.k8s.io:selfsubjectreviews
+system:auth-delegator
+  create  authentication.k8s.io:tokenreviews authorization.k8s.io:subjectaccessreviews
+system:service-account-issuer-discovery
+  get  /.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/
+system:aggregate-to-admin  admin
+  create  authorization.k8s.io:localsubjectaccessreviews
+  READ,WRITE  rbac.authorization.k8s.io:roles,rolebindings
+system:aggregate-to-edit  edit
+  READ  :pods/attach,pods/proxy,secrets,services/proxy,pods/exec,pods/portforward
+  impersonate  :serviceaccounts
+  WRITE  :pods,pods/attach,pods/proxy,pods/portforward,pods/exec
+  create  :pods/eviction
+  WRITE  :configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy
+  create  :serviceaccounts/token
+  WRITE  apps:daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,statefulsets,statefulsets/scale
+  WRITE  autoscaling:horizontalpodautoscalers batch:cronjobs,jobs policy:poddisruptionbudgets
+  WRITE  networking.k8s.io:ingresses,networkpolicies resource.k8s.io:resourceclaims,resourceclaimtemplates
+  create,delete,deletecollection,get,list,patch,update,watch  coordination.k8s.io:leases
+system:aggregate-to-view  view
+  READ  :configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,replicationcontrollers/scale,serviceaccounts,services,services/status
+  READ  :bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status
+  READ  :namespaces
+  READ  discovery.k8s.io:endpointslices
+  READ  apps:controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,replicasets,replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status
+  READ  autoscaling:horizontalpodautoscalers,horizontalpodautoscalers/status
+  READ  batch:cronjobs,cronjobs/status,jobs,jobs/status policy:poddisruptionbudgets,poddisruptionbudgets/status
+  READ  networking.k8s.io:ingresses,ingresses/status,networkpolicies
+  READ  resource.k8s.io:resourceclaims,resourceclaims/status,resourceclaimtemplates
+system:heapster
+  READ  :events,namespaces,nodes,pods
+system:node
+  create  authentication.k8s.io:tokenreviews authorization.k8s.io:localsubjectaccessreviews,subjectaccessreviews
+  READ  :services
+  create,get,list,watch,patch,update  :nodes
+  patch,update  :nodes/status
+  create,patch,update  :events events.k8s.io:events
+  get,list,watch,create,delete  :pods
+  patch,update  :pods/status
+  create  :pods/eviction
+  get,list,watch  :configmaps,secrets
+  get  :persistentvolumeclaims,persistentvolumes,endpoints,serviceaccounts
+  get,patch,update  :persistentvolumeclaims/status
+  create,get,list,watch  certificates.k8s.io:certificatesigningrequests
+  create,delete,get,patch,update  coordination.k8s.io:leases
+  get  storage.k8s.io:volumeattachments
+  READ  storage.k8s.io:csidrivers node.k8s.io:runtimeclasses
+  create,delete,get,patch,update  storage.k8s.io:csinodes
+  create  :serviceaccounts/token
+  get  resource.k8s.io:resourceclaims
+  READ,WRITE  resource.k8s.io:resourceslices
+system:node-proxier
+  list,watch  :services,endpoints
+  get,list,watch  :nodes
+  create,patch,update  :events events.k8s.io:events
+  list,watch  discovery.k8s.io:endpointslices networking.k8s.io:servicecidrs
+system:node-bootstrapper
+  create,get,list,watch  certificates.k8s.io:certificatesigningrequests
+system:node-problem-detector
+  get  :nodes
+  patch  :nodes/status
+  create,patch,update  :events events.k8s.io:events
+system:kubelet-api-admin
+  get,list,watch,proxy  :nodes
+  *  :nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,nodes/stats
+system:kube-controller-manager
+  *  *:*
+system:kube-scheduler
+  create,patch,update  :events events.k8s.io:events
+  create,get,list,update,patch,watch  coordination.k8s.io:leases
+  READ  :nodes,namespaces,services,replicationcontrollers,persistentvolumeclaims,persistentvolumes
+  READ,delete  :pods
+  create  :bindings,pods/binding
+  patch,update  :pods/status
+  READ  apps:replicasets,statefulsets policy:poddisruptionbudgets
+  patch,update  :persistentvolumeclaims,persistentvolumes
+  create  authentication.k8s.io:tokenreviews authorization.k8s.io:subjectaccessreviews
+  READ  storage.k8s.io:csidrivers,csinodes,csistoragecapacities,storageclasses,volumeattachments
+  READ  scheduling.k8s.io:* resource.k8s.io:deviceclasses,resourceslices
+  get,list,watch,create,patch,update  resource.k8s.io:resourceclaims,resourceclaims/status
+system:volume-scheduler
+  get,list,patch,update,watch  :persistentvolumes,persistentvolumeclaims
+  READ  storage.k8s.io:storageclasses
+system:kube-dns
+  READ  :endpoints,services,namespaces,pods discovery.k8s.io:endpointslices
+  create,patch,update  :events events.k8s.io:events
+system:persistent-volume-provisioner
+  create,delete,get,list,watch  :persistentvolumes
+  get,list,update,watch  :persistentvolumeclaims
+  READ  storage.k8s.io:storageclasses
+  watch  :events
+  create,patch,update  :events
+system:certificates.k8s.io:certificatesigningrequests:nodeclient
+  create  certificates.k8s.io:certificatesigningrequests/nodeclient
+system:certificates.k8s.io:certificatesigningrequests:selfnodeclient
+  create  certificates.k8s.io:certificatesigningrequests/selfnodeclient
+system:certificates.k8s.io:legacy-unknown-approver
+  approve  certificates.k8s.io:signers [kubernetes.io/legacy-unknown]
+system:certificates.k8s.io:kubelet-serving-approver
+  approve  certificates.k8s.io:signers [kubernetes.io/kubelet-serving]
+system:certificates.k8s.io:kube-apiserver-client-approver
+  approve  certificates.k8s.io:signers [kubernetes.io/kube-apiserver-client]
+system:certificates.k8s.io:kube-apiserver-client-kubelet-approver
+  approve  certificates.k8s.io:signers [kubernetes.io/kube-apiserver-client-kubelet]
+"""  # noqa: E501
+
+AGGREGATED = {"admin": "", "edit": "admin", "view": "edit"}
+"""Role → the one that it is part of itself. The controller manager fills them in."""
+
+BINDINGS = """
+cluster-admin                            Group system:masters
+system:discovery                         Group system:authenticated
+system:basic-user                        Group system:authenticated
+system:public-info-viewer                Group system:authenticated, Group system:unauthenticated
+system:monitoring                        Group system:monitoring
+system:node-proxier                      User system:kube-proxy
+system:kube-controller-manager           User system:kube-controller-manager
+system:kube-scheduler                    User system:kube-scheduler
+system:volume-scheduler                  User system:kube-scheduler
+system:kube-dns                          ServiceAccount kube-system/kube-dns, User system:kube-dns
+system:service-account-issuer-discovery  Group system:serviceaccounts
+system:node
+"""
+
+
+def cluster_roles() -> Iterator[ClusterRole]:
+    metadata: ObjectMeta | None = None
+    rules: list[PolicyRule] = []
+    for line in TABLE.strip().splitlines():
+        if line.startswith(" "):
+            rules += _rules(line.split())
+            continue
+        if metadata is not None:
+            yield ClusterRole(metadata=metadata, rules=rules)
+        name, _, part = line.partition("  ")
+        metadata, rules = _metadata(name, part), []
+    assert metadata is not None
+    yield ClusterRole(metadata=metadata, rules=rules)
+    for name, part in AGGREGATED.items():
+        chosen = LabelSelector(matchLabels={AGGREGATE + name: "true"})
+        yield ClusterRole(
+            metadata=_metadata(name, part), aggregationRule=AggregationRule(clusterRoleSelectors=[chosen])
+        )
+
+
+def cluster_role_bindings() -> Iterator[ClusterRoleBinding]:
+    for line in BINDINGS.strip().splitlines():
+        name, _, subjects = line.partition(" ")
+        found = [_subject(*each.split()) for each in subjects.split(",") if each.strip()]
+        ref = RoleRef(apiGroup=GROUP, kind="ClusterRole", name=name)
+        yield ClusterRoleBinding(metadata=_metadata(name), roleRef=ref, subjects=found)
+
+
+READER = "extension-apiserver-authentication-reader"
+DNS = "system:kube-dns"
+
+
+def roles() -> Iterator[Role]:
+    """In kube-system: what everybody may read of how requests are authenticated, and the name server's own Service."""
+    config = PolicyRule(
+        verbs=READ, apiGroups=[""], resources=["configmaps"], resourceNames=["extension-apiserver-authentication"]
+    )
+    yield Role(metadata=_metadata(READER, namespace=SYSTEM), rules=[config])
+    places = _rules([f"{','.join(READ)},create,delete,patch,update", ":services", "discovery.k8s.io:endpointslices"])
+    yield Role(metadata=_metadata(DNS, namespace=SYSTEM), rules=list(places))
+
+
+def role_bindings() -> Iterator[RoleBinding]:
+    components = ("system:kube-controller-manager", "system:kube-scheduler")
+    for name, role, users in ((f"system::{READER}", READER, components), (DNS, DNS, (DNS,))):
+        yield RoleBinding(
+            metadata=_metadata(name, namespace=SYSTEM),
+            roleRef=RoleRef(apiGroup=GROUP, kind="Role", name=role),
+            subjects=[_subject("User", user) for user in users],
+        )
+
+
+def _metadata(name: str, part: str = "", namespace: str = "") -> ObjectMeta:
+    aggregated = {AGGREGATE + part.strip(): "true"} if part.strip() else {}
+    return ObjectMeta(
+        name=name, namespace=namespace, labels=BOOTSTRAPPING | aggregated, annotations={AUTOUPDATE: "true"}
+    )
+
+
+def _rules(words: list[str]) -> Iterator[PolicyRule]:
+    verbs = [v for word in words[0].split(",") for v in {"READ": READ, "WRITE": WRITE}.get(word, [word])]
+    names = words[-1].strip("[]").split(",") if words[-1].startswith("[") else []
+    paths = [w for w in words[1:] if w.startswith("/") or w == "*"]
+    if paths:
+        yield PolicyRule(verbs=verbs, nonResourceURLs=paths)
+        return
+    for word in words[1 : -1 if names else None]:
+        group, _, resources = word.partition(":")
+        yield PolicyRule(verbs=verbs, apiGroups=[group], resources=resources.split(","), resourceNames=names)
+
+
+def _subject(kind: str, name: str) -> Subject:
+    if kind == "ServiceAccount":
+        namespace, _, name = name.partition("/")
+        return Subject(kind=kind, name=name, namespace=namespace)
+    return Subject(kind=kind, apiGroup=GROUP, name=name)

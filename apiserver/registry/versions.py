@@ -1,0 +1,64 @@
+"""Requests about a kind that is stored as another one: asked, read and answered in the form that the client speaks."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from api.kinds import Kind
+from api.paths import refusal
+from apiserver import rules
+from apiserver.registry.reading import Batches, Events, Reading
+from apiserver.requests import Event, Listing, ListOptions, Request, WatchOptions
+from apiserver.rules import conversions
+
+
+def stored(request: Request) -> Request:
+    """The same request about the kind that is stored."""
+    kind = conversions.stored_kind(request.kind)
+    return request if kind is request.kind else request.at(kind=kind)
+
+
+def converted(request: Request, obj: Any) -> Any:
+    """A decoded and defaulted object as the one to be stored, defaulted again.
+
+    Raises Invalid for what the version asks of a new object beyond the stored one; metadata is judged there.
+    """
+    kind = request.kind
+    target = conversions.stored_kind(kind)
+    if target is kind:
+        return obj
+    faults = (
+        []
+        if request.verb != "create"
+        else [fault for fault in rules.validate(kind, obj) if not fault.path.startswith("metadata")]
+    )
+    if faults:
+        raise refusal(kind.group, kind.name, obj.metadata.name, faults)
+    found = conversions.to_stored(kind, obj)
+    rules.default(target, found)
+    return found
+
+
+async def list(reading: Reading, request: Request, options: ListOptions) -> Listing:  # noqa: A001 - the verb
+    kind, about = request.kind, stored(request)
+    if about is request:
+        return await reading.list(request, options)
+    selector = conversions.field_selector(kind, options.field_selector)
+    found = await reading.list(about, replace(options, field_selector=selector))
+    items = [msgspec.structs.replace(i, document=conversions.document(kind, i.document)) for i in found.items]
+    return replace(found, items=items)
+
+
+async def watch(reading: Reading, request: Request, options: WatchOptions) -> Batches:
+    kind, about = request.kind, stored(request)
+    if about is request:
+        return await reading.watch(request, options)
+    selector = conversions.field_selector(kind, options.field_selector)
+    return _converted(kind, await reading.watch(about, replace(options, field_selector=selector)))
+
+
+async def _converted(kind: Kind, batches: Batches) -> AsyncIterator[Events]:
+    async for batch in batches:
+        yield [Event(event.type, conversions.document(kind, event.document)) for event in batch]
