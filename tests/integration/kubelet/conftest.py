@@ -197,7 +197,9 @@ async def lab(
         # A `kubernetes` Service may not lead to a loopback address, and nothing here follows it.
         plane = await stack.enter_async_context(control_plane(tmp_path, "--advertise-address", "192.0.2.1"))
         client = await stack.enter_async_context(connect(plane.access()))
-        await client.create(ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+        await client.create(
+            ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"), automountServiceAccountToken=False)
+        )
         yield Lab(plane, client, engine, cluster, namespace, root)
 
 
