@@ -11,7 +11,7 @@ from bench import api, memory, pods, rest, results, scale, start
 from wherry.labs import Lab
 
 ON_A_LAB = {"api": api.run, "pods": pods.run, "scale": scale.run}
-NAMES = ("start", "pods", "scale", "api", "memory")
+NAMES = ("start", "memory", "pods", "scale", "api")
 
 
 async def measure(names: list[str], kubeconfig: Path, project: str) -> list[results.Result]:
