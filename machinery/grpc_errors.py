@@ -25,7 +25,11 @@ def from_rpc(error: grpc.aio.AioRpcError) -> errors.ApiError:
             return errors.from_status(msgspec.json.decode(value))
     details = error.details() or error.code().name
     match error.code():
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+        # Our servers say themselves what went wrong, in the metadata above; these without it are the transport's own,
+        # such as the INTERNAL of a message that was on its way when the connection broke.
+        case (
+            grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED | grpc.StatusCode.INTERNAL | grpc.StatusCode.UNKNOWN
+        ):
             return errors.Unavailable(details)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return errors.Timeout(details)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,6 +77,8 @@ def root() -> Iterator[Path]:
     yield path
     # A start that was under way when the kubelet stopped may still write here.
     shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # another test's directory is still in it
+        path.parent.rmdir()
 
 
 @dataclass
