@@ -13,10 +13,10 @@ from apiserver.authorization import Authorizer
 from apiserver.config import Config, parse
 from apiserver.grpc_door import SERVICE, Resources
 from apiserver.grpc_streams import Streams
+from apiserver.nodes.kubelets import Kubelets
 from apiserver.registry import Registry, default_roles
 from apiserver.registry.bootstrapping import bootstrap, keep
 from apiserver.rest.serving import Rest, Settings
-from apiserver.rest.streaming.kubelets import Kubelets
 from apiserver.storage.compaction import Compactor
 from apiserver.storage.etcd import Endpoints, Etcd
 from apiserver.storage.leases import Leases
@@ -56,11 +56,18 @@ async def run(config: Config, clock: Clock = SYSTEM) -> None:
         kubelets = Kubelets(config.kubelet_ca, config.kubelet_certificate, config.kubelet_key)
         door = _door(config, registry, authenticate, authorizer, kubelets)
         tasks.create_task(rest.run())
-        tasks.create_task(door.run())
+        tasks.create_task(_serve(door, kubelets))
         tasks.create_task(Compactor(etcd, clock).run())
         tasks.create_task(keep(registry, clock, *own))
         await rest.bound()
         await door.ready()
+
+
+async def _serve(door: Server, kubelets: Kubelets) -> None:
+    try:
+        await door.run()
+    finally:
+        await kubelets.close()
 
 
 def _published(config: Config, who: Access) -> dict[str, tuple[str, bytes]]:

@@ -13,10 +13,10 @@ from api import kinds
 from api.errors import ApiError, BadRequest, Conflict
 from api.types import Pod
 from apiserver.authorization import Authorizer
+from apiserver.nodes.kubelets import Kubelets
+from apiserver.nodes.places import Place, choose_container, find_node, find_pod
 from apiserver.registry import Registry
 from apiserver.requests import Request, User
-from apiserver.rest.streaming.kubelets import Kubelets
-from apiserver.rest.streaming.places import Place, choose_container, find_node, find_pod
 from machinery.grpc_errors import abort, from_rpc
 from proto import node_pb2 as pb
 

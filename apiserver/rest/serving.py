@@ -12,12 +12,12 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from apiserver.authorization import Authorizer, Groups
+from apiserver.nodes.kubelets import Kubelets
 from apiserver.rest.bodies import LIMIT
 from apiserver.rest.connections import Connections, Server
 from apiserver.rest.door import Authenticate, Door
 from apiserver.rest.pages import Pages
 from apiserver.rest.streaming import Streams
-from apiserver.rest.streaming.kubelets import Kubelets
 from apiserver.rest.verbs import Verbs
 from machinery.clocks import SYSTEM, Clock
 from machinery.running import CannotGoOn

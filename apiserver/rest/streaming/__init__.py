@@ -1,7 +1,5 @@
 """Subresources that are streams, carried on to the kubelet of the pod's node.
 
-places                       which container, on which node
-kubelets                     the gRPC channels to them
 logs, execs, port_forwards, proxies   what is carried
 channels                     streams as channels of a WebSocket
 spdy, links, sessions, terminals   streams of SPDY/3.1, plain or tunnelled in a WebSocket
@@ -17,15 +15,15 @@ from aiohttp import web
 from api.errors import ApiError, BadRequest, NotFound
 from api.types import Node, Pod
 from apiserver.authorization import Authorizer
+from apiserver.nodes.kubelets import Kubelets
+from apiserver.nodes.places import choose_container, find_node, find_pod
 from apiserver.requests import Request
 from apiserver.rest.connections import Connections
 from apiserver.rest.options import Query
 from apiserver.rest.paths import NO_SUCH_RESOURCE
 from apiserver.rest.streaming import execs, logs, port_forwards, proxies, terminals
 from apiserver.rest.streaming.channels import V4, V5, Channels
-from apiserver.rest.streaming.kubelets import Kubelets
 from apiserver.rest.streaming.links import SPDY, TUNNEL, SocketLink, take_over
-from apiserver.rest.streaming.places import choose_container, find_node, find_pod
 from apiserver.rest.streaming.port_forwards import PortForward
 from apiserver.rest.streaming.sessions import Session
 from apiserver.rest.streaming.terminals import SpdyTerminal

@@ -8,9 +8,9 @@ import grpc
 from api import paths
 from api.errors import ApiError, InternalError
 from api.paths import Fault, Path
+from apiserver.nodes.places import Place
 from apiserver.rest import options
 from apiserver.rest.options import Query
-from apiserver.rest.streaming.places import Place
 from machinery.grpc_errors import from_rpc
 from proto import node_pb2 as pb
 from proto.node_pb2_grpc import NodeStub

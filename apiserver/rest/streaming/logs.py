@@ -10,12 +10,12 @@ from aiohttp import web
 
 from api import paths
 from api.paths import Fault, Path
+from apiserver.nodes.kubelets import Kubelets
+from apiserver.nodes.places import Place, choose_container, find_node, find_pod
 from apiserver.requests import Request
 from apiserver.rest import options, responses
 from apiserver.rest.connections import Connections
 from apiserver.rest.options import Query
-from apiserver.rest.streaming.kubelets import Kubelets
-from apiserver.rest.streaming.places import Place, choose_container, find_node, find_pod
 from apiserver.rest.verbs import Verbs
 from machinery.grpc_errors import from_rpc
 from proto import node_pb2 as pb

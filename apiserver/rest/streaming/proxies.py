@@ -19,10 +19,10 @@ from yarl import URL
 from api import kinds, meta
 from api.errors import BadRequest, NotFound, Unavailable
 from api.types import Endpoint, EndpointSlice, Pod, Service
+from apiserver.nodes.kubelets import Kubelets
+from apiserver.nodes.places import SELF, find_node
 from apiserver.requests import ListOptions, Request
 from apiserver.rest.connections import Connections
-from apiserver.rest.streaming.kubelets import Kubelets
-from apiserver.rest.streaming.places import SELF, find_node
 from apiserver.rest.verbs import Verbs
 from machinery.grpc_errors import from_rpc
 from proto import node_pb2 as pb

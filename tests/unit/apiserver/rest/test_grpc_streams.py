@@ -7,8 +7,8 @@ import pytest
 
 from apiserver.authorization import Groups
 from apiserver.grpc_streams import Streams
+from apiserver.nodes.kubelets import Kubelets
 from apiserver.requests import User
-from apiserver.rest.streaming.kubelets import Kubelets
 from machinery.grpc_errors import from_rpc
 from proto import node_pb2 as pb
 from proto.resources_pb2_grpc import ResourcesStub

@@ -1,16 +1,21 @@
 """Which container of which pod on which node a streaming request is about, with upstream's refusals."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from api import kinds, meta
 from api.errors import BadRequest
 from api.types import Node, Pod
 from apiserver.requests import Request, User
-from apiserver.rest.verbs import Verbs
 from proto import node_pb2 as pb
 
 NODES = kinds.of(Node)
 SELF = User("system:apiserver", groups=("system:masters",))
+
+
+class Getter(Protocol):
+    """What of the registry is needed here."""
+
+    async def get(self, request: Request, resource_version: str = "") -> bytes: ...
 
 
 class Place(NamedTuple):
@@ -25,13 +30,13 @@ class Place(NamedTuple):
         )
 
 
-async def find_pod(registry: Verbs, request: Request) -> Pod:
+async def find_pod(registry: Getter, request: Request) -> Pod:
     """Raises NotFound."""
     about = Request(SELF, "get", request.kind, request.namespace, request.name)
     return meta.decode(await registry.get(about), Pod)
 
 
-async def find_node(registry: Verbs, pod: Pod) -> Node:
+async def find_node(registry: Getter, pod: Pod) -> Node:
     """The pod's node.  Raises BadRequest if it has none, NotFound if that is gone."""
     if not pod.spec.nodeName:
         raise BadRequest(f"pod {pod.metadata.name} does not have a host assigned")
