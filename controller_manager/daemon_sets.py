@@ -139,23 +139,14 @@ class DaemonSetController:
         return min(waits, default=None)
 
     async def _create(self, key: Key, fleet: Fleet, node: str) -> None:
-        of = fleet.set
-        try:
-            created = await self._pods.create(key, new_pod(of, fleet.hash, node))
-        except errors.ApiError as e:
-            if not namespace_is_going(e):
-                self._events.event(of, "Warning", "FailedCreate", f"Error creating: {e.message}")
-            raise
-        self._events.event(of, "Normal", "SuccessfulCreate", f"Created pod: {created.metadata.name}")
+        refused = await self._pods.make(key, fleet.set, new_pod(fleet.set, fleet.hash, node), self._events)
+        if refused is not None:
+            raise refused
 
     async def _delete(self, key: Key, of: DaemonSet, pod: Pod) -> None:
-        try:
-            done = await self._pods.delete(key, pod)
-        except errors.ApiError as e:
-            self._events.event(of, "Warning", "FailedDelete", f"Error deleting: {e.message}")
-            raise
-        if done:
-            self._events.event(of, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
+        refused = await self._pods.remove(key, of, pod, self._events)
+        if refused is not None:
+            raise refused
 
     # Status and history
 

@@ -175,7 +175,7 @@ class JobController:
                 break
             first = active - len(census.active)
             pods = [self._pod(census, todo, n) for n in range(first, first + batch)]
-            outcomes = await all_of(self._create_one(key, job, pod) for pod in pods)
+            outcomes = await all_of(self._pods.make(key, job, pod, self._events) for pod in pods)
             active += outcomes.count(None)
             if failures := [e for e in outcomes if e is not None]:
                 return Done(active, failure=failures[0])
@@ -192,31 +192,11 @@ class JobController:
         now = self._jobs.get(*key)
         return now is not None and now.metadata.uid == job.metadata.uid and not now.metadata.deletionTimestamp
 
-    async def _create_one(self, key: Key, job: Job, pod: Pod) -> errors.ApiError | None:
-        try:
-            created = await self._pods.create(key, pod)
-        except errors.ApiError as e:
-            if not namespace_is_going(e):
-                self._events.event(job, "Warning", "FailedCreate", f"Error creating: {e.message}")
-            return e
-        self._events.event(job, "Normal", "SuccessfulCreate", f"Created pod: {created.metadata.name}")
-        return None
-
     async def _delete(self, key: Key, job: Job, pods: Sequence[Pod], active: int) -> Done:
-        outcomes = await all_of(self._delete_one(key, job, pod) for pod in pods)
+        outcomes = await all_of(self._pods.remove(key, job, pod, self._events) for pod in pods)
         gone = [p for p, e in zip(pods, outcomes, strict=True) if e is None]
         failure = next((e for e in outcomes if e is not None), None)
         return Done(active - len(gone), sum(map(is_ready, gone)), len(gone), failure)
-
-    async def _delete_one(self, key: Key, job: Job, pod: Pod) -> errors.ApiError | None:
-        try:
-            deleted = await self._pods.delete(key, pod)
-        except errors.ApiError as e:
-            self._events.event(job, "Warning", "FailedDelete", f"Error deleting: {e.message}")
-            return e
-        if deleted:
-            self._events.event(job, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
-        return None
 
     # Counting
 

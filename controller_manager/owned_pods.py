@@ -9,6 +9,8 @@ from api.meta import Key
 from api.types import Pod
 from controller_manager.contexts import Context
 from controller_manager.expectations import Expectations
+from controller_manager.refusals import namespace_is_going
+from machinery.events import Recorder
 from machinery.informers import Informer
 from machinery.queues import WorkQueue
 
@@ -67,6 +69,28 @@ class OwnedPods:
             self._expectations.observed(key, uid)
             raise
         return True
+
+    async def make(self, key: Key, owner: Any, pod: Pod, events: Recorder) -> errors.ApiError | None:
+        """Create a pod and tell of it; answers with what was refused, told too unless its namespace is ending."""
+        try:
+            created = await self.create(key, pod)
+        except errors.ApiError as e:
+            if not namespace_is_going(e):
+                events.event(owner, "Warning", "FailedCreate", f"Error creating: {e.message}")
+            return e
+        events.event(owner, "Normal", "SuccessfulCreate", f"Created pod: {created.metadata.name}")
+        return None
+
+    async def remove(self, key: Key, owner: Any, pod: Pod, events: Recorder) -> errors.ApiError | None:
+        """Delete a pod and tell of it, unless it was gone already; answers with what was refused."""
+        try:
+            deleted = await self.delete(key, pod)
+        except errors.ApiError as e:
+            events.event(owner, "Warning", "FailedDelete", f"Error deleting: {e.message}")
+            return e
+        if deleted:
+            events.event(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
+        return None
 
     # What happens → which key
 

@@ -103,7 +103,7 @@ class ReplicaController:
         for batch in slow_start(wanted):
             if not self._still_wants(key, owner):
                 return None  # it was made smaller meanwhile, and its key has been added again
-            outcomes = await all_of(self._create_one(key, owner, pod) for _ in range(batch))
+            outcomes = await all_of(self._pods.make(key, owner, pod, self._events) for _ in range(batch))
             if failures := [e for e in outcomes if e is not None]:
                 if namespace_is_going(failures[0]):
                     return None  # everything in it will be deleted, this owner too
@@ -119,29 +119,13 @@ class ReplicaController:
             and self._written.newest(now).spec.replicas >= owner.spec.replicas
         )
 
-    async def _create_one(self, key: Key, owner: Any, pod: Pod) -> errors.ApiError | None:
-        try:
-            created = await self._pods.create(key, pod)
-        except errors.ApiError as e:
-            if not namespace_is_going(e):
-                self._events.event(owner, "Warning", "FailedCreate", f"Error creating: {e.message}")
-            return e
-        self._events.event(owner, "Normal", "SuccessfulCreate", f"Created pod: {created.metadata.name}")
-        return None
-
     async def _delete(self, key: Key, owner: Any, victims: Sequence[Pod]) -> Failure | None:
-        failures = [e for e in await all_of(self._delete_one(key, owner, pod) for pod in victims) if e is not None]
+        failures = [
+            e
+            for e in await all_of(self._pods.remove(key, owner, pod, self._events) for pod in victims)
+            if e is not None
+        ]
         return Failure("FailedDelete", failures[0]) if failures else None
-
-    async def _delete_one(self, key: Key, owner: Any, pod: Pod) -> errors.ApiError | None:
-        try:
-            done = await self._pods.delete(key, pod)
-        except errors.ApiError as e:
-            self._events.event(owner, "Warning", "FailedDelete", f"Error deleting: {e.message}")
-            return e
-        if done:
-            self._events.event(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
-        return None
 
     # Status
 

@@ -55,10 +55,6 @@ class Assignments:
                 if self._means.addresses is not None and record.running and (address := record.labels.get(ADDRESS)):
                     self._means.addresses.adopt(uid, address)
 
-    def wake_all(self) -> None:
-        for worker in self._workers.values():
-            worker.wake()
-
     def _changed(self, old: Pod | None, new: Pod | None) -> None:
         if self._tasks is None:
             return  # everything that exists is looked at when `run` begins
