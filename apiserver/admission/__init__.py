@@ -8,14 +8,14 @@
     services           allocation of cluster IPs and node ports
     claims             the keys that make allocated addresses exclusive across API servers
 
-`Admission` is the list of them in upstream's order.  `claims_of` says which keys an object holds: the write that stores
+`Admission` is the lists of them in upstream's order.  `claims_of` says which keys an object holds: the write that stores
 the object creates `claims_of(new) - claims_of(old)` and removes `claims_of(old) - claims_of(new)` in the same
 transaction, so that two API servers cannot hand out one address.  A writer that loses the race for a claim runs `admit`
 again with caught-up reads: a random choice then falls elsewhere, and a requested address is refused by name.
 """
 
-from apiserver.admission.chain import Admission, Plugin, standard
+from apiserver.admission.chain import Admission, Judge, Plugin, standard
 from apiserver.admission.claims import claims_of
 from apiserver.admission.reading import Reader
 
-__all__ = ["Admission", "Plugin", "Reader", "claims_of", "standard"]
+__all__ = ["Admission", "Judge", "Plugin", "Reader", "claims_of", "standard"]

@@ -1,4 +1,7 @@
-"""The ordered list of admission rules."""
+"""The ordered lists of admission rules: those that may change an object, then those that only judge the outcome.
+
+https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#admission-control-phases
+"""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -21,16 +24,28 @@ class Plugin(Protocol):
     async def admit(self, request: Request, obj: Any, old: Any) -> None: ...
 
 
+class Judge(Protocol):
+    """One rule of the second phase: it sees an object that is valid and complete, and changes nothing."""
+
+    async def judge(self, request: Request, obj: Any, old: Any) -> None: ...
+
+
 class Admission:
     """All rules, one after the other."""
 
-    def __init__(self, plugins: Sequence[Plugin]) -> None:
+    def __init__(self, plugins: Sequence[Plugin], judges: Sequence[Judge] = ()) -> None:
         self.plugins = tuple(plugins)
+        self.judges = tuple(judges)
 
     async def admit(self, request: Request, obj: Any, old: Any) -> None:
-        """Let every rule see the request. Raises the first refusal; `obj` is then of no use any more."""
+        """The first phase, before validation. Raises the first refusal; `obj` is then of no use any more."""
         for plugin in self.plugins:
             await plugin.admit(request, obj, old)
+
+    async def judge(self, request: Request, obj: Any, old: Any) -> None:
+        """The second phase, after validation and before the transaction. Raises the first refusal."""
+        for judge in self.judges:
+            await judge.judge(request, obj, old)
 
 
 def standard(
@@ -55,5 +70,6 @@ def standard(
             Priority(reader),
             DefaultTolerationSeconds(),
             ServiceAddresses(reader, service_cluster_ip_range, service_node_port_range),
-        ]
+        ],
+        [],
     )

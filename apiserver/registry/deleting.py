@@ -42,6 +42,7 @@ class Deleting:
                 self._check(kind, current, options)
                 if not admitted:
                     await self._admission.admit(request, None, current.obj)
+                    await self._admission.judge(request, None, current.obj)
                     admitted = True
                 return await self._step(request, current, options)
             except ApiError:

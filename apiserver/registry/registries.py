@@ -1,6 +1,6 @@
 """The verbs that both doors call, each from the request to its answer.
 
-authorize ▸ decode and default ▸ mutating admission ▸ validate ▸ transaction
+authorize ▸ decode and default ▸ mutating admission ▸ validate ▸ validating admission ▸ transaction
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Create and update: from an object that somebody wants to one transaction.
 
-    decode, default ▸ mutating admission ▸ prepare ▸ validate ▸ managed fields ▸ transaction
+    decode, default ▸ mutating admission ▸ prepare ▸ validate ▸ validating admission ▸ managed fields ▸ transaction
 
 A write that loses against another one starts again from what the other left, unless its author said which revision it
 is meant for.  A write that changes nothing is not one.
@@ -64,6 +64,7 @@ class Writing:
             rules.prepare_create(kind, obj)
             if faults := rules.validate(kind, obj):
                 raise refusal(kind.group, kind.name, obj.metadata.name, faults)
+            await self._admission.judge(request.at(name=obj.metadata.name), obj, None)
             if not tracked:
                 self._track(request, None, obj)
             try:
@@ -172,6 +173,7 @@ class Writing:
             rules.prepare_update(kind, new, old, subresource)
             if faults := rules.validate_update(kind, new, old, subresource):
                 raise refusal(kind.group, kind.name, new.metadata.name, faults)
+            await self._admission.judge(request, new, old)
         if not tracked:
             asked, new.metadata.managedFields = new.metadata.managedFields, old.metadata.managedFields
             if encoded(new) == current.stored and (not asked or asked == old.metadata.managedFields):
