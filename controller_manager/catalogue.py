@@ -3,12 +3,16 @@
 from collections.abc import Callable
 
 from controller_manager import (
+    certificate_approving,
+    certificate_cleaning,
+    certificate_signing,
     cron_jobs,
     daemon_sets,
     deployments,
     disruption_budgets,
     endpoint_slices,
     endpoints,
+    ephemeral_volumes,
     garbage_collector,
     jobs,
     namespaces,
@@ -17,12 +21,16 @@ from controller_manager import (
     pod_gc,
     replica_sets,
     replication_controllers,
+    resource_quotas,
     role_aggregation,
     root_certificates,
     service_accounts,
     stateful_sets,
+    storage_classes,
     taint_eviction,
     ttl_after_finished,
+    volume_binding,
+    volume_protection,
 )
 from controller_manager.contexts import Context
 from machinery.controllers import Controller
@@ -36,6 +44,9 @@ CONTROLLERS: dict[str, Callable[[Context], Controller]] = {
     "serviceaccount-controller": service_accounts.new,
     "root-ca-certificate-publisher-controller": root_certificates.new,
     "clusterrole-aggregation-controller": role_aggregation.new,
+    "certificatesigningrequest-approving-controller": certificate_approving.new,
+    "certificatesigningrequest-signing-controller": certificate_signing.new,
+    "certificatesigningrequest-cleaner-controller": certificate_cleaning.new,
     "replicaset-controller": replica_sets.new,
     "replicationcontroller-controller": replication_controllers.new,
     "deployment-controller": deployments.new,
@@ -45,8 +56,14 @@ CONTROLLERS: dict[str, Callable[[Context], Controller]] = {
     "cronjob-controller": cron_jobs.new,
     "ttl-after-finished-controller": ttl_after_finished.new,
     "disruption-controller": disruption_budgets.new,
+    "resourcequota-controller": resource_quotas.new,
     "endpoints-controller": endpoints.new,
     "endpointslice-controller": endpoint_slices.new,
+    "persistentvolume-binder-controller": volume_binding.new,
+    "persistentvolumeclaim-protection-controller": volume_protection.new_for_claims,
+    "persistentvolume-protection-controller": volume_protection.new_for_volumes,
+    "ephemeral-volume-controller": ephemeral_volumes.new,
+    "default-storage-class-controller": storage_classes.new,
     "namespace-controller": namespaces.new,
     "garbage-collector-controller": garbage_collector.new,
 }

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from api.types import Node, Pod, Service
+from api.types import Node, PersistentVolume, Pod, Service
+from api.volumes import NODE_LABEL
 from kubelet.config import Config
 from kubelet.containers import security
 from kubelet.containers.specs import Host
@@ -31,6 +32,7 @@ from kubelet.runtime.simulated import Simulated, SimulatedNetwork
 from kubelet.serving.finding import Finder
 from kubelet.serving.service import NodeService
 from kubelet.volumes import resolvers
+from kubelet.volumes.claims import Keeper, Kept
 from machinery import addresses
 from machinery.client import Client, connect
 from machinery.clocks import SYSTEM, Clock
@@ -103,6 +105,8 @@ class Agent:
             ("wherry.v1.Node",),
             allowed=CALLERS,
         )
+        self._volumes = Informer(client, PersistentVolume, label_selector=f"{NODE_LABEL}={config.node}", clock=clock)
+        self._keeper = Keeper(Kept(config.root), self._volumes)
         self._networked = asyncio.Event()
         self._nodes.on_change(self._node_changed)
 
@@ -138,7 +142,8 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             for part in (
                 self._recorder.run(), self._server.run(), self._reports.run(), self._handlers.run(), self._cache.run(),
-                self._pods.run(), self._services.run(), self._nodes.run(), self._live(), self._work(),
+                self._pods.run(), self._services.run(), self._nodes.run(), self._volumes.run(),
+                self._keeper.run(), self._live(), self._work(),
             ):  # fmt: skip
                 tasks.create_task(part)
             if isinstance(self._network, Plumbing):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from api.types import ConfigMap, Container, EnvVarSource, Pod, Secret, Service
+from api.types import ConfigMap, Container, EnvVarSource, PersistentVolume, Pod, Secret, Service
 from kubelet.containers.fields import ConfigError, Place, pod_field, resource_field
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
@@ -15,12 +15,13 @@ _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The objects that a pod's containers refer to, as far as they exist, by name; and the tokens of its account, by
-    audience and seconds."""
+    """The objects that a pod's containers refer to, as far as they exist, by name; the tokens of its account, by
+    audience and seconds; and the volumes behind its claims, or why there is none, by the claim's name."""
 
     config_maps: Mapping[str, ConfigMap] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     tokens: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
+    claimed: Mapping[str, PersistentVolume | str] = field(default_factory=dict)
 
 
 def environment(

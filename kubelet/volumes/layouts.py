@@ -5,11 +5,13 @@ import shutil
 import stat
 from pathlib import Path
 
-from api.types import Container, HostPathVolumeSource, Pod, Volume, VolumeMount
+from api.types import Container, HostPathVolumeSource, PersistentVolume, Pod, Volume, VolumeMount
+from api.volumes import claim_name
 from kubelet.containers.environments import Sources, expand
 from kubelet.containers.fields import Place
 from kubelet.runtime.interfaces import Mount
 from kubelet.volumes import files
+from kubelet.volumes.claims import Kept, give_to_group
 from kubelet.volumes.contents import VolumeFault, contents, is_made_of_files
 
 TERMINATION_LOG = "/dev/termination-log"
@@ -23,6 +25,8 @@ class Layout:
         self.uid = uid
         self._machine = machine
         self.pod = root / "pods" / uid
+        self._kept = Kept(root)
+        self._claimed: dict[str, PersistentVolume] = {}
 
     def volume(self, volume: Volume) -> Path:
         return self.pod / "volumes" / f"kubernetes.io~{_plugin(volume)}" / (volume.name or "")
@@ -64,8 +68,29 @@ class Layout:
         elif volume.hostPath is not None:
             if self._machine is not None and (fault := host_path_fault(volume.hostPath, self._machine)):
                 raise VolumeFault(fault)
+        elif name := claim_name(pod, volume):
+            self._claimed[volume.name or ""] = self._set_up_claimed(sources.claimed[name], pod, group)
         elif volume.emptyDir is None:
             raise VolumeFault(f"no volume plugin matched the type {_plugin(volume)}")
+
+    def _set_up_claimed(self, found: PersistentVolume | str, pod: Pod, group: int | None) -> PersistentVolume:
+        """Raises VolumeFault, OSError."""
+        if isinstance(found, str):
+            raise VolumeFault(found)
+        if (path := self._kept.path(found)) is not None:
+            self._kept.set_up(found)
+            context = pod.spec.securityContext
+            if group is not None and context is not None:
+                give_to_group(path, group, context.fsGroupChangePolicy or "Always")
+        elif (host := _host_path(found)) is not None:
+            if self._machine is not None and (fault := host_path_fault(host, self._machine)):
+                raise VolumeFault(fault)
+        elif found.spec.csi is not None:
+            name = found.spec.csi.driver
+            raise VolumeFault(f"driver name {name} not found in the list of registered CSI drivers")
+        else:
+            raise VolumeFault("no volume plugin matched")
+        return found
 
     def remove(self) -> None:
         """All of it; what a container left there included."""
@@ -90,15 +115,22 @@ class Layout:
     def _mount(self, volume: Volume, mount: VolumeMount, env: dict[str, str]) -> Mount:
         target = mount.mountPath or ""
         target = target if target.startswith("/") else f"/{target}"
-        read_only = bool(mount.readOnly)
+        source = volume.persistentVolumeClaim
+        read_only = bool(mount.readOnly or (source is not None and source.readOnly))
         if volume.emptyDir is not None and volume.emptyDir.medium == "Memory":
             return Mount(self.memory_volume(volume), target, read_only, tmpfs=True)
         inner = expand(mount.subPathExpr, env) if mount.subPathExpr else mount.subPath
-        if (host := volume.hostPath) is not None:
+        claimed = self._claimed.get(volume.name or "")
+        host = volume.hostPath if claimed is None else _host_path(claimed)
+        if host is not None:
             # What this process sees under that path may be another directory than the engine's, so nothing is followed.
             base = Path(host.path or "/") / _relative(inner)
             return Mount(str(base), target, read_only, create=host.type in ("", "DirectoryOrCreate"))
         base = self.volume(volume)
+        if claimed is not None:
+            kept = self._kept.path(claimed)
+            assert kept is not None, "set_up refuses all other kinds"
+            base = kept
         return Mount(str(sub_path(base, inner) if inner else base), target, read_only or is_made_of_files(volume))
 
     def memory_mounts(self, pod: Pod) -> tuple[Mount, ...]:
@@ -108,6 +140,13 @@ class Layout:
             for v in pod.spec.volumes
             if v.emptyDir is not None and v.emptyDir.medium == "Memory"
         )
+
+
+def _host_path(volume: PersistentVolume) -> HostPathVolumeSource | None:
+    """A path of the machine's that the volume is."""
+    if (local := volume.spec.local) is not None:
+        return HostPathVolumeSource(path=local.path or "", type="Directory")
+    return volume.spec.hostPath
 
 
 def sub_path(base: Path, inner: str) -> Path:
