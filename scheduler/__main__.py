@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any
 
-from api.types import Namespace, Node, Pod
+from api.types import Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, StorageClass
 from machinery.client import connect
 from machinery.events import Recorder
 from machinery.informers import Informer
@@ -24,9 +24,14 @@ async def run(config: Config) -> None:
         recorder = Recorder(client, NAME)
         scheduler = Scheduler(client, recorder, Groups(groups), random=Random())
         scheduler.follow(nodes, pods, namespaces)
+        claims, volumes = Informer(client, PersistentVolumeClaim), Informer(client, PersistentVolume)
+        classes = Informer(client, StorageClass)
+        scheduler.follow_storage(claims, volumes, classes)
         explainer = Explainer(scheduler, pods)
         server = Server(config.address, config.files, explainer.register, (SERVICE,), allowed=config.allowed)
-        informers: list[Informer[Any]] = [nodes, pods, namespaces, *groups.values()]
+        informers: list[Informer[Any]] = [
+            nodes, pods, namespaces, claims, volumes, classes, *groups.values(),
+        ]  # fmt: skip
 
         async def lead() -> None:
             # A decision on half of the nodes would crowd those that happened to come first.

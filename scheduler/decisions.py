@@ -12,6 +12,8 @@ from scheduler.filters import FILTERS
 from scheduler.rejections import Rejection
 from scheduler.scores import SCORES
 from scheduler.snapshots import Snapshot
+from scheduler.storage import Choice
+from scheduler.volumes import choose
 from scheduler.wishes import Wish
 
 Judgement = tuple[str, list[Rejection]]
@@ -24,6 +26,8 @@ class Decision:
     node: str
     message: str = ""
     rejectors: frozenset[str] = frozenset()
+    choices: tuple[Choice, ...] = ()
+    """What is to become of the pod's claims before it is bound."""
 
 
 @dataclass(slots=True)
@@ -45,7 +49,8 @@ def schedule(snapshot: Snapshot, wish: Wish, random: Random) -> Decision:
     if not len(rows):
         rejectors = frozenset(name for name, found in judgements if any(r.rejected.any() for r in found))
         return Decision("", _why(snapshot, wish, judgements), rejectors)
-    return Decision(snapshot.names[_best(snapshot, wish, rows, random)])
+    row = _best(snapshot, wish, rows, random)
+    return Decision(snapshot.names[row], choices=choose(wish, snapshot, row) if wish.claims else ())
 
 
 def _best(snapshot: Snapshot, wish: Wish, rows: Ints, random: Random) -> int:
@@ -99,6 +104,9 @@ def _scores(snapshot: Snapshot, wish: Wish, rows: Ints) -> Iterator[tuple[str, I
 def _why(snapshot: Snapshot, wish: Wish, judgements: list[Judgement]) -> str:
     """Upstream's sentence: each node under the first filter that rejects it, with every reason that this one has."""
     nodes = len(snapshot)
+    whole = next((r for _, found in judgements for r in found if r.whole), None)
+    if whole is not None:
+        judgements = [("", [whole])]
     reasons: Counter[str] = Counter()
     left, final = snapshot.exists.copy(), np.zeros_like(snapshot.exists)
     for _, found in judgements:
@@ -114,7 +122,8 @@ def _why(snapshot: Snapshot, wish: Wish, judgements: list[Judgement]) -> str:
         "Preemption is not helpful for scheduling": int(final.sum()),
         "No preemption victims found for incoming pod": nodes - int(final.sum()),
     }
-    why = f"0/{nodes} nodes are available: {_listed(reasons)}. preemption: "
+    listed = _listed(reasons) if whole is None else whole.reason
+    why = f"0/{nodes} nodes are available: {listed}. preemption: "
     if wish.pod.spec.preemptionPolicy == "Never":
         return f"{why}not eligible due to preemptionPolicy=Never."
     return f"{why}0/{nodes} nodes are available: {_listed(preemption)}."

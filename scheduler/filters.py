@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from scheduler import inter_pod_affinity, node_affinity, spreading
+from scheduler import inter_pod_affinity, node_affinity, spreading, volumes
 from scheduler.columns import Mask
 from scheduler.rejections import Rejection
 from scheduler.resources import PODS
@@ -94,6 +94,9 @@ FILTERS: tuple[tuple[str, Filter], ...] = (
     ("NodeAffinity", node_selection),
     ("NodePorts", node_ports),
     ("NodeResourcesFit", node_resources_fit),
+    ("VolumeRestrictions", volumes.restrictions),
+    ("VolumeBinding", volumes.binding),
+    ("VolumeZone", volumes.zones),
     ("PodTopologySpread", spreading.rejections),
     ("InterPodAffinity", inter_pod_affinity.rejections),
 )

@@ -19,6 +19,7 @@ class Event(Enum):
     POD_REMOVED = auto()
     POD_LABELS = auto()  # of a pod on a node
     NAMESPACE = auto()
+    STORAGE = auto()  # a claim, a volume or a class
 
 
 _NODES = frozenset({Event.NODE_ADDED})
@@ -30,6 +31,9 @@ HELPS: dict[str, frozenset[Event]] = {
     "NodeAffinity": _NODES | {Event.NODE_LABELS},
     "NodePorts": _NODES | {Event.POD_REMOVED},
     "NodeResourcesFit": _NODES | {Event.NODE_RESOURCES, Event.POD_REMOVED},
+    "VolumeRestrictions": frozenset({Event.POD_REMOVED, Event.STORAGE}),
+    "VolumeBinding": _NODES | {Event.NODE_LABELS, Event.STORAGE},
+    "VolumeZone": _NODES | {Event.NODE_LABELS, Event.STORAGE},
     "PodTopologySpread": _NODES | _PODS | {Event.NODE_REMOVED, Event.NODE_LABELS, Event.NODE_TAINTS},
     "InterPodAffinity": _NODES | _PODS | {Event.NODE_LABELS, Event.NAMESPACE},
 }

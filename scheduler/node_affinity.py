@@ -20,7 +20,7 @@ def required(wish: Wish, snapshot: Snapshot) -> Mask | None:
         return None
     allowed = snapshot.exists.copy()
     for label, value in node_selector.items():
-        allowed &= _in(snapshot, label, [value])
+        allowed &= having(snapshot, label, [value])
     if selector is not None:
         any_term = np.zeros_like(allowed)
         for term in selector.nodeSelectorTerms:
@@ -62,9 +62,9 @@ def _matching(requirement: NodeSelectorRequirement, snapshot: Snapshot) -> Mask:
     label, values = requirement.key, requirement.values
     match requirement.operator:
         case "In":
-            return _in(snapshot, label, values)
+            return having(snapshot, label, values)
         case "NotIn":
-            return ~_in(snapshot, label, values)
+            return ~having(snapshot, label, values)
         case "Exists":
             return snapshot.labels[label].codes >= 0
         case "DoesNotExist":
@@ -74,7 +74,8 @@ def _matching(requirement: NodeSelectorRequirement, snapshot: Snapshot) -> Mask:
     return np.zeros_like(snapshot.exists)
 
 
-def _in(snapshot: Snapshot, label: str, values: list[str]) -> Mask:
+def having(snapshot: Snapshot, label: str, values: list[str]) -> Mask:
+    """The nodes whose label has one of the values."""
     column = snapshot.labels[label]
     codes = [column.values[v] for v in values if v in column.values]
     found: Mask = column.codes == codes[0] if len(codes) == 1 else np.isin(column.codes, codes)

@@ -9,3 +9,4 @@ class Rejection(NamedTuple):
     rejected: Mask
     reason: str  # in upstream's words
     final: bool = False  # removing pods from the node would not help (upstream: UnschedulableAndUnresolvable)
+    whole: bool = False  # about the pod, whatever the node: nothing else is said then (upstream: a PreFilter's word)

@@ -12,7 +12,18 @@ from typing import Any
 
 from api import errors, meta, times
 from api.meta import Key
-from api.types import Binding, Namespace, Node, ObjectMeta, ObjectReference, Pod, PodCondition
+from api.types import (
+    Binding,
+    Namespace,
+    Node,
+    ObjectMeta,
+    ObjectReference,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    PodCondition,
+    StorageClass,
+)
 from machinery.client import Client
 from machinery.clocks import SYSTEM, Clock
 from machinery.events import Recorder
@@ -20,6 +31,7 @@ from machinery.informers import Informer
 from scheduler.decisions import Decision, schedule
 from scheduler.groups import Groups
 from scheduler.hints import Event, changes_wish, node_events
+from scheduler.prebinding import Prebinding
 from scheduler.queues import SchedulingQueue, State, Waiting
 from scheduler.snapshots import Snapshot
 from scheduler.wishes import Wish, wish
@@ -48,11 +60,23 @@ class Scheduler:
         self._assumed: dict[Key, Waiting] = {}
         self._writes: asyncio.TaskGroup | None = None
         self._binding = asyncio.Semaphore(BINDINGS)
+        self._prebinding = Prebinding(client, self.snapshot.storage)
 
     def follow(self, nodes: Informer[Node], pods: Informer[Pod], namespaces: Informer[Namespace]) -> None:
         nodes.on_change(self.on_node)
         pods.on_change(self.on_pod)
         namespaces.on_change(self.on_namespace)
+
+    def follow_storage(
+        self, claims: Informer[PersistentVolumeClaim], volumes: Informer[PersistentVolume],
+        classes: Informer[StorageClass],
+    ) -> None:  # fmt: skip
+        told = lambda old, new: self.queue.happened(Event.STORAGE)  # noqa: E731
+        claims.on_change(self._prebinding.on_claim)
+        volumes.on_change(self._prebinding.on_volume)
+        classes.on_change(self._prebinding.on_class)
+        for informer in (claims, volumes, classes):
+            informer.on_change(told)
 
     async def run(self) -> None:
         """Decide and bind until cancelled."""
@@ -81,7 +105,8 @@ class Scheduler:
             return False
         self._assumed[waiting.key] = waiting
         self.snapshot.set_pod(wanted, decision.node)
-        self._write(self._bind(waiting, decision.node))
+        self.snapshot.storage.reserve(decision.choices, decision.node)
+        self._write(self._bind(waiting, decision))
         return True
 
     def wish_of(self, pod: Pod) -> Wish:
@@ -186,13 +211,16 @@ class Scheduler:
         except errors.ApiError as e:
             log.info("the condition of %s was not written: %s", key, e)
 
-    async def _bind(self, waiting: Waiting, node: str) -> None:
+    async def _bind(self, waiting: Waiting, decision: Decision) -> None:
+        node = decision.node
         key, metadata = waiting.key, waiting.pod.metadata
         target = Binding(
             metadata=ObjectMeta(name=key.name, namespace=key.namespace, uid=metadata.uid),
             target=ObjectReference(apiVersion="v1", kind="Node", name=node),
         )
         try:
+            if decision.choices:
+                await self._prepare(decision)
             await self._client.create_subresource(Pod, key.name, key.namespace, "binding", target)
         except errors.ApiError as e:
             self._take_back(waiting, node, e)
@@ -202,6 +230,15 @@ class Scheduler:
             )
         finally:
             self._binding.release()
+
+    async def _prepare(self, decision: Decision) -> None:
+        """Have the pod's claims bound; others use the time.  Raises ApiError."""
+        self._binding.release()
+        try:
+            await self._prebinding.bind(decision.choices, decision.node)
+        finally:
+            self.snapshot.storage.release(decision.choices)
+            await self._binding.acquire()
 
     def _take_back(self, waiting: Waiting, node: str, error: errors.ApiError) -> None:
         """A binding that failed, or of which it is not known: the informer has the last word on where the pod is."""

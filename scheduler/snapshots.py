@@ -15,6 +15,7 @@ from scheduler import resources
 from scheduler.columns import Grouped, Ints, Labels, Mask, grown
 from scheduler.crowds import Crowds, StandingTerms
 from scheduler.resources import CPU, MEMORY, PODS, Amounts
+from scheduler.storage import Storage
 from scheduler.wishes import HostPort, Wish, tagged
 
 _FIRST_ROWS = 16
@@ -44,6 +45,7 @@ class Snapshot:
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.crowds = Crowds()
         self.standing = StandingTerms()
+        self.storage = Storage()
         self._free: list[int] = []
         self._images_of: dict[int, tuple[str, ...]] = {}
         self._pods: dict[str, dict[Key, Wish]] = {}  # by node name, also of nodes that are not known (any more)
@@ -138,6 +140,8 @@ class Snapshot:
         self.remove_pod(wish.key)
         self._pods.setdefault(node, {})[wish.key] = wish
         self._node_of[wish.key] = node
+        for claim in wish.claims:
+            self.storage.users[Key(wish.namespace, claim)] += 1
         if (row := self.rows.get(node)) is not None:
             self._count(wish, row, 1)
 
@@ -146,6 +150,8 @@ class Snapshot:
         if node is None:
             return None
         wish = self._pods[node].pop(pod)
+        for claim in wish.claims:
+            self.storage.users[Key(wish.namespace, claim)] -= 1
         if not self._pods[node]:
             del self._pods[node]
         if (row := self.rows.get(node)) is not None:

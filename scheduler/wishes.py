@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from api import volumes
 from api.labels import EVERYTHING, NOTHING, Requirement, Selector, from_object
 from api.meta import Key, key
 from api.types import Pod, PodAffinityTerm, Toleration, TopologySpreadConstraint
@@ -61,6 +62,7 @@ class Wish:
     anti_affinity: tuple[Term, ...]
     preferences: tuple[Weighted, ...]  # negative weights are preferred anti-affinity
     spreads: tuple[Spread, ...]
+    claims: tuple[str, ...]
     terminating: bool
 
     @property
@@ -96,6 +98,7 @@ def wish(pod: Pod, group: Selector = EVERYTHING) -> Wish:
             if p.podAffinityTerm is not None
         ),
         spreads=tuple(_spread(s, labels) for s in spec.topologySpreadConstraints) or _default_spreads(group),
+        claims=tuple(dict.fromkeys(volumes.claim_names(pod))),
         terminating=bool(pod.metadata.deletionTimestamp),
     )
 
