@@ -22,6 +22,8 @@ class Config:
     controllers: tuple[str, ...] = ("*",)
     leader_elect: bool = True
     lease: str = "kube-controller-manager"
+    identity: str = ""
+    """In the election; "" is a random one."""
     timing: Timing = field(default_factory=Timing)
     address: str = "0.0.0.0:10257"
     tls: Files = field(default_factory=lambda: Files(PKI / "tls.crt", PKI / "tls.key", PKI / "ca.crt"))
@@ -38,6 +40,11 @@ class Config:
     secondary_node_eviction_rate: float = 0.01
     terminated_pod_gc_threshold: int = 12500
     root_ca_file: Path = PKI / "ca.crt"
+    signing_certificate: Path | None = None
+    """Without it and its key, approved certificate signing requests wait for another signer."""
+    signing_key: Path | None = None
+    signing_seconds: float = 365 * 24 * 3600.0
+    """The longest that a certificate lasts."""
     concurrent_syncs: int = 5
     verbosity: int = 0
 
@@ -73,6 +80,10 @@ def parser() -> argparse.ArgumentParser:
     add("--controllers", default="*", help="names, * for all, -NAME for all but that one; separated by commas")
     add("--leader-elect", type=boolean, nargs="?", const=True, default=d.leader_elect)
     add("--leader-elect-resource-name", default=d.lease)
+    add(
+        "--leader-elect-identity", default="",
+        help="goes on at once with a lease held under this name: for one process at a time; by default a random one",
+    )  # fmt: skip
     add("--leader-elect-lease-duration", type=seconds, default=d.timing.duration)
     add("--leader-elect-renew-deadline", type=seconds, default=d.timing.renew_deadline)
     add("--leader-elect-retry-period", type=seconds, default=d.timing.retry)
@@ -92,6 +103,9 @@ def parser() -> argparse.ArgumentParser:
     add("--large-cluster-size-threshold", type=int, default=d.large_cluster_size_threshold)
     add("--terminated-pod-gc-threshold", type=int, default=d.terminated_pod_gc_threshold)
     add("--root-ca-file", type=Path, default=d.root_ca_file)
+    add("--cluster-signing-cert-file", type=Path, help="the authority of certificates that are asked for")
+    add("--cluster-signing-key-file", type=Path)
+    add("--cluster-signing-duration", type=seconds, default=d.signing_seconds)
     add("--concurrent-syncs", type=int, default=d.concurrent_syncs, help="workers of each controller")
     add("-v", "--v", type=int, default=0, dest="verbosity", help="2 and more: say everything")
     return flags
@@ -105,7 +119,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         flags.error("--node-cidr-mask-size must not be smaller than the mask of --cluster-cidr")
     return Config(
         kubeconfig=a.kubeconfig, controllers=tuple(a.controllers.split(",")), leader_elect=a.leader_elect,
-        lease=a.leader_elect_resource_name,
+        lease=a.leader_elect_resource_name, identity=a.leader_elect_identity,
         timing=Timing(
             a.leader_elect_lease_duration, a.leader_elect_renew_deadline, a.leader_elect_retry_period
         ),
@@ -118,5 +132,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         unhealthy_zone_threshold=a.unhealthy_zone_threshold,
         large_cluster_size_threshold=a.large_cluster_size_threshold,
         terminated_pod_gc_threshold=a.terminated_pod_gc_threshold, root_ca_file=a.root_ca_file,
+        signing_certificate=a.cluster_signing_cert_file, signing_key=a.cluster_signing_key_file,
+        signing_seconds=a.cluster_signing_duration,
         concurrent_syncs=a.concurrent_syncs, verbosity=a.verbosity,
     )  # fmt: skip

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import socket
-import uuid
 
 from controller_manager.catalogue import CONTROLLERS, enabled
 from controller_manager.configs import Config
@@ -65,8 +63,7 @@ async def run(config: Config) -> None:
         # Standing by is as healthy as leading.
         await server.ready()
         if config.leader_elect:
-            identity = f"{socket.gethostname()}_{uuid.uuid4()}"
-            await Election(client, config.lease, identity=identity, timing=config.timing).run(lead)
+            await Election(client, config.lease, identity=config.identity, timing=config.timing).run(lead)
         else:
             await lead()
         serving.cancel()

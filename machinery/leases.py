@@ -5,11 +5,14 @@ https://kubernetes.io/docs/concepts/architecture/leases/ . The rules:
 - nobody takes it before `duration` seconds have passed without a change *seen by the taker's own clock*: clocks of two
   machines are never compared;
 - since renew_deadline < duration, two leaders never work at once, as long as clocks run at about the same speed;
-- a clean stop gives the Lease back, so that the next one need not wait.
+- a clean stop gives the Lease back, so that the next one need not wait;
+- a process that finds the Lease held under its own identity goes on with it at once. Identities are therefore random,
+  unless somebody who knows that there is one process of a name at a time, such as a container's engine, gives it one.
 """
 
 import asyncio
 import logging
+import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -39,7 +42,7 @@ class Election:
     def __init__(
         self, client: Client, name: str, *, identity: str = "", timing: Timing | None = None, clock: Clock = SYSTEM
     ) -> None:
-        self.identity = identity or str(uuid.uuid4())
+        self.identity = identity or f"{socket.gethostname()}_{uuid.uuid4()}"
         self.leading = asyncio.Event()
         self._client = client
         self._name = name

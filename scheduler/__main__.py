@@ -44,7 +44,7 @@ async def run(config: Config) -> None:
                 await informer.synced()
             await server.ready()
 
-        leading = Election(client, config.lease).run(lead) if config.leader_elect else lead()
+        leading = Election(client, config.lease, identity=config.identity).run(lead) if config.leader_elect else lead()
         await together(server.run(), recorder.run(), *(i.run() for i in informers), serve_once_known(), leading)
 
 

@@ -20,6 +20,8 @@ class Config:
     files: Files
     leader_elect: bool = True
     lease: str = "kube-scheduler"
+    identity: str = ""
+    """In the election; "" is a random one."""
     allowed: tuple[str, ...] = ("kubernetes-admin",)
     """Who may call the gRPC service."""
     verbosity: int = 0
@@ -31,6 +33,10 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--kubeconfig", type=Path, default=PKI / "kubeconfig")
     add("--leader-elect", type=_boolean, nargs="?", const=True, default=True)
     add("--leader-elect-resource-name", default="kube-scheduler")
+    add(
+        "--leader-elect-identity", default="",
+        help="goes on at once with a lease held under this name: for one process at a time; by default a random one",
+    )  # fmt: skip
     add("--bind-address", default="0.0.0.0")  # noqa: S104  every port asks for a client certificate
     add("--secure-port", type=int, default=10259)
     add("--tls-cert-file", type=Path, default=PKI / "tls.crt")
@@ -44,6 +50,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         files=Files(given.tls_cert_file, given.tls_private_key_file, given.client_ca_file),
         leader_elect=given.leader_elect,
         lease=given.leader_elect_resource_name,
+        identity=given.leader_elect_identity,
         verbosity=given.verbosity,
     )
 
