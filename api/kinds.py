@@ -4,11 +4,11 @@ The API server serves what stands here, the client finds a type's path here, con
 (garbage collection, namespaces) walk it.  Printer columns are the REST door's business and stand there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from api import schema, types
+from api import custom, schema, types
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 CREATE_ONLY = ("create",)
@@ -30,6 +30,12 @@ class Kind:
     categories: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ALL_VERBS
+    custom: bool = False
+    """Described by a CustomResourceDefinition; its objects are api.custom.CustomObject."""
+    singular_name: str = ""
+    """If it is another one than the name in lower case."""
+    shape: Any = field(default=None, compare=False, repr=False)
+    """What the API server has compiled of a custom kind's schema; nothing to anybody else."""
 
     @property
     def api_version(self) -> str:
@@ -37,7 +43,7 @@ class Kind:
 
     @property
     def singular(self) -> str:
-        return self.name.lower()
+        return self.singular_name or self.name.lower()
 
     @property
     def group_resource(self) -> str:
@@ -51,7 +57,9 @@ class Kind:
 
     @property
     def type(self) -> type[Any]:
-        """The Struct of this kind."""
+        """The Struct of this kind, or CustomObject."""
+        if self.custom:
+            return custom.CustomObject
         return getattr(types, _type_names()[self])  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
@@ -59,7 +67,7 @@ class Kind:
 
 
 # kind, plural, scope (n: namespaced, c: cluster), short names, categories, subresources; `!` marks kinds that can only
-# be created (reviews and the like): nothing of them is stored.
+# be created (reviews and the like), `?` those that can only be read: nothing of them is stored.
 TABLE = """
 v1
   Binding                         bindings                           n -       -    -                          !
@@ -122,6 +130,9 @@ events.k8s.io/v1
 flowcontrol.apiserver.k8s.io/v1
   FlowSchema                      flowschemas                        c -       -    status
   PriorityLevelConfiguration      prioritylevelconfigurations        c -       -    status
+metrics.k8s.io/v1beta1
+  NodeMetrics                     nodes                              c -       -    -                          ?
+  PodMetrics                      pods                               n -       -    -                          ?
 networking.k8s.io/v1
   IngressClass                    ingressclasses                     c -       -    -
   Ingress                         ingresses                          n ing     -    status
@@ -205,7 +216,7 @@ def by_name(api_version: str, kind: str) -> Kind | None:
 
 def of(type_: type[Any]) -> Kind:
     """The kind that a Struct type is: `of(Pod).plural == "pods"`.  Raises KeyError for a type that is not a kind."""
-    kind = _OF.get(type_)
+    kind = _OF.get(type_) or getattr(type_, "KIND", None)
     if kind is None:
         example = type_()
         kind = _OF[type_] = _BY_KIND[example.apiVersion, example.kind]

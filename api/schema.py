@@ -7,6 +7,7 @@ which Go fields are pointers, and that decides what an absent value means, so th
 - optional strings are "" when absent, optional integers of a status are 0, and both are left out of the JSON then;
 - other optional scalars and structs are None when absent, because 0, false and {} mean something else than nothing;
 - required scalars are None only in an object that has not been validated yet, and are written even when they are zero;
+  the numbers and truths that a status requires are never None, since nobody has to say them: they begin as zero;
 - `apiVersion` and `kind` are filled in, `metadata`, `spec` and `status` always exist, and the three first stand first:
   the storage splices the resource version in at a fixed place.
 """
@@ -18,11 +19,14 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
+from api import measurements
+
 Definition = dict[str, Any]
+T = TypeVar("T")
 
 VERSION = "v1.37.0"
 PREFIX = "#/$defs/"
@@ -49,8 +53,9 @@ FREE_FORM = {
 BY_VALUE = {
     "metadata", "spec", "status",
     "Container.resources", "ContainerStatus.state", "ContainerStatus.lastState", "DaemonSetSpec.template",
-    "DaemonSetSpec.updateStrategy", "DeploymentSpec.strategy", "DeploymentSpec.template", "Event.involvedObject",
-    "Event.source", "JobSpec.template", "NodeStatus.daemonEndpoints", "NodeStatus.nodeInfo",
+    "DaemonSetSpec.updateStrategy", "DeploymentSpec.strategy", "DeploymentSpec.template",
+    "EphemeralContainer.resources", "Event.involvedObject", "Event.source", "IngressStatus.loadBalancer",
+    "JobSpec.template", "NodeStatus.daemonEndpoints", "NodeStatus.nodeInfo",
     "NodeDaemonEndpoints.kubeletEndpoint", "ReplicaSetSpec.template",
     "RoleBinding.roleRef", "ClusterRoleBinding.roleRef", "ServiceStatus.loadBalancer", "StatefulSetSpec.template",
     "StatefulSetSpec.updateStrategy",
@@ -62,14 +67,21 @@ POINTERS = {
     "collisionCount", "terminatingReplicas", "JobStatus.ready", "JobStatus.terminating",
 }  # fmt: skip
 
+# Status integers that are not required but written even when they are zero: typed clients insist on them.
+WRITTEN_ZEROS = {
+    "PodDisruptionBudgetStatus.currentHealthy", "PodDisruptionBudgetStatus.desiredHealthy",
+    "PodDisruptionBudgetStatus.disruptionsAllowed", "PodDisruptionBudgetStatus.expectedPods",
+    "StatefulSetStatus.availableReplicas",
+}  # fmt: skip
+
 # Where two API groups use one name, the first group in this list keeps it; the others are prefixed: EventsV1Event.
 PREFERRED = ["core.v1", "apps.v1", "batch.v1", "rbac.v1", "policy.v1", "authentication.v1", "autoscaling.v2"]
 
 
 @cache
 def definitions() -> dict[str, Definition]:
-    """Every definition of the published schema by its full name, such as `io.k8s.api.core.v1.Pod`."""
-    return msgspec.json.decode(path().read_bytes())["$defs"]  # type: ignore[no-any-return]
+    """Every definition of the published schema by its full name, such as `io.k8s.api.core.v1.Pod`, and our own."""
+    return msgspec.json.decode(path().read_bytes())["$defs"] | measurements.DEFINITIONS  # type: ignore[no-any-return]
 
 
 def path() -> Path:
@@ -186,11 +198,14 @@ class Builder:
         if hint.startswith("dict["):
             return Field(name, kind, hint, default_factory=always(dict) if required else dict)
         pointer = qualified in POINTERS or name in POINTERS
+        told = owner.endswith("Status") and hint in ("int", "bool") and not pointer
+        if told and (required or qualified in WRITTEN_ZEROS):
+            return Field(name, kind, hint, default_factory=constant(0 if hint == "int" else False))
         if required and not pointer:
             return Field(name, optional(kind), hint)
         if kind is str and not pointer:
             return Field(name, str, "str", default="")
-        if hint == "int" and owner.endswith("Status") and not pointer:
+        if told and hint == "int":
             return Field(name, kind, "int", default=0)
         return Field(name, optional(kind), hint if kind is Any else f"{hint} | None")
 
@@ -236,7 +251,7 @@ def optional(kind: Any) -> Any:
     return f"{kind} | None" if isinstance(kind, str) else kind if kind is Any else kind | None
 
 
-def constant(value: str) -> Callable[[], str]:
+def constant(value: T) -> Callable[[], T]:
     """A factory for a value that is written even when nobody set it (msgspec leaves plain defaults out)."""
     return lambda: value
 

@@ -7,12 +7,15 @@ https://kubernetes.io/docs/concepts/workloads/controllers/deployment/ . The size
 from collections.abc import Sequence
 from contextlib import suppress
 
+import msgspec
+
 from api import errors, labels, meta
 from api.meta import Key
 from api.types import Deployment, DeploymentStatus, Pod, ReplicaSet
 from controller_manager import progress, proportions, revisions, rollouts
 from controller_manager.claims import claim
 from controller_manager.contexts import Context
+from controller_manager.expectations import Expectations
 from controller_manager.gathering import all_of
 from controller_manager.informing import Written
 from controller_manager.pods import is_finished
@@ -37,6 +40,7 @@ class DeploymentController:
         self._written = Written(self._deployments)
         self._written_sets = Written(self._replica_sets)
         self._pods = context.informers(Pod, indexes=("controller",))
+        self._expectations = Expectations(context.clock)
         self.controller = Controller(
             "deployment-controller", self.reconcile, workers=context.config.concurrent_syncs,
             informers=(self._deployments, self._replica_sets, self._pods),
@@ -53,6 +57,7 @@ class DeploymentController:
     def _replica_set_changed(self, old: ReplicaSet | None, new: ReplicaSet | None) -> None:
         for rs in (old, new):
             if rs is not None and (owner := self._owner_of(rs)) is not None:
+                self._expectations.observed(meta.key(owner), rs.metadata.uid)
                 self.controller.queue.add(meta.key(owner))
         if new is not None and meta.controller_of(new) is None:
             for deployment in self._deployments.list(new.metadata.namespace):
@@ -82,7 +87,10 @@ class DeploymentController:
     async def reconcile(self, key: Key) -> float | None:
         deployment = self._deployments.get(*key)
         if deployment is None:
+            self._expectations.forget(key)
             return None
+        if (wait := self._expectations.remaining(key)) > 0:
+            return wait  # a replica set that was made is not seen yet: without it there would seem to be room
         deployment = self._written.newest(deployment)
         selector = labels.from_object(deployment.spec.selector)
         if not selector:
@@ -124,7 +132,9 @@ class DeploymentController:
         deployment, current = await self._ensure(deployment, present, old)
         if current is None:
             return None
-        scaling = rollouts.roll_new(deployment, current, old) or rollouts.roll_old(deployment, current, old)
+        scaling = rollouts.roll_new(deployment, current, self._crowded(old)) or rollouts.roll_old(
+            deployment, current, old
+        )
         await self._scale_all(deployment, scaling)
         if not scaling and progress.is_complete(deployment, deployment.status):
             await self._clean_up(deployment, old)
@@ -154,6 +164,17 @@ class DeploymentController:
         pods = (p for rs in old for p in self._pods.by_index("controller", rs.metadata.uid))
         return any(not is_finished(p) for p in pods)
 
+    def _crowded(self, old: Sequence[ReplicaSet]) -> list[ReplicaSet]:
+        """With the pods that are seen, where their own controller has not counted them yet."""
+        found = []
+        for rs in old:
+            pods = self._pods.by_index("controller", rs.metadata.uid)
+            living = sum(not p.metadata.deletionTimestamp and not is_finished(p) for p in pods)
+            if living > (rs.status.replicas or 0):
+                rs = msgspec.structs.replace(rs, status=msgspec.structs.replace(rs.status, replicas=living))
+            found.append(rs)
+        return found
+
     # The replica set of the present template
 
     async def _ensure(
@@ -163,7 +184,7 @@ class DeploymentController:
         if present is not None:
             return await self._renew(deployment, present, old)
         to = revisions.next_revision(old)
-        wanted = revisions.new_replica_set(deployment, rollouts.size_of_new(deployment, old, 0), to)
+        wanted = revisions.new_replica_set(deployment, rollouts.size_of_new(deployment, self._crowded(old), 0), to)
         created = await self._create(deployment, wanted)
         if created is None:
             return deployment, None
@@ -208,6 +229,8 @@ class DeploymentController:
                 return None
             await self._note_failure(deployment, f'Failed to create new replica set "{name}": {e.message}')
             raise
+        if self._replica_sets.get(created.metadata.namespace, name) is None:
+            self._expectations.expect(meta.key(deployment), created.metadata.uid)
         if replicas:
             message = f"Scaled up replica set {name} from 0 to {replicas}"
             self._events.event(deployment, "Normal", "ScalingReplicaSet", message)

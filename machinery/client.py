@@ -167,6 +167,15 @@ class Client:
         )  # fmt: skip
         await self._pipeline.call(pb.Operation(delete_collection=request))
 
+    async def get_subresource(self, kind: Kind, name: str, namespace: str, subresource: str, what: type[T]) -> T:
+        """Such as the Scale of an object of any kind."""
+        request = pb.GetRequest(resource=_resource(kind, namespace, name, subresource))
+        return meta.decode((await self._pipeline.call(pb.Operation(get=request))).object, what)
+
+    async def update_subresource(self, kind: Kind, name: str, namespace: str, subresource: str, obj: T) -> T:
+        request = pb.UpdateRequest(resource=_resource(kind, namespace, name, subresource), object=meta.encode(obj))
+        return meta.decode((await self._pipeline.call(pb.Operation(update=request))).object, type(obj))
+
     async def create_subresource(
         self, what: type[Any], name: str, namespace: str, subresource: str, obj: Any
     ) -> bytes:  # fmt: skip

@@ -53,9 +53,16 @@ class History:
             for of in filter(None, (owner.uid, whole)):
                 (living[of].discard if dead else living[of].add)(uid)
                 if type_ == "ADDED" and limits[of]:
-                    allowed = max([n for at, n in limits[of] if at > revision - LATELY] or [limits[of][-1][1]])
+                    allowed = _most(limits[of], revision - LATELY)
                     if len(living[of]) > allowed:
                         yield f"{owner.kind} {owner.name}: {len(living[of])} pods at {revision}, {allowed} allowed"
+
+
+def _most(limits: list[tuple[int, int]], since: int) -> int:
+    """The largest limit that was in force at that revision or after it."""
+    later = [n for at, n in limits if at > since]
+    before = [n for at, n in limits if at <= since]
+    return max([*later, *before[-1:]])
 
 
 def _limit(obj: Any) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from api import errors, kinds, labels, meta, times
 from api.kinds import Kind
 from api.meta import Key
-from api.types import Event
+from api.types import Event, Scale
 from controller_manager.configs import Config
 from controller_manager.running import Term
 from machinery.client import Listing, WatchEvent
@@ -106,6 +106,23 @@ class World:
 
     async def update_status(self, obj: Any) -> Any:
         return await self.update(obj, subresource="status")
+
+    async def get_subresource(self, kind: Kind, name: str, namespace: str, subresource: str, what: type[Any]) -> Any:
+        await asyncio.sleep(0)
+        assert (subresource, what) == ("scale", Scale)
+        found = self._find(kind, Key(namespace, name))
+        selector = ",".join(f"{k}={v}" for k, v in found["spec"]["selector"]["matchLabels"].items())
+        replicas = found.get("status", {}).get("replicas", 0)
+        metadata = {"name": name, "namespace": namespace}
+        spec = {"replicas": found["spec"].get("replicas", 1)}
+        return _typed({"metadata": metadata, "spec": spec, "status": {"replicas": replicas, "selector": selector}}, what)
+
+    async def update_subresource(self, kind: Kind, name: str, namespace: str, subresource: str, obj: Any) -> Any:
+        await asyncio.sleep(0)
+        old = self._find(kind, Key(namespace, name))
+        self._note("scale", kind, Key(namespace, name))
+        await self._replace(kind, Key(namespace, name), old, _merged(old, {"spec": {"replicas": obj.spec.replicas}}))
+        return obj
 
     async def patch(
         self, what: type[Any], name: str, namespace: str, patch: Any, *, kind: str = "merge", subresource: str = "",
