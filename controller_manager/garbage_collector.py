@@ -10,13 +10,17 @@ gone must be asked of the server: it may only not be seen yet, and what was dele
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
 
+import msgspec
+
 from api import errors, kinds, meta
 from api.kinds import Kind
 from api.meta import Key
+from api.types import CustomResourceDefinition
 from controller_manager.contexts import Context
 from controller_manager.gathering import all_of
 from controller_manager.ownership import (
@@ -55,6 +59,7 @@ class GarbageCollector:
         self._events = context.recorder("garbage-collector-controller")
         self._graph = Graph()
         self._absent: OrderedDict[tuple[str, ...], None] = OrderedDict()
+        self._went: set[tuple[str, str]] = set()
         self._kinds = {(k.group, k.name): k for k in collected()}
         self._informers: dict[Kind, Informer[Any]] = {k: context.informers.metadata(k) for k in self._kinds.values()}
         self.controller = Controller(
@@ -62,6 +67,25 @@ class GarbageCollector:
         )
         for kind, informer in self._informers.items():
             informer.on_change(partial(self._changed, kind))
+        context.custom_kinds.on_change(self._kind_came, self._kind_went)
+
+    # Which kinds there are
+
+    def _kind_came(self, kind: Kind, informer: Informer[Any]) -> None:
+        self._kinds[kind.group, kind.name] = kind
+        self._informers[kind] = informer
+        informer.on_change(partial(self._changed, kind))
+        for uid in self._graph.uids():  # of some of these nobody could tell whether their owner is there
+            self._add(uid)
+
+    def _kind_went(self, kind: Kind, informer: Informer[Any]) -> None:
+        self._kinds.pop((kind.group, kind.name), None)
+        self._informers.pop(kind, None)
+        self._went.add((kind.group, kind.name))
+        for obj in informer.list():
+            self._gone(obj)
+        for uid in self._graph.uids():  # the end of some owners may have been too quick to be seen
+            self._add(uid)
 
     # What happens → which uid
 
@@ -106,7 +130,7 @@ class GarbageCollector:
 
     async def reconcile(self, key: Key) -> None:
         item = self._graph.find(key.name)
-        obj = self._informers[item.kind].get(item.namespace, item.name) if item is not None else None
+        obj = self._seen(item) if item is not None else None
         if item is None or obj is None or obj.metadata.uid != item.uid:
             return
         with suppress(errors.NotFound):  # gone meanwhile; the informer will say so
@@ -116,6 +140,10 @@ class GarbageCollector:
                 await self._advance(item)
             elif not obj.metadata.deletionTimestamp:
                 await self._attempt(item, obj)
+
+    def _seen(self, item: Item) -> Any | None:
+        informer = self._informers.get(item.kind)
+        return informer.get(item.namespace, item.name) if informer is not None else None
 
     async def _orphan(self, item: Item) -> None:
         """Cut the references of the dependents, then let the owner go."""
@@ -145,13 +173,13 @@ class GarbageCollector:
                 await self._delete(item, obj, "Orphan" if orphans else "Foreground" if waits else "Background")
 
     def _is_waiting(self, item: Item) -> bool:
-        obj = self._informers[item.kind].get(item.namespace, item.name)
+        obj = self._seen(item)
         return obj is not None and obj.metadata.uid == item.uid and is_waiting(obj)
 
     async def _state(self, item: Item, obj: Any, reference: Any) -> Owner:
         kind = self._kinds.get((reference.apiVersion.rpartition("/")[0], reference.kind))
         if kind is None:
-            return Owner.UNKNOWN
+            return await self._state_of_unknown(reference)
         if kind.namespaced and not item.namespace:
             # A namespaced owner of a cluster-scoped object cannot be found: in which namespace?
             self._warn(obj, reference, "")
@@ -161,6 +189,18 @@ class GarbageCollector:
         if seen is not None and seen.metadata.uid == reference.uid:
             return Owner.WAITING if is_waiting(seen) else Owner.SOLID
         return await self._ask(obj, reference, kind, namespace)
+
+    async def _state_of_unknown(self, reference: Any) -> Owner:
+        """No object outlives its definition; but another definition may have come in its place."""
+        group = reference.apiVersion.rpartition("/")[0]
+        if (group, reference.kind) not in self._went:
+            return Owner.UNKNOWN
+        definitions = (await self._client.list(CustomResourceDefinition)).items
+        again = any(
+            crd.spec.group == group and crd.spec.names is not None and crd.spec.names.kind == reference.kind
+            for crd in definitions
+        )
+        return Owner.UNKNOWN if again else Owner.ABSENT
 
     async def _ask(self, obj: Any, reference: Any, kind: Kind, namespace: str) -> Owner:
         coordinates = (kind.group, kind.name, namespace, reference.name, reference.uid)
@@ -196,13 +236,18 @@ class GarbageCollector:
         )  # fmt: skip
 
     async def _detach(self, item: Item, owners: list[str]) -> None:
+        if item.kind.custom:
+            await self._refer(item, lambda references: [r for r in references if r.uid not in owners])
+            return
         references = [{"$patch": "delete", "uid": uid} for uid in owners]
         await self._patch(item, {"metadata": {"uid": item.uid, "ownerReferences": references}})
 
     async def _unblock(self, item: Item) -> None:
         """In a cycle each would wait for the other for ever: the one that is found second does not block."""
         references = [{"uid": o.uid, "blockOwnerDeletion": False} for o in item.owners if o.blocks]
-        if references:
+        if references and item.kind.custom:
+            await self._refer(item, _unblocking)
+        elif references:
             await self._patch(item, {"metadata": {"uid": item.uid, "ownerReferences": references}})
 
     async def _patch(self, item: Item, patch: dict[str, Any]) -> None:
@@ -210,6 +255,25 @@ class GarbageCollector:
             await self._client.patch(meta.partial(item.kind), item.name, item.namespace, patch, kind="strategic")
 
     async def _remove_finalizer(self, item: Item, finalizer: str) -> None:
+        if item.kind.custom:
+            await self._change(item, lambda m: {"finalizers": [f for f in m.finalizers if f != finalizer]})
+            return
         # This one finalizer only, at whatever revision: the status of an owner changes while its dependents go.
         change = {"$deleteFromPrimitiveList/finalizers": [finalizer]}
         await self._patch(item, {"metadata": {"uid": item.uid, **change}})
+
+    async def _refer(self, item: Item, change: Callable[[list[Any]], list[Any]]) -> None:
+        await self._change(item, lambda m: {"ownerReferences": change(m.ownerReferences)})
+
+    async def _change(self, item: Item, change: Callable[[Any], dict[str, Any]]) -> None:
+        """Lists of custom objects cannot be patched item by item: replace them, unless somebody else has meanwhile."""
+        what = meta.partial(item.kind)
+        with suppress(errors.NotFound):
+            metadata = (await self._client.get(what, item.name, item.namespace)).metadata
+            if metadata.uid == item.uid:
+                patch = {"uid": item.uid, "resourceVersion": metadata.resourceVersion, **change(metadata)}
+                await self._client.patch(what, item.name, item.namespace, {"metadata": patch}, kind="merge")
+
+
+def _unblocking(references: list[Any]) -> list[Any]:
+    return [msgspec.structs.replace(r, blockOwnerDeletion=False) if r.blockOwnerDeletion else r for r in references]

@@ -73,7 +73,7 @@ def _is_later(a: Any, b: Any) -> bool:
 
 
 class Informers:
-    """Give out informers before `run`; they all start with it."""
+    """Informers that are given out before `run` start with it, others at once."""
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client = client
@@ -81,12 +81,16 @@ class Informers:
         self._informers: dict[tuple[Any, str], Informer[Any]] = {}
         self._of_kind: dict[Kind, Informer[Any]] = {}
         self._indexed: set[tuple[Any, str, str]] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: dict[Informer[Any], asyncio.Task[None]] = {}
 
     def __call__(self, what: type[T], *, indexes: Iterable[str] = (), field_selector: str = "") -> Informer[T]:
         """The informer of a kind, with these of INDEXES."""
         key = (what, field_selector)
         if key not in self._informers:
             self._informers[key] = Informer(self._client, what, field_selector=field_selector, clock=self._clock)
+            if self._tasks is not None:
+                self._start(self._tasks, self._informers[key])
             if not field_selector:
                 self._of_kind.setdefault(kinds.of(what), self._informers[key])
         informer = self._informers[key]
@@ -98,14 +102,26 @@ class Informers:
 
     def metadata(self, kind: Kind) -> Informer[Any]:
         """An informer that shows at least the metadata: the one of the whole objects if some controller has it."""
-        return self._of_kind.get(kind) or self(meta.partial(kind))
+        known = self._of_kind.get(kind)
+        return known if known is not None else self(meta.partial(kind))
 
     async def synced(self) -> None:
         """Returns when every informer knows the world."""
-        for informer in self._informers.values():
+        for informer in list(self._informers.values()):
             await informer.synced()
+
+    def forget(self, kind: Kind) -> None:
+        """End the informer of a kind that is served no longer."""
+        informer = self._informers.pop((meta.partial(kind), ""), None)
+        self._of_kind.pop(kind, None)
+        if informer is not None and (task := self._running.pop(informer, None)) is not None:
+            task.cancel()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for informer in self._informers.values():
-                tasks.create_task(informer.run())
+            for informer in list(self._informers.values()):
+                self._start(tasks, informer)
+            self._tasks = tasks
+
+    def _start(self, tasks: asyncio.TaskGroup, informer: Informer[Any]) -> None:
+        self._running[informer] = tasks.create_task(informer.run())

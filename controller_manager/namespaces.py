@@ -13,10 +13,12 @@ from typing import Any
 from api import errors, kinds, meta, times
 from api.kinds import Kind
 from api.meta import Key
-from api.types import Namespace, NamespaceCondition
+from api.types import CustomResourceDefinition, Namespace, NamespaceCondition
 from controller_manager.contexts import Context
+from controller_manager.custom_kinds import kinds_of
 from controller_manager.gathering import all_of
 from machinery.controllers import Controller
+from machinery.informers import Informer
 
 FINALIZER = "kubernetes"
 FALLBACK = 15.0
@@ -56,7 +58,11 @@ class NamespaceController:
         self.controller = Controller("namespace-controller", self.reconcile, workers=10, informers=(self._namespaces,))
         self._namespaces.on_change(lambda old, new: self.controller.queue.add(meta.key(new or old)))
         for kind in self._kinds:
-            informer = context.informers.metadata(kind)
+            self._follow(kind, context.informers.metadata(kind))
+        context.custom_kinds.on_change(self._follow, lambda kind, informer: None)
+
+    def _follow(self, kind: Kind, informer: Informer[Any]) -> None:
+        if kind.namespaced:
             informer.on_change(partial(self._content_changed, informer))
 
     def _content_changed(self, informer: Any, old: Any | None, new: Any | None) -> None:
@@ -89,6 +95,8 @@ class NamespaceController:
         """Delete what is there; pods alone while there are any."""
         remains = Remains()
         pods, *others = self._kinds
+        definitions = await self._client.list(CustomResourceDefinition)
+        others += [kind for kind in kinds_of(definitions.items) if kind.namespaced]
         await self._delete_all(pods, name, remains)
         if not remains.counts:
             await all_of(self._delete_all(kind, name, remains) for kind in others)
@@ -101,6 +109,8 @@ class NamespaceController:
                 return
             await self._client.delete_collection(what, namespace, propagation="Background")
             left = (await self._client.list(what, namespace)).items
+        except errors.NotFound:
+            return  # a kind that has just gone, with all its objects
         except errors.ApiError as e:
             remains.failures.append(e.message)
             return

@@ -6,11 +6,10 @@ five hundred resource paths tries them one after another; splitting the path and
 
 from typing import NamedTuple
 
-from api import kinds
 from api.errors import MethodNotAllowed, NotFound
 from api.kinds import Kind
+from apiserver.catalogue import Catalogue
 
-GROUP_VERSIONS = frozenset((k.group, k.version) for k in kinds.BUILT_IN)
 NO_SUCH_RESOURCE = "the server could not find the requested resource"
 NO_SUCH_METHOD = "the server does not allow this method on the requested resource"
 
@@ -22,7 +21,7 @@ _PROXIED = {
     "GET": "get", "HEAD": "get", "OPTIONS": "get", "POST": "create", "PUT": "update", "PATCH": "patch",
     "DELETE": "delete",
 }  # fmt: skip
-PROXIES = ("pods", "services")
+PROXIES = ("nodes", "pods", "services")
 """Core resources whose `proxy` subresource takes any path behind it."""
 _CONNECT = {"GET": "connect", "POST": "connect"}
 _SUBRESOURCES: dict[str, dict[str, str]] = {
@@ -47,7 +46,7 @@ class Target(NamedTuple):
     """The path has the deprecated /watch/ prefix."""
 
 
-def find(path: str) -> Target:
+def find(path: str, catalogue: Catalogue) -> Target:
     """The target of a decoded path under /api/VERSION/ or /apis/GROUP/VERSION/.
 
     Raises PageNotFound for an unknown group or version and NotFound for an unknown resource in a known one.
@@ -59,7 +58,7 @@ def find(path: str) -> Target:
         group, version, parts = "", parts[2], parts[3:]
     else:
         group, version, parts = parts[2], parts[3] if len(parts) > 3 else "", parts[4:]
-    if (group, version) not in GROUP_VERSIONS:
+    if not catalogue.serves(group, version):
         raise PageNotFound
     watched = bool(parts) and parts[0] == "watch"
     if watched:
@@ -69,7 +68,7 @@ def find(path: str) -> Target:
         raise NotFound(NO_SUCH_RESOURCE)
     if len(parts) > 2 and parts[0] == "namespaces" and not (not group and parts[2] in ("status", "finalize")):
         namespace, parts = parts[1], parts[2:]
-    kind = kinds.by_resource(group, version, parts[0]) if parts else None
+    kind = catalogue.by_resource(group, version, parts[0]) if parts else None
     if kind is None:
         raise NotFound(NO_SUCH_RESOURCE)
     name = parts[1] if len(parts) > 1 else ""
@@ -116,4 +115,4 @@ def served(kind: Kind) -> list[str]:
 
 def subresource_methods(subresource: str) -> dict[str, str]:
     """HTTP method → verb of a subresource."""
-    return _SUBRESOURCES[subresource]
+    return dict.fromkeys(_PROXIED, "connect") if subresource == "proxy" else _SUBRESOURCES[subresource]

@@ -6,6 +6,7 @@ from typing import Any
 
 from api import schema
 from api.kinds import Kind
+from apiserver.customs.publishing import API_VERSION, CONVENTIONS, KIND, referring
 from apiserver.rest.discovery import Subresource
 
 Tree = dict[str, Any]
@@ -92,8 +93,45 @@ def _by_kind() -> dict[tuple[str, str, str], str]:
 
 
 def full_name(kind: Kind) -> str:
+    if kind.custom:
+        return ".".join([*reversed(kind.group.split(".")), kind.version, kind.name])
     return _by_kind()[kind.group, kind.version, kind.name]
 
 
-def of_subresource(sub: Subresource) -> str | None:
+def of_subresource(kind: Kind, sub: Subresource) -> str | None:
+    if (sub.group, sub.version, sub.kind) == (kind.group, kind.version, kind.name):
+        return full_name(kind)
     return _by_kind().get((sub.group, sub.version, sub.kind))
+
+
+def custom_definitions(kind: Kind, prefix: str) -> dict[str, Tree]:
+    """The definitions of a custom kind and of its list."""
+    name = full_name(kind)
+    about = {"group": kind.group, "version": kind.version}
+    whole: Tree = kind.shape.published(prefix)
+    listed: Tree = {
+        "description": f"{kind.name}List is a list of {kind.name}",
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": {"description": API_VERSION, "type": "string"},
+            "items": {
+                "description": f"List of {kind.plural}. More info: {CONVENTIONS}",
+                "type": "array",
+                "items": {"$ref": prefix + name},
+            },
+            "kind": {"description": KIND, "type": "string"},
+            "metadata": referring(f"{prefix}{schema.META}ListMeta", LIST_METADATA, prefix),
+        },
+        "x-kubernetes-group-version-kind": [{**about, "kind": kind.shape.definition.list_kind}],
+    }
+    marks: Tree = {"x-kubernetes-group-version-kind": [{**about, "kind": kind.name}]}
+    if kind.shape.selectable:
+        marks["x-kubernetes-selectable-fields"] = [{"fieldPath": field} for field in kind.shape.selectable]
+    return {
+        name: whole | marks,
+        f"{name}List": listed,
+    }
+
+
+LIST_METADATA = f"Standard list metadata. More info: {CONVENTIONS}#types-kinds"

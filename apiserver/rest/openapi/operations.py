@@ -41,7 +41,7 @@ def paths(kind: Kind, prefix: str) -> Iterator[tuple[str, Tree]]:
     for sub in discovery.subresources(kind):
         beside = _About(kind, {"group": sub.group, "version": sub.version, "kind": sub.kind}, prefix)
         item = {
-            method.lower(): _operation(beside, verb, of_subresource(sub), sub.name.title() + method.title())
+            method.lower(): _operation(beside, verb, of_subresource(kind, sub), sub.name.title() + method.title())
             for method, verb in subresource_methods(sub.name).items()
         }
         yield f"{whole}/{{name}}/{sub.name}", item | {"parameters": named}
@@ -78,7 +78,9 @@ def _operation(about: _About, verb: str, shape: str | None, suffix: str = "") ->
     answer = {"$ref": prefix + shape} if shape else {"type": "string"}
     written = {"create": shape, "update": shape, "patch": schema.META + "Patch"}.get(verb)
     body = {"$ref": prefix + written} if written else None
-    media = _PATCHES if verb == "patch" else ("*/*",)
+    media: tuple[str, ...] = _PATCHES if verb == "patch" else ("*/*",)
+    if kind.custom:  # nobody knows how to merge them strategically
+        media = tuple(m for m in media if "strategic" not in m)
     if prefix == V3:
         operation["responses"] = {"200": {"description": "OK", "content": {JSON: {"schema": answer}}}}
         if body:
