@@ -1,7 +1,7 @@
 """Subresources that are streams, carried on to the kubelet of the pod's node.
 
 logs, execs, port_forwards, proxies   what is carried
-channels                     streams as channels of a WebSocket
+channels, channelled_forwards   streams as channels of a WebSocket
 spdy, links, sessions, terminals   streams of SPDY/3.1, plain or tunnelled in a WebSocket
 """
 
@@ -14,6 +14,7 @@ from aiohttp import web
 
 from api.errors import ApiError, BadRequest, NotFound
 from api.types import Node, Pod
+from apiserver import connects
 from apiserver.authorization import Authorizer
 from apiserver.nodes.kubelets import Kubelets
 from apiserver.nodes.places import choose_container, find_node, find_pod
@@ -21,7 +22,7 @@ from apiserver.requests import Request
 from apiserver.rest.connections import Connections
 from apiserver.rest.options import Query
 from apiserver.rest.paths import NO_SUCH_RESOURCE
-from apiserver.rest.streaming import execs, logs, port_forwards, proxies, terminals
+from apiserver.rest.streaming import channelled_forwards, execs, logs, port_forwards, proxies, terminals
 from apiserver.rest.streaming.channels import V4, V5, Channels
 from apiserver.rest.streaming.links import SPDY, TUNNEL, SocketLink, take_over
 from apiserver.rest.streaming.port_forwards import PortForward
@@ -65,6 +66,7 @@ class Streams:
         place = choose_container(pod, query.get("container", ""))
         commands = [value for name, value in parse_qsl(http.query_string, True) if name == "command"]
         first = execs.start(query, commands, place, request.subresource)
+        await self._registry.connect(request, execs.shown(first, request.subresource))
         node = await find_node(self._registry, pod)
         if upgrade(http) == "websocket":
             socket = await _socket(http, V5, V4)
@@ -78,7 +80,14 @@ class Streams:
 
     async def _port_forward(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
         pod = await find_pod(self._registry, request)
+        await self._registry.connect(request, connects.forwarding(http.query_string))
         node = await find_node(self._registry, pod)
+        if upgrade(http) == "websocket" and TUNNEL not in _offered(http):
+            ports = channelled_forwards.ports(parse_qsl(http.query_string))
+            socket = await _socket(http, V4, "")
+            async with self._connected(http, node) as kubelet:
+                await channelled_forwards.run(PortForward(kubelet, pod), socket, ports)
+            return socket
         if upgrade(http) == "websocket":
             socket = await _socket(http, TUNNEL)
             await self._forward(http, pod, node, Session(SocketLink(socket)))
@@ -101,9 +110,14 @@ def upgrade(http: web.BaseRequest) -> str:
     return http.headers.get("Upgrade", "").lower()
 
 
+def _offered(http: web.BaseRequest) -> set[str]:
+    """The subprotocols that a WebSocket client speaks; "" alone if it names none."""
+    return {p.strip() for p in http.headers.get("Sec-WebSocket-Protocol", "").split(",")}
+
+
 async def _socket(http: web.BaseRequest, *protocols: str) -> web.WebSocketResponse:
-    """A prepared WebSocket that speaks one of the subprotocols.  Raises BadRequest."""
-    offered = {p.strip() for p in http.headers.get("Sec-WebSocket-Protocol", "").split(",")}
+    """A prepared WebSocket that speaks one of the subprotocols; "" is none.  Raises BadRequest."""
+    offered = _offered(http)
     if offered.isdisjoint(protocols):
         raise BadRequest(f"unable to upgrade: subprotocols {sorted(offered)} requested, {sorted(protocols)} spoken")
     socket = web.WebSocketResponse(protocols=protocols, compress=False, max_msg_size=0)

@@ -1,6 +1,6 @@
 """pods/exec and pods/attach: a process's standard streams, whatever carries them to the client."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Protocol
 
 import grpc
@@ -8,6 +8,8 @@ import grpc
 from api import paths
 from api.errors import ApiError, InternalError
 from api.paths import Fault, Path
+from apiserver import connects
+from apiserver.nodes.conversations import conversation
 from apiserver.nodes.places import Place
 from apiserver.rest import options
 from apiserver.rest.options import Query
@@ -59,32 +61,36 @@ def start(query: Query, commands: list[str], place: Place, subresource: str) -> 
     return wanted
 
 
+def shown(first: pb.ExecStart, subresource: str) -> Any:
+    """The same as the object that admission looks at."""
+    streams = {name: bool(getattr(first, name)) for name in ("stdin", "stdout", "stderr", "tty")}
+    return connects.terminal(subresource, streams, first.container.container, first.command)
+
+
 async def run(kubelet: NodeStub, subresource: str, first: pb.ExecStart, terminal: Terminal) -> None:
     """Carry the streams until the process ends or the client goes."""
 
-    async def inputs() -> AsyncIterator[pb.ExecInput]:
+    async def inputs() -> AsyncGenerator[pb.ExecInput, None]:
         yield pb.ExecInput(start=first)
         async for each in terminal.inputs():
             yield each
 
     method: Any = kubelet.Exec if subresource == "exec" else kubelet.Attach  # the stubs describe the synchronous API
-    call = method(inputs())
     status = failure(InternalError("the kubelet ended the stream without saying how the process ended"))
     try:
-        async for output in call:
-            match output.WhichOneof("message"):
-                case "stdout":
-                    await terminal.write(STDOUT, output.stdout)
-                case "stderr":
-                    await terminal.write(STDERR, output.stderr)
-                case "exit":
-                    status = exited(output.exit)
-                case "error":
-                    status = failure(InternalError(output.error))
+        async with conversation(method, inputs()) as call:
+            async for output in call:
+                match output.WhichOneof("message"):
+                    case "stdout":
+                        await terminal.write(STDOUT, output.stdout)
+                    case "stderr":
+                        await terminal.write(STDERR, output.stderr)
+                    case "exit":
+                        status = exited(output.exit)
+                    case "error":
+                        status = failure(InternalError(output.error))
     except grpc.aio.AioRpcError as e:
         status = failure(from_rpc(e))
-    finally:
-        call.cancel()
     await terminal.finish(status)
 
 

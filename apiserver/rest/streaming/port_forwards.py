@@ -5,12 +5,13 @@ data stream with the headers `streamtype`, `port` and `requestid`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Protocol
 
 import grpc
 
 from api.types import Pod
+from apiserver.nodes.conversations import conversation
 from apiserver.rest.streaming import spdy
 from apiserver.rest.streaming.sessions import Session, Stream
 from machinery.grpc_errors import from_rpc
@@ -18,6 +19,18 @@ from proto import node_pb2 as pb
 from proto.node_pb2_grpc import NodeStub
 
 PROTOCOL = "portforward.k8s.io"
+
+
+class Half(Protocol):
+    """One of the two streams of a connection."""
+
+    headers: dict[str, str]
+
+    def read(self) -> AsyncIterator[bytes]: ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def end(self, last: bytes = b"") -> None: ...
 
 
 class PortForward:
@@ -38,13 +51,14 @@ class PortForward:
                     kept = self._errors if stream.headers.get("streamtype") == "error" else self._data
                     kept[request] = stream
                     if request in self._errors and request in self._data:
-                        connections.create_task(self._connect(self._data.pop(request), self._errors.pop(request)))
+                        connections.create_task(self.connect(self._data.pop(request), self._errors.pop(request)))
         except* (spdy.ProtocolError, ConnectionError):
             pass
         finally:
             await session.close()
 
-    async def _connect(self, data: Stream, error: Stream) -> None:
+    async def connect(self, data: Half, error: Half) -> None:
+        """One connection, until the pod ends it; what goes wrong is said on `error`."""
         port = data.headers.get("port", "")
         try:
             if not port.isdigit() or not 0 < int(port) < 65536:
@@ -59,19 +73,16 @@ class PortForward:
         finally:
             await data.end()
 
-    async def _carry(self, data: Stream, port: int) -> None:
+    async def _carry(self, data: Half, port: int) -> None:
         metadata = self._pod.metadata
 
-        async def inputs() -> AsyncIterator[pb.PortForwardInput]:
+        async def inputs() -> AsyncGenerator[pb.PortForwardInput, None]:
             start = pb.PortForwardStart(namespace=metadata.namespace, pod=metadata.name, port=port)
             yield pb.PortForwardInput(start=start)
             async for piece in data.read():
                 yield pb.PortForwardInput(data=piece)
             yield pb.PortForwardInput(close=True)
 
-        call = self._kubelet.PortForward(inputs())
-        try:
+        async with conversation(self._kubelet.PortForward, inputs()) as call:
             async for chunk in call:
                 await data.write(chunk.data)
-        finally:
-            call.cancel()

@@ -1,4 +1,5 @@
-"""pods/proxy and services/proxy: one HTTP request, carried into a pod through its node's kubelet.
+"""pods/proxy, services/proxy and nodes/proxy: an HTTP request, carried into a pod through its node's kubelet, or to a
+node.
 
 https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/.  Upstream dials the pod's address;
 an API server need not be in the pod network here, and the kubelet's port forwarding always reaches the pod.
@@ -7,42 +8,42 @@ an API server need not be in the pod network here, and the kubelet's port forwar
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
-import grpc
 import msgspec
 from aiohttp import web
-from yarl import URL
 
 from api import kinds, meta
 from api.errors import BadRequest, NotFound, Unavailable
-from api.types import Endpoint, EndpointSlice, Pod, Service
-from apiserver.nodes.kubelets import Kubelets
+from api.types import EndpointSlice, Node, Pod, Service
+from apiserver import connects
+from apiserver.nodes.kubelets import Kubelets, address_of
 from apiserver.nodes.places import SELF, find_node
+from apiserver.nodes.services import none_available, port_of, spots
+from apiserver.nodes.tunnels import carry
 from apiserver.requests import ListOptions, Request
+from apiserver.rest import carrying
 from apiserver.rest.connections import Connections
 from apiserver.rest.verbs import Verbs
-from machinery.grpc_errors import from_rpc
-from proto import node_pb2 as pb
-from proto.node_pb2_grpc import NodeStub
+from apiserver.webhooks import trust, words
 
-HOP_BY_HOP = frozenset(
-    {
-        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
-        "upgrade",
-    }
-)  # fmt: skip
-OURS = HOP_BY_HOP | {"authorization", "host", "content-length"}
-"""What a pod does not get to see, or what is said anew."""
-PIECE = 64 * 1024
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 _SEGMENTS = 8  # of /api/v1/namespaces/NAMESPACE/RESOURCE/NAME/proxy/, after which the pod's own path begins
+_SEGMENTS_OF_NODES = 6
 
 
 class Place(NamedTuple):
-    pod: Pod
+    """A pod's port; without a pod, a node's."""
+
+    pod: Pod | None
     port: int
+    secure: bool = False
+    """It speaks TLS. Whose certificate it has nobody asks, as with upstream."""
+    address: str = ""
 
 
 async def serve(
@@ -50,68 +51,114 @@ async def serve(
 ) -> web.StreamResponse:
     """Raises NotFound, BadRequest, or Unavailable where nothing answers."""
     raw, _, query = http.raw_path.partition("?")
-    parts = raw.split("/", _SEGMENTS)
+    segments = _SEGMENTS_OF_NODES if request.kind.plural == "nodes" else _SEGMENTS
+    parts = raw.split("/", segments)
     more = f"?{query}" if query else ""
-    if len(parts) <= _SEGMENTS:
+    if len(parts) <= segments:
         return web.Response(status=301, headers={"Location": f"{raw}/{more}"})
-    place = await _place(request, registry)
-    node = await find_node(registry, place.pod)
-    async with connections.lifetime(http), kubelets.stub(node) as kubelet:
-        ours, theirs = socket.socketpair()
-        carrier = asyncio.create_task(_carry(kubelet, place, theirs))
+    await registry.connect(request, connects.proxying(request.kind.name, parts[segments]))
+    place = await _place(request, registry, kubelets)
+    async with connections.lifetime(http), _connected(place, registry, kubelets) as link:
         try:
-            return await _exchange(http, ours, f"/{parts[_SEGMENTS]}{more}")
-        except aiohttp.ClientConnectionError as e:
-            raise Unavailable(f"error trying to reach service: {await carrier or e}") from e
+            return await _carry_on(http, link, f"/{parts[segments]}{more}")
+        except (aiohttp.ClientConnectionError, OSError) as e:
+            if isinstance(e, ConnectionResetError) and not isinstance(e, aiohttp.ClientError):
+                raise
+            raise Unavailable(f"error trying to reach service: {await link.reason() or e}") from e
+    raise ConnectionResetError("the client has gone, or this server stops")
+
+
+async def _carry_on(http: web.BaseRequest, link: "_Link", path: str) -> web.StreamResponse:
+    forwarded = [("X-Forwarded-Uri", http.raw_path.partition("?")[0]), ("X-Forwarded-Host", http.host)]
+    headers = carrying.headers_for(http, forwarded)
+    if carrying.is_upgrade(http):
+        return await carrying.splice(http, link.connect, path, http.host, headers)
+    scheme = "https" if link.tls is not None else "http"
+    async with carrying.session(_Through(link)) as client:
+        return await carrying.exchange(http, client, f"{scheme}://{http.host}{path}", headers)
+
+
+class _Link:
+    """One connection, that is to be made at the first use."""
+
+    def __init__(self, ours: socket.socket | None, carrier: "asyncio.Task[str] | None", place: Place) -> None:
+        self._ours = ours
+        self._carrier = carrier
+        self._place = place
+        self.tls = trust.context("", verify=False) if place.secure else None
+
+    async def connect(self, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        loop, tls = asyncio.get_running_loop(), self.tls
+        if self._ours is not None:
+            name = "" if tls is not None else None  # nobody asks for one, but a socket that is given must have it said
+            return await loop.create_connection(factory, sock=self._ours, ssl=tls, server_hostname=name)
+        try:
+            return await loop.create_connection(factory, self._place.address, self._place.port, ssl=tls)
+        except ssl.SSLError:
+            raise
+        except OSError as e:
+            why = words.of_socket(e, f"{self._place.address}:{self._place.port}")
+            raise Unavailable(f"error trying to reach service: {why}") from e
+
+    async def reason(self) -> str:
+        """Why the connection broke, as the kubelet says it."""
+        return await self._carrier if self._carrier is not None else ""
+
+
+@asynccontextmanager
+async def _connected(place: Place, registry: Verbs, kubelets: Kubelets) -> AsyncIterator[_Link]:
+    if place.pod is None:
+        yield _Link(None, None, place)
+        return
+    async with kubelets.stub(await find_node(registry, place.pod)) as kubelet:
+        ours, theirs = socket.socketpair()
+        carrier = asyncio.create_task(carry(kubelet, place.pod, place.port, theirs))
+        try:
+            yield _Link(ours, carrier, place)
         finally:
             carrier.cancel()
             await asyncio.gather(carrier, return_exceptions=True)
+            ours.close()
 
 
-async def _place(request: Request, registry: Verbs) -> Place:
-    """Whom `[http:]NAME[:PORT]` means."""
-    words = request.name.split(":")
-    if len(words) == 3 and words[0] == "https":
-        raise BadRequest("this server carries plain HTTP to pods, not https")
-    if len(words) > 3 or (len(words) == 3 and words[0] not in ("", "http")):
+async def _place(request: Request, registry: Verbs, kubelets: Kubelets) -> Place:
+    """Whom `[SCHEME:]NAME[:PORT]` means."""
+    words_ = request.name.split(":")
+    if len(words_) > 3 or (len(words_) == 3 and words_[0] not in ("", "http", "https")):
         raise BadRequest(f'invalid {request.kind.name.lower()} request "{request.name}"')
-    name, port = (words[-2], words[-1]) if len(words) > 1 else (words[0], "")
+    secure = len(words_) == 3 and words_[0] == "https"
+    name, port = (words_[-2], words_[-1]) if len(words_) > 1 else (words_[0], "")
     if request.kind.plural == "services":
-        return await _behind(registry, request.namespace, name, port)
+        return (await _behind(registry, request.namespace, name, port))._replace(secure=secure)
+    if request.kind.plural == "nodes":
+        node = await _read(registry, Node, "", name)
+        address, _, own = address_of(node).rpartition(":")
+        number = int(port) if port.isdigit() else int(own)
+        # The kubelet itself speaks TLS; what else listens on the node does if the caller says so.
+        return Place(None, number, secure or not port or port == own, address.strip("[]"))
     pod = await _read(registry, Pod, request.namespace, name)
     known = [(p.name, p.containerPort) for c in pod.spec.containers for p in c.ports]
-    number = next((n for known_name, n in known if port in ("", known_name)), None)
-    if port and not port.isdigit() and number is None:
+    number = next((n for known_name, n in known if port in ("", known_name)), 0)
+    if port and not port.isdigit() and not number:
         raise BadRequest(f'pod "{name}" has no port "{port}"')
-    return Place(pod, int(port) if port.isdigit() else number or 80)
+    return Place(pod, int(port) if port.isdigit() else number or 80, secure)
 
 
 async def _behind(registry: Verbs, namespace: str, name: str, port: str) -> Place:
-    """A ready pod of the service, by chance."""
-    service = await _read(registry, Service, namespace, name)
-    ports = service.spec.ports
-    wanted = next((p for p in ports if port in (p.name, str(p.port)) or (not port and len(ports) == 1)), None)
-    if wanted is None:
-        raise Unavailable(f'no service port "{port}" found for service "{name}"')
+    """A ready endpoint of the service, by chance."""
+    wanted = port_of(await _read(registry, Service, namespace, name), port)
     options = ListOptions(label_selector=f"kubernetes.io/service-name={name}")
     found = await registry.list(Request(SELF, "list", kinds.of(EndpointSlice), namespace), options)
-    ready: list[tuple[str, int]] = []
-    for item in found.items:
-        its = meta.decode(item.document, EndpointSlice)
-        number = next((p.port for p in its.ports if (p.name or "") == (wanted.name or "")), None)
-        if number:
-            ready += [(e.targetRef.name or "", number) for e in its.endpoints if e.targetRef is not None and _ready(e)]
+    ready = spots([meta.decode(item.document, EndpointSlice) for item in found.items], wanted)
     random.shuffle(ready)
-    for pod_name, number in ready:
+    for spot in ready:
+        if not spot.pod:
+            return Place(None, spot.port, address=spot.address)
         try:
-            return Place(await _read(registry, Pod, namespace, pod_name), number)
+            return Place(await _read(registry, Pod, namespace, spot.pod), spot.port)
         except NotFound:
             continue
-    raise Unavailable(f'no endpoints available for service "{name}"')
-
-
-def _ready(endpoint: Endpoint) -> bool:
-    return endpoint.conditions is None or endpoint.conditions.ready is not False
+    raise none_available(name)
 
 
 async def _read(registry: Verbs, what: type[Any], namespace: str, name: str) -> Any:
@@ -120,64 +167,12 @@ async def _read(registry: Verbs, what: type[Any], namespace: str, name: str) -> 
 
 
 class _Through(aiohttp.BaseConnector):
-    """Every connection is one socket that is connected already."""
+    """Every connection is the one link."""
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(self, link: _Link) -> None:
         super().__init__(force_close=True)
-        self._connected = connected
+        self._link = link
 
     async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
-        _, protocol = await self._loop.create_connection(self._factory, sock=self._connected)
+        _, protocol = await self._link.connect(self._factory)
         return protocol
-
-
-async def _exchange(http: web.BaseRequest, connected: socket.socket, path: str) -> web.StreamResponse:
-    headers = {name: value for name, value in http.headers.items() if name.lower() not in OURS}
-    headers |= {"X-Forwarded-Uri": http.raw_path.partition("?")[0], "X-Forwarded-Host": http.host}
-    body = await http.read() if http.body_exists else None
-    session = aiohttp.ClientSession(
-        connector=_Through(connected), auto_decompress=False, timeout=aiohttp.ClientTimeout(None),
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )  # fmt: skip
-    url = URL(f"http://{http.host}{path}", encoded=True)
-    async with session, session.request(http.method, url, headers=headers, data=body, allow_redirects=False) as found:
-        response = web.StreamResponse(status=found.status, reason=found.reason)
-        for name, value in found.headers.items():
-            if name.lower() not in HOP_BY_HOP:
-                response.headers.add(name, value)
-        await response.prepare(http)
-        try:
-            async for piece in found.content.iter_chunked(PIECE):
-                await response.write(piece)
-        except aiohttp.ClientError as e:  # too late for a Status: the client sees that the answer breaks off
-            raise ConnectionResetError(str(e)) from e
-        await response.write_eof()
-        return response
-
-
-async def _carry(kubelet: NodeStub, place: Place, connected: socket.socket) -> str:
-    """Move bytes between the socket and the pod until either ends; what the kubelet says if it cannot."""
-    reader, writer = await asyncio.open_connection(sock=connected)
-    metadata = place.pod.metadata
-
-    async def inputs() -> AsyncIterator[pb.PortForwardInput]:
-        start = pb.PortForwardStart(namespace=metadata.namespace, pod=metadata.name, port=place.port)
-        yield pb.PortForwardInput(start=start)
-        while piece := await reader.read(PIECE):
-            yield pb.PortForwardInput(data=piece)
-        yield pb.PortForwardInput(close=True)
-
-    call: Any = kubelet.PortForward(inputs())  # type: ignore[arg-type]  # the stubs describe the synchronous API
-    try:
-        async for chunk in call:
-            writer.write(chunk.data)
-            await writer.drain()
-        return ""
-    except grpc.aio.AioRpcError as e:
-        return from_rpc(e).message
-    except ConnectionError as e:
-        return str(e)
-    finally:
-        call.cancel()
-        writer.close()
