@@ -6,7 +6,7 @@ meet: https://kubernetes.io/docs/concepts/services-networking/cluster-ip-allocat
 
 import ipaddress
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 TRIES = 32
@@ -59,12 +59,12 @@ class Addresses:
         last = first + size - 1 - spare
         self.band = Band(first, last, _reserved(last - first + 1, at_least=16, step=16, at_most=256))
 
-    def choose(self, taken: Collection[str], rng: random.Random) -> str:
+    def choose(self, taken: Container[str], rng: random.Random) -> str:
         """A free address.  Raises Unavailable."""
         make = ipaddress.IPv4Address if self.family == "IPv4" else ipaddress.IPv6Address
         return str(make(self.band.choose(lambda n: str(make(n)) in taken, rng)))
 
-    def check(self, address: str, taken: Collection[str]) -> None:
+    def check(self, address: str, taken: Container[str]) -> None:
         """Raises Unavailable if that address cannot be given."""
         ip = ipaddress.ip_address(address)
         if ip not in self.network or not self.band.first <= int(ip) <= self.band.last:
@@ -91,11 +91,11 @@ class Ports:
         self.text = f"{low}-{high}"
         self.band = Band(low, high, _reserved(high - low + 1, at_least=16, step=32, at_most=128))
 
-    def choose(self, taken: Collection[int], rng: random.Random) -> int:
+    def choose(self, taken: Container[int], rng: random.Random) -> int:
         """A free port.  Raises Unavailable."""
         return self.band.choose(taken.__contains__, rng)
 
-    def check(self, port: int, taken: Collection[int]) -> None:
+    def check(self, port: int, taken: Container[int]) -> None:
         """Raises Unavailable if that port cannot be given."""
         if not self.band.first <= port <= self.band.last:
             raise Unavailable(f"provided port is not in the valid range. The range of valid ports is {self.text}")

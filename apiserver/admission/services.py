@@ -5,19 +5,23 @@ service together with its claims (`claims`).
 """
 
 import random
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
-from api import errors, kinds
+from api import errors, kinds, meta
 from api.paths import Fault, Path, invalid, refusal
-from api.types import Service, ServicePort
+from api.types import IPAddress, Service, ServiceCIDR, ServicePort
 from apiserver.admission import families
 from apiserver.admission.claims import addresses, node_ports
+from apiserver.admission.holdings import Holdings, Taken
 from apiserver.admission.ranges import Addresses, Ports, Unavailable
 from apiserver.admission.reading import Reader
 from apiserver.requests import Request
 from apiserver.rules.validation.services import cluster_ips
 
-SERVICES = kinds.of(Service)
+SERVICES, ADDRESSES, RANGES = kinds.of(Service), kinds.of(IPAddress), kinds.of(ServiceCIDR)
 SPEC = Path("spec")
 
 
@@ -33,6 +37,9 @@ class ServiceAddresses:
         if len(self.ranges) != len(ranges):
             raise ValueError(f"the ranges {cluster_ip_ranges} must be of different IP families")
         self.ports = Ports(node_port_range)
+        self.held_addresses = Holdings(reader, SERVICES, addresses)
+        self.named_addresses = Holdings(reader, ADDRESSES, lambda it: [it.metadata.name])
+        self.held_ports = Holdings(reader, SERVICES, node_ports)
         self.rng = rng or random.Random()
 
     async def admit(self, request: Request, obj: Any, old: Any) -> None:
@@ -55,7 +62,7 @@ class ServiceAddresses:
         held = set(addresses(old)) if old is not None else set()
         if held and spec.clusterIPs and spec.clusterIPs[0] not in held:
             return  # validation says that it may not change
-        taken: set[str] | None = None
+        taken: Taken[str] | None = None
         given = []
         for i, family in enumerate(spec.ipFamilies):
             wanted = spec.clusterIPs[i] if i < len(spec.clusterIPs) else ""
@@ -63,19 +70,30 @@ class ServiceAddresses:
                 given.append(wanted)
                 continue
             if taken is None:
-                taken = self._taken_addresses() - held
-            given.append(self._address(service, self.ranges[family], wanted, taken))
+                taken = Taken(self.held_addresses.now(), self.named_addresses.now(), own=held)
+            given.append(self._address(service, list(self._sources(family)), wanted, taken))
             taken.add(given[-1])
         spec.clusterIPs = given
         spec.clusterIP = given[0]
 
-    def _address(self, service: Service, source: Addresses, wanted: str, taken: set[str]) -> str:
+    def _sources(self, family: str) -> Iterator[Addresses]:
+        """The ranges to allocate from: the server's own, then those that were added to the cluster."""
+        yield self.ranges[family]
+        for it in self.reader.list_cached(RANGES):
+            if it.metadata.deletionTimestamp or not meta.is_true(it, "Ready"):
+                continue
+            for source in map(Addresses, it.spec.cidrs):
+                if source.family == family and source.network != self.ranges[family].network:
+                    yield source
+
+    def _address(self, service: Service, sources: list[Addresses], wanted: str, taken: Taken[str]) -> str:
         if not wanted:
-            try:
-                return source.choose(taken, self.rng)
-            except Unavailable as e:
-                message = f"Internal error occurred: failed to allocate a serviceIP: {e}"
-                raise errors.InternalError(message) from e
+            for source in sources:
+                with suppress(Unavailable):
+                    return source.choose(taken, self.rng)
+            message = "Internal error occurred: failed to allocate a serviceIP: range is full"
+            raise errors.InternalError(message)
+        source = next((s for s in sources if ip_address(wanted) in s.network), sources[0])
         try:
             source.check(wanted, taken)
         except Unavailable as e:
@@ -92,19 +110,19 @@ class ServiceAddresses:
         health = families.needs_health_check(service) and (spec.healthCheckNodePort or 0) not in held
         if not wanting and not health:
             return
-        taken = self._taken_ports() - held
+        taken = Taken(self.held_ports.now(), own=held)
         self._requested_ports(service, held, taken)
         if spec.type == "NodePort" or spec.allocateLoadBalancerNodePorts is not False:
             # One port number for several protocols gets one node port.
             by_port = {p.port: p.nodePort for p in spec.ports if p.nodePort}
             for port in spec.ports:
                 if not port.nodePort:
-                    port.nodePort = self._node_port(service, port, by_port, taken | held)
+                    port.nodePort = self._node_port(service, port, by_port, taken.also(held))
                     by_port[port.port] = port.nodePort
         if health:
             spec.healthCheckNodePort = self._health_port(spec.healthCheckNodePort, taken, held | node_ports(service))
 
-    def _requested_ports(self, service: Service, held: set[int], taken: set[int]) -> None:
+    def _requested_ports(self, service: Service, held: set[int], taken: Taken[int]) -> None:
         mine: set[int] = set()
         for i, port in enumerate(service.spec.ports):
             if not port.nodePort or port.nodePort in held or port.nodePort in mine:
@@ -115,17 +133,18 @@ class ServiceAddresses:
                 at = SPEC.child("ports").index(i).child("nodePort")
                 _refuse(service, [invalid(at, port.nodePort, str(e))])
             mine.add(port.nodePort)
-        taken |= mine
+        for given in mine:
+            taken.add(given)
 
-    def _node_port(self, service: Service, port: ServicePort, by_port: dict[int, int], taken: set[int]) -> int:
+    def _node_port(self, service: Service, port: ServicePort, by_port: dict[int, int], taken: Taken[int]) -> int:
         shared = by_port.get(port.port)
         if shared and not any(p.nodePort == shared and p.protocol == port.protocol for p in service.spec.ports):
             return shared
-        return self._any_port("failed to allocate a nodePort", taken | node_ports(service))
+        return self._any_port("failed to allocate a nodePort", taken.also(node_ports(service)))
 
-    def _health_port(self, wanted: int | None, taken: set[int], own: set[int]) -> int:
+    def _health_port(self, wanted: int | None, taken: Taken[int], own: set[int]) -> int:
         if not wanted:
-            return self._any_port("failed to allocate a HealthCheck NodePort 0", taken | own)
+            return self._any_port("failed to allocate a HealthCheck NodePort 0", taken.also(own))
         try:
             self.ports.check(wanted, taken)
         except Unavailable as e:
@@ -133,17 +152,11 @@ class ServiceAddresses:
             raise errors.InternalError(f"Internal error occurred: {message}") from e
         return wanted
 
-    def _any_port(self, failure: str, taken: set[int]) -> int:
+    def _any_port(self, failure: str, taken: Taken[int]) -> int:
         try:
             return self.ports.choose(taken, self.rng)
         except Unavailable as e:
             raise errors.InternalError(f"Internal error occurred: {failure}: {e}") from e
-
-    def _taken_addresses(self) -> set[str]:
-        return {ip for service in self.reader.list_cached(SERVICES) for ip in addresses(service)}
-
-    def _taken_ports(self) -> set[int]:
-        return {port for service in self.reader.list_cached(SERVICES) for port in node_ports(service)}
 
 
 def _refuse(service: Service, faults: list[Fault]) -> None:

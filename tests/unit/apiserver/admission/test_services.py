@@ -4,7 +4,7 @@ import pytest
 
 from api import kinds, meta
 from api.errors import InternalError, Invalid
-from api.types import Service
+from api.types import Condition, IPAddress, ObjectMeta, Service, ServiceCIDR, ServiceCIDRSpec
 from apiserver.admission import claims_of
 from apiserver.admission.ranges import Addresses, Band, Ports, Unavailable
 from apiserver.admission.services import ServiceAddresses
@@ -260,3 +260,20 @@ def test_a_band_gives_every_number_once_the_lower_part_last():
     assert (sorted(order[:30]), sorted(order[30:])) == (list(range(11, 41)), list(range(1, 11)))
     with pytest.raises(Unavailable, match="range is full"):
         band.choose(taken.__contains__, rng)
+
+
+async def test_an_address_object_of_somebody_else_takes_the_address():
+    other = IPAddress(metadata=ObjectMeta(name="10.96.0.10"))
+    assert await refused({"spec/clusterIP": "10.96.0.10"}, world=[other]) == (
+        'Service "s" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.10"]: failed to allocate IP 10.96.0.10: '
+        "provided IP is already allocated"
+    )
+
+
+async def test_a_range_that_was_added_serves_when_it_is_ready():
+    more = ServiceCIDR(metadata=ObjectMeta(name="more"), spec=ServiceCIDRSpec(cidrs=["10.0.9.0/24"]))
+    assert "is not in the valid range" in await refused({"spec/clusterIP": "10.0.9.7"}, world=[more])
+    more.status.conditions = [Condition(type="Ready", status="True")]
+    assert (await given({"spec/clusterIP": "10.0.9.7"}, world=[more])).spec.clusterIP == "10.0.9.7"
+    full = [more, *(IPAddress(metadata=ObjectMeta(name=f"10.0.0.{i}")) for i in (1, 2))]
+    assert (await given(world=full, ranges="10.0.0.0/30")).spec.clusterIP.startswith("10.0.9.")
