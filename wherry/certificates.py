@@ -1,12 +1,16 @@
 """The lab's certificates: one directory for each component, as compose.yaml mounts them.
 
 Each holds `ca.crt`, `tls.crt`, `tls.key` and `kubeconfig`. The authority's own key stays in `ca/`, which no component
-mounts. The API servers' directory also has `sa.key` and `sa.pub`, with which service account tokens are signed. Run as
-a program this is the one-shot service `certificates` of compose.yaml; it needs nothing of the lab's command line,
-because the component image does not have it.
+mounts; the controller manager, which signs certificates that are asked for, has a copy. The API servers' directory
+also has `sa.key` and `sa.pub`, with which service account tokens are signed, `encryption.yaml`, which says how Secrets
+lie in etcd, and `front-proxy-*`, which make aggregated API servers believe it. Run as a program this is the one-shot
+service `certificates` of compose.yaml; it needs nothing of the lab's command line, because the component image does
+not have it.
 """
 
 import argparse
+import base64
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +24,17 @@ NETWORK = "10.123.0"
 SERVICE_ADDRESS = "10.96.0.1"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 KUBERNETES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+
+FRONT_PROXY = "front-proxy-client"
+ENCRYPTION = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [secrets]
+  providers:
+  - aesgcm: {{keys: [{{name: key1, secret: {secret}}}]}}
+  - identity: {{}}
+"""
 
 
 def subjects(nodes: Sequence[str], network: str = NETWORK) -> Iterator[tuple[str, Subject]]:
@@ -55,7 +70,9 @@ def write(directory: Path, nodes: Sequence[str], network: str = NETWORK) -> list
     Files are replaced, directories never: compose mounts them before this has run.
     """
     authority = _authority(directory / "ca")
-    written = _account_keys(directory / "apiserver")
+    written = [*_account_keys(directory / "apiserver"), *_encryption(directory / "apiserver")]
+    written += _signing_key(directory / "controller-manager", authority)
+    written += _front_proxy(directory / "apiserver", _authority(directory / "front-proxy-ca", "wherry-front-proxy"))
     for name, subject in subjects(nodes, network):
         place = directory / name
         certificate, key = place / "tls.crt", place / "tls.key"
@@ -105,11 +122,43 @@ def _account_keys(place: Path) -> list[str]:
     return ["service account keys"]
 
 
-def _authority(place: Path) -> Authority:
+def _encryption(place: Path) -> list[str]:
+    """What Secrets are encrypted with, the same for all API servers; never replaced, because whatever was written with
+    the key is unreadable without it. What was written before there was one stays readable."""
+    path = place / "encryption.yaml"
+    if path.exists():
+        return []
+    replace(path, ENCRYPTION.format(secret=base64.b64encode(secrets.token_bytes(32)).decode()).encode(), 0o600)
+    return ["encryption key"]
+
+
+def _front_proxy(place: Path, authority: Authority) -> list[str]:
+    """By which API servers behind the API server know that it is it who asks, and on whose behalf. An authority of its
+    own: whoever has a certificate of the cluster's would be believed anything else."""
+    subject = Subject(FRONT_PROXY)
+    certificate, key = place / "front-proxy-client.crt", place / "front-proxy-client.key"
+    if key.exists() and certificate.exists() and authority.still_serves(certificate.read_bytes(), subject):
+        return []
+    pair = authority.issue(subject)
+    replace(place / "front-proxy-ca.crt", authority.pair.certificate, 0o644)
+    replace(key, pair.key, 0o600)
+    replace(certificate, pair.certificate, 0o644)
+    return ["front proxy"]
+
+
+def _signing_key(place: Path, authority: Authority) -> list[str]:
+    path = place / "ca.key"
+    if path.exists() and path.read_bytes() == authority.pair.key:
+        return []
+    replace(path, authority.pair.key, 0o600)
+    return ["signing key"]
+
+
+def _authority(place: Path, name: str = "wherry") -> Authority:
     certificate, key = place / "ca.crt", place / "ca.key"
     if certificate.exists() and key.exists():
         return Authority(Pair(certificate.read_bytes(), key.read_bytes()))
-    authority = Authority.create("wherry")
+    authority = Authority.create(name)
     replace(key, authority.pair.key, 0o600)
     replace(certificate, authority.pair.certificate, 0o644)
     return authority

@@ -1,16 +1,23 @@
 """From a connection and its Authorization header to a User."""
 
+import base64
 import csv
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
 from api.errors import Unauthorized
 from apiserver.authentication.accounts import Accounts
+from apiserver.authentication.proxies import Headers, Proxies, is_issued_by
 from apiserver.requests import ANONYMOUS, User
 
-AUTHENTICATED = "system:authenticated"
+AUTHENTICATED, UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
+PROTOCOL = "base64url.bearer.authorization.k8s.io."
 
 
 @lru_cache(maxsize=4096)
@@ -19,51 +26,66 @@ def certificate_user(certificate: bytes) -> User:
 
     That a trusted authority signed it was established by TLS.  Raises Unauthorized if it names nobody.
     """
-    from cryptography import x509
-    from cryptography.x509.oid import NameOID
-
     load = x509.load_pem_x509_certificate if certificate.startswith(b"-----") else x509.load_der_x509_certificate
     subject = load(certificate).subject
     name = next((str(a.value) for a in subject.get_attributes_for_oid(NameOID.COMMON_NAME)), "")
     if not name:
         raise Unauthorized("Unauthorized")
     groups = [str(a.value) for a in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    return User(name, groups=(*groups, AUTHENTICATED))
+    return authenticated(User(name, groups=tuple(groups)))
 
 
 class Authenticator:
     """`tokens` is a static token file: lines of `token,user,uid,"group1,group2"`, as upstream reads it; `accounts`
-    knows the tokens of service accounts.
+    knows the tokens of service accounts; `proxies` whom to believe about others.  With proxies, `client_ca` tells
+    clients' certificates from theirs.  Not `anonymous`: whoever says nothing about themselves is refused.
 
-    Raises ValueError or OSError if the file cannot be read.
+    Raises ValueError or OSError if a file cannot be read.
     """
 
-    def __init__(self, tokens: Path | None = None, accounts: Accounts | None = None) -> None:
+    def __init__(
+        self,
+        tokens: Path | None = None,
+        accounts: Accounts | None = None,
+        proxies: Proxies | None = None,
+        client_ca: Path | None = None,
+        *,
+        anonymous: bool = True,
+    ) -> None:
         self.accounts = accounts
-        self._users: dict[bytes, User] = {}
-        if tokens is None:
-            return
-        with tokens.open(newline="") as lines:
-            for row in csv.reader(lines):
-                if len(row) < 3:
-                    raise ValueError(f"token file {tokens}: expected at least 3 columns, found {len(row)}")
-                groups = tuple(g for g in (row[3] if len(row) > 3 else "").split(",") if g)
-                self._users[row[0].encode()] = User(row[1], row[2], (*groups, AUTHENTICATED))
+        self._anonymous = anonymous
+        self._proxies = proxies
+        self._clients = x509.load_pem_x509_certificates(client_ca.read_bytes()) if proxies and client_ca else []
+        self._users: dict[bytes, User] = dict(_read(tokens)) if tokens is not None else {}
 
-    async def __call__(self, certificate: bytes | None, authorization: str) -> User:
-        """The user behind a connection and its Authorization header; the anonymous one if neither says anything.
+    async def __call__(self, certificate: bytes | None, authorization: str, headers: Headers | None = None) -> User:
+        """The user behind a connection and its headers; the anonymous one if nothing says who that is.
 
         Raises Unauthorized for a claim that is not true.
         """
-        if certificate:
+        if certificate and headers is not None and (user := self._vouched(certificate, headers)) is not None:
+            return authenticated(user)
+        if certificate and (headers is None or self._is_client(certificate)):
             return certificate_user(certificate)
-        if not authorization:
-            return ANONYMOUS
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        scheme, _, token = authorization.strip().partition(" ")
+        if scheme.lower() == "bearer" and (token := token.strip().partition(" ")[0]):
+            user, _ = await self.owner(token)
+            return user
+        if headers is not None and (token := _of_websocket(headers)):
+            user, _ = await self.owner(token)
+            return user
+        if not self._anonymous or certificate:
             raise Unauthorized("Unauthorized")
-        user, _ = await self.owner(token.strip())
-        return user
+        return ANONYMOUS
+
+    def _vouched(self, certificate: bytes, headers: Headers) -> User | None:
+        if self._proxies is None or not self._proxies.vouches(certificate):
+            return None
+        return self._proxies.user(headers)
+
+    def _is_client(self, certificate: bytes) -> bool:
+        """Without proxies, TLS lets nobody in whom the authority of the clients does not know."""
+        return self._proxies is None or _is_client(certificate, tuple(self._clients))
 
     async def owner(self, token: str, audiences: Iterable[str] = ()) -> tuple[User, list[str]]:
         """Whose bearer token it is, and which of the audiences (none: this API's own) it is for.
@@ -77,3 +99,41 @@ class Authenticator:
         if self.accounts is None:
             raise Unauthorized("Unauthorized")
         return await self.accounts.owner(token, audiences)
+
+
+def authenticated(user: User) -> User:
+    """A member of everybody who is somebody."""
+    if AUTHENTICATED in user.groups or user.name == ANONYMOUS.name or UNAUTHENTICATED in user.groups:
+        return user
+    return replace(user, groups=(*user.groups, AUTHENTICATED))
+
+
+@lru_cache(maxsize=4096)
+def _is_client(certificate: bytes, authorities: tuple[x509.Certificate, ...]) -> bool:
+    return is_issued_by(x509.load_der_x509_certificate(certificate), authorities)
+
+
+def _read(tokens: Path) -> Iterator[tuple[bytes, User]]:
+    with tokens.open(newline="") as lines:
+        for row in csv.reader(lines):
+            if len(row) < 3:
+                raise ValueError(f"token file {tokens}: expected at least 3 columns, found {len(row)}")
+            groups = tuple(g for g in (row[3] if len(row) > 3 else "").split(",") if g)
+            yield row[0].encode(), User(row[1], row[2], (*groups, AUTHENTICATED))
+
+
+def _of_websocket(headers: Headers) -> str:
+    """Browsers cannot set Authorization on a websocket; the token is one of the protocols that they offer.
+
+    https://github.com/kubernetes/kubernetes/pull/47740
+    """
+    if headers.get("Upgrade", "").lower() != "websocket":
+        return ""
+    for offered in headers.get("Sec-WebSocket-Protocol", "").split(","):
+        if (word := offered.strip()).startswith(PROTOCOL):
+            encoded = word.removeprefix(PROTOCOL)
+            try:
+                return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+            except ValueError as e:
+                raise Unauthorized("Unauthorized") from e
+    return ""

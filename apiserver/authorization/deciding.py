@@ -55,7 +55,7 @@ class First(Authorizer):
         faults: list[str] = []
         for authorizer in self._authorizers:
             rules, more = authorizer.rules(user, namespace)
-            found += rules
+            found += [rule for rule in rules if rule not in found]
             faults += more
         return found, faults
 

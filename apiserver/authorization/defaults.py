@@ -17,6 +17,7 @@ from api.types import (
     RoleRef,
     Subject,
 )
+from apiserver.authorization import controller_roles
 
 BOOTSTRAPPING = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
@@ -68,6 +69,8 @@ system:aggregate-to-view  view
   READ  batch:cronjobs,cronjobs/status,jobs,jobs/status policy:poddisruptionbudgets,poddisruptionbudgets/status
   READ  networking.k8s.io:ingresses,ingresses/status,networkpolicies
   READ  resource.k8s.io:resourceclaims,resourceclaims/status,resourceclaimtemplates
+system:kube-aggregator
+  READ  :endpoints,services
 system:heapster
   READ  :events,namespaces,nodes,pods
 system:node
@@ -95,6 +98,8 @@ system:node-proxier
   get,list,watch  :nodes
   create,patch,update  :events events.k8s.io:events
   list,watch  discovery.k8s.io:endpointslices networking.k8s.io:servicecidrs
+wherry:kube-proxy
+  list,watch  :pods
 system:node-bootstrapper
   create,get,list,watch  certificates.k8s.io:certificatesigningrequests
 system:node-problem-detector
@@ -155,6 +160,7 @@ system:basic-user                        Group system:authenticated
 system:public-info-viewer                Group system:authenticated, Group system:unauthenticated
 system:monitoring                        Group system:monitoring
 system:node-proxier                      User system:kube-proxy
+wherry:kube-proxy                        User system:kube-proxy
 system:kube-controller-manager           User system:kube-controller-manager
 system:kube-scheduler                    User system:kube-scheduler
 system:volume-scheduler                  User system:kube-scheduler
@@ -165,55 +171,60 @@ system:node
 
 
 def cluster_roles() -> Iterator[ClusterRole]:
-    metadata: ObjectMeta | None = None
-    rules: list[PolicyRule] = []
-    for line in TABLE.strip().splitlines():
-        if line.startswith(" "):
-            rules += _rules(line.split())
-            continue
-        if metadata is not None:
-            yield ClusterRole(metadata=metadata, rules=rules)
-        name, _, part = line.partition("  ")
-        metadata, rules = _metadata(name, part), []
-    assert metadata is not None
-    yield ClusterRole(metadata=metadata, rules=rules)
+    for head, lines in _blocks(TABLE):
+        name, _, part = head.partition("  ")
+        yield ClusterRole(metadata=_metadata(name, part), rules=[r for line in lines for r in _rules(line.split())])
     for name, part in AGGREGATED.items():
         chosen = LabelSelector(matchLabels={AGGREGATE + name: "true"})
         yield ClusterRole(
             metadata=_metadata(name, part), aggregationRule=AggregationRule(clusterRoleSelectors=[chosen])
         )
+    for head, lines in _blocks(controller_roles.TABLE):
+        rules = [r for line in lines for r in _rules(line.split())]
+        yield ClusterRole(metadata=_metadata(controller_roles.PREFIX + head), rules=rules)
 
 
 def cluster_role_bindings() -> Iterator[ClusterRoleBinding]:
     for line in BINDINGS.strip().splitlines():
         name, _, subjects = line.partition(" ")
-        found = [_subject(*each.split()) for each in subjects.split(",") if each.strip()]
         ref = RoleRef(apiGroup=GROUP, kind="ClusterRole", name=name)
-        yield ClusterRoleBinding(metadata=_metadata(name), roleRef=ref, subjects=found)
-
-
-READER = "extension-apiserver-authentication-reader"
-DNS = "system:kube-dns"
+        yield ClusterRoleBinding(metadata=_metadata(name), roleRef=ref, subjects=_subjects(subjects))
+    for head, _ in _blocks(controller_roles.TABLE):
+        name = controller_roles.PREFIX + head
+        account = Subject(kind="ServiceAccount", name=head, namespace=SYSTEM)
+        ref = RoleRef(apiGroup=GROUP, kind="ClusterRole", name=name)
+        yield ClusterRoleBinding(metadata=_metadata(name), roleRef=ref, subjects=[account])
 
 
 def roles() -> Iterator[Role]:
-    """In kube-system: what everybody may read of how requests are authenticated, and the name server's own Service."""
-    config = PolicyRule(
-        verbs=READ, apiGroups=[""], resources=["configmaps"], resourceNames=["extension-apiserver-authentication"]
-    )
-    yield Role(metadata=_metadata(READER, namespace=SYSTEM), rules=[config])
-    places = _rules([f"{','.join(READ)},create,delete,patch,update", ":services", "discovery.k8s.io:endpointslices"])
-    yield Role(metadata=_metadata(DNS, namespace=SYSTEM), rules=list(places))
+    for head, lines in _blocks(controller_roles.NAMESPACED):
+        namespace, _, name = head.partition("/")
+        rules = [r for line in lines if not line.startswith("=") for r in _rules(line.split())]
+        yield Role(metadata=_metadata(name, namespace=namespace), rules=rules)
 
 
 def role_bindings() -> Iterator[RoleBinding]:
-    components = ("system:kube-controller-manager", "system:kube-scheduler")
-    for name, role, users in ((f"system::{READER}", READER, components), (DNS, DNS, (DNS,))):
+    for head, lines in _blocks(controller_roles.NAMESPACED):
+        namespace, _, role = head.partition("/")
+        name, _, subjects = lines[-1].removeprefix("= ").partition("  ")
         yield RoleBinding(
-            metadata=_metadata(name, namespace=SYSTEM),
+            metadata=_metadata(name, namespace=namespace),
             roleRef=RoleRef(apiGroup=GROUP, kind="Role", name=role),
-            subjects=[_subject("User", user) for user in users],
+            subjects=_subjects(subjects),
         )
+
+
+def _blocks(table: str) -> Iterator[tuple[str, list[str]]]:
+    """Each line that begins at the margin, with the indented ones below it."""
+    head, lines = "", []
+    for line in table.strip().splitlines():
+        if line.startswith(" "):
+            lines.append(line.strip())
+            continue
+        if head:
+            yield head, lines
+        head, lines = line, []
+    yield head, lines
 
 
 def _metadata(name: str, part: str = "", namespace: str = "") -> ObjectMeta:
@@ -224,6 +235,9 @@ def _metadata(name: str, part: str = "", namespace: str = "") -> ObjectMeta:
 
 
 def _rules(words: list[str]) -> Iterator[PolicyRule]:
+    if words == ["EVENTS"]:
+        yield PolicyRule(verbs=["create", "patch", "update"], apiGroups=["", "events.k8s.io"], resources=["events"])
+        return
     verbs = [v for word in words[0].split(",") for v in {"READ": READ, "WRITE": WRITE}.get(word, [word])]
     names = words[-1].strip("[]").split(",") if words[-1].startswith("[") else []
     paths = [w for w in words[1:] if w.startswith("/") or w == "*"]
@@ -233,6 +247,10 @@ def _rules(words: list[str]) -> Iterator[PolicyRule]:
     for word in words[1 : -1 if names else None]:
         group, _, resources = word.partition(":")
         yield PolicyRule(verbs=verbs, apiGroups=[group], resources=resources.split(","), resourceNames=names)
+
+
+def _subjects(text: str) -> list[Subject]:
+    return [_subject(*each.split()) for each in text.split(",") if each.strip()]
 
 
 def _subject(kind: str, name: str) -> Subject:

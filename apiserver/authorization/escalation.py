@@ -1,18 +1,14 @@
-"""Nobody grants what they do not have, and no kubelet touches another node's objects: rules of admission that ask the
-authorizer.
+"""Nobody grants what they do not have: a rule of admission that asks the authorizer.
 
 https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
-https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction
 """
 
 from typing import Any
 
 from api import errors, kinds
-from api.errors import BadRequest, Forbidden
 from api.kinds import Kind
-from api.types import ClusterRole, ClusterRoleBinding, Lease, Node, Pod, PolicyRule, Role, RoleBinding, TokenRequest
+from api.types import ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding
 from apiserver.authorization.deciding import EVERYTHING, Authorizer
-from apiserver.authorization.nodes import node_of
 from apiserver.authorization.rbac import Rbac
 from apiserver.authorization.rights import compact, described, missing, quoted
 from apiserver.requests import Request
@@ -20,7 +16,6 @@ from apiserver.requests import Request
 ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS = (
     kinds.of(t) for t in (Role, ClusterRole, RoleBinding, ClusterRoleBinding)
 )
-NODES, PODS, LEASES = kinds.of(Node), kinds.of(Pod), kinds.of(Lease)
 
 
 class Escalation:
@@ -82,57 +77,3 @@ class Escalation:
 
 def _aggregation(role: Any) -> Any:
     return getattr(role, "aggregationRule", None)
-
-
-class NodeRestriction:
-    async def admit(self, request: Request, obj: Any, old: Any) -> None:
-        """Raises Forbidden."""
-        node = node_of(request.user)
-        if not node:
-            return
-        if request.kind is NODES:
-            if request.name and request.name != node:
-                raise _refusal(request, f'node "{node}" is not allowed to modify node "{request.name}"')
-        elif request.kind is LEASES:
-            if request.name != node:
-                raise _refusal(request, "can only access node lease with the same name as the requesting node")
-        elif request.kind is PODS:
-            self._pod(request, node, obj, old)
-
-    def _pod(self, request: Request, node: str, obj: Any, old: Any) -> None:
-        pod = old if old is not None else obj
-        if pod is None or pod.spec.nodeName == node:
-            return
-        match request.verb:
-            case "create" if old is None:
-                what = "can only create pods with spec.nodeName set to itself"
-            case "delete":
-                what = "can only delete pods with spec.nodeName set to itself"
-            case "create":
-                what = "can only evict pods with spec.nodeName set to itself"
-            case _:
-                what = "can only update pod status for pods with spec.nodeName set to itself"
-        raise _refusal(request, f'node "{node}" {what}')
-
-
-def check_token(request: Request, wanted: TokenRequest, pod: Pod | None) -> None:
-    """A kubelet asks for the tokens of its own pods only.  Raises Forbidden, BadRequest."""
-    node = node_of(request.user)
-    if not node:
-        return
-    ref = wanted.spec.boundObjectRef
-    if ref is None or ref.kind != "Pod" or not ref.name:
-        raise _refusal(request, f'node "{node}" requested token not bound to a pod')
-    if not ref.uid:
-        raise _refusal(request, f'node "{node}" requested token with a pod binding without a uid')
-    if pod is None:
-        raise BadRequest(f"cannot bind token to pod {ref.name}")
-    if pod.spec.nodeName != node:
-        raise _refusal(request, f'node "{node}" requested token bound to a pod scheduled on a different node')
-
-
-def _refusal(request: Request, why: str) -> Forbidden:
-    resource = request.kind.group_resource
-    if request.subresource:
-        resource = f"{request.kind.plural}/{request.subresource}"
-    return errors.forbidden(resource, request.name, why)

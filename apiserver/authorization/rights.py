@@ -65,9 +65,9 @@ class Rights:
                 self._known.clear()
             known = self._known[asked] = self._look(*asked)
         decision, named = known
-        if not decision.allowed and named and request.name:
+        if not decision.allowed and named and (name := request.asked_name):
             for grant in named:
-                if request.name in grant.names:
+                if name in grant.names:
                     return Decision(True, grant.reason)
         return decision
 

@@ -10,20 +10,25 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
 
 
+FRONT_PROXY = {"front-proxy-ca.crt", "front-proxy-client.crt", "front-proxy-client.key"}
+MORE = {"apiserver": {"sa.key", "sa.pub", "encryption.yaml"} | FRONT_PROXY, "controller-manager": {"ca.key"}}
+AUTHORITIES = {"ca", "front-proxy-ca"}
+
+
 def test_every_component_gets_its_own_directory(tmp_path: Path) -> None:
     certificates.write(tmp_path, NODES)
-    control_plane = {"apiserver", "etcd", "controller-manager", "scheduler", "cluster-dns", "admin", "ca"}
+    control_plane = {"apiserver", "etcd", "controller-manager", "scheduler", "cluster-dns", "admin", *AUTHORITIES}
     nodes = {f"{node}-{part}" for node in NODES for part in ("kubelet", "kube-proxy")}
     assert {p.name for p in tmp_path.iterdir()} == control_plane | nodes
-    for name in (control_plane | nodes) - {"ca"}:
-        own = {"sa.key", "sa.pub"} if name == "apiserver" else set()
+    for name in (control_plane | nodes) - AUTHORITIES:
+        own = MORE.get(name, set())
         assert {p.name for p in (tmp_path / name).iterdir()} == {"ca.crt", "tls.crt", "tls.key", "kubeconfig"} | own
 
 
 def test_nobody_else_may_read_keys(tmp_path: Path) -> None:
     certificates.write(tmp_path, NODES)
-    secret = [*tmp_path.rglob("*.key"), *tmp_path.rglob("kubeconfig")]
-    assert len(secret) == 2 * 10 + 2
+    secret = [*tmp_path.rglob("*.key"), *tmp_path.rglob("kubeconfig"), *tmp_path.rglob("encryption.yaml")]
+    assert len(secret) == 2 * 10 + 6
     assert {path.stat().st_mode & 0o777 for path in secret} == {0o600}
 
 
@@ -90,3 +95,13 @@ def test_the_command_says_what_it_wrote(tmp_path: Path, capsys) -> None:
     assert "node1-kubelet" in capsys.readouterr().out
     certificates.main(["--dir", str(tmp_path), "--nodes", "node1"])
     assert "all there" in capsys.readouterr().out
+
+
+def test_the_encryption_key_is_of_this_lab_and_stays(tmp_path: Path) -> None:
+    certificates.write(tmp_path / "one", NODES)
+    certificates.write(tmp_path / "two", NODES)
+    first, second = (tmp_path / lab / "apiserver" / "encryption.yaml" for lab in ("one", "two"))
+    written = first.read_bytes()
+    assert written != second.read_bytes()
+    certificates.write(tmp_path / "one", NODES)
+    assert first.read_bytes() == written

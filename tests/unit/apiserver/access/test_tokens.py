@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from api import kinds
-from api.errors import BadRequest, Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from api.errors import BadRequest, Conflict, Invalid, NotFound, Unauthorized
 from api.types import ServiceAccount
 from apiserver.authentication import Accounts, Keys, publishing
 from apiserver.authentication.tokens import Bound, Untrue, Wanted
@@ -23,14 +23,17 @@ from tests.unit.apiserver.admission.worlds import Memory
 
 POD = {"apiVersion": "v1", "kind": "Pod", "name": "web", "uid": "p1"}
 ADMIN = User("root", groups=("system:masters",))
-KUBELET = User("system:node:n1", groups=("system:nodes",))
 PLAIN = Wanted("ns", Bound("default", "a1"), ("me",), 600)
+
+
+async def admitted(_obj: Any, _old: Any) -> None:
+    """Nobody objects."""
 
 
 async def ask(tokens: Tokens, user: User = ADMIN, account: str = "default", **spec: Any) -> dict[str, Any]:
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
     request = Request(user, "create", kinds.of(ServiceAccount), "ns", account, "token")
-    return msgspec.json.decode(await tokens.issue(request, msgspec.json.encode(body)))
+    return msgspec.json.decode(await tokens.issue(request, msgspec.json.encode(body), admitted))
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -163,19 +166,10 @@ async def test_what_cannot_be_granted_is_refused(tokens: Tokens, spec: Any, erro
         await ask(tokens, **spec)
 
 
-async def test_a_kubelet_gets_tokens_of_its_own_pods_only(tokens: Tokens, world: Memory) -> None:
-    await ask(tokens, KUBELET, boundObjectRef=POD)
-    with pytest.raises(Forbidden, match='node "n1" requested token not bound to a pod'):
-        await ask(tokens, KUBELET)
-    world.objects[1].spec.nodeName = "n2"
-    with pytest.raises(Forbidden, match="bound to a pod scheduled on a different node"):
-        await ask(tokens, KUBELET, boundObjectRef=POD)
-
-
 async def test_a_review_tells_whose_a_token_is(tokens: Tokens) -> None:
     async def review(token: str) -> Any:
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
-        return msgspec.json.decode(await tokens.review(msgspec.json.encode(body)))["status"]
+        return msgspec.json.decode(await tokens.review(msgspec.json.encode(body), admitted))["status"]
 
     good = await review((await ask(tokens))["status"]["token"])
     assert (good["authenticated"], good["user"]["username"]) == (True, "system:serviceaccount:ns:default")
