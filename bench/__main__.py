@@ -7,11 +7,11 @@ from pathlib import Path
 
 import uvloop
 
-from bench import api, memory, pods, rest, results, scale, start
+from bench import api, large, memory, pods, rest, results, scale, servers, start, watchers
 from wherry.labs import Lab
 
-ON_A_LAB = {"api": api.run, "pods": pods.run, "scale": scale.run}
-NAMES = ("start", "memory", "pods", "scale", "api")
+ON_A_LAB = {"api": api.run, "pods": pods.run, "scale": scale.run, "watchers": watchers.run}
+NAMES = ("start", "memory", "pods", "scale", "api", "watchers", "large")
 
 
 async def measure(names: list[str], kubeconfig: Path, project: str) -> list[results.Result]:
@@ -25,7 +25,10 @@ async def measure(names: list[str], kubeconfig: Path, project: str) -> list[resu
             found += await asyncio.to_thread(memory.run, project)
         else:
             async with rest.connected(kubeconfig) as client:
-                found += await ON_A_LAB[name](client)
+                if name == "large":
+                    found += await large.run(client, servers.of_lab(project))
+                else:
+                    found += await ON_A_LAB[name](client)
     return found
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import aiohttp
@@ -19,8 +20,21 @@ Object = dict[str, Any]
 
 
 class Rest:
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, server: str, context: ssl.SSLContext) -> None:
         self.session = session
+        self._server = urlsplit(server)
+        self._context = context
+
+    async def open(self, protocol: asyncio.Protocol) -> None:
+        """A connection of the protocol's own."""
+        host, port = self._server.hostname or "", self._server.port or 443
+        await asyncio.get_running_loop().create_connection(
+            lambda: protocol, host, port, ssl=self._context, server_hostname=host
+        )
+
+    def head(self, path: str) -> bytes:
+        """A GET request, for such a connection."""
+        return f"GET {path} HTTP/1.1\r\nHost: {self._server.netloc}\r\n\r\n".encode()
 
     async def request(self, method: str, path: str, body: Object | None = None, *, type_: str = "json") -> Object:
         """The answer's document.  Raises RuntimeError on any refusal."""
@@ -72,7 +86,7 @@ async def connected(kubeconfig: Path) -> AsyncIterator[Rest]:
         base_url=access.server, connector=aiohttp.TCPConnector(ssl=context, limit=0),
         timeout=aiohttp.ClientTimeout(total=None),
     ) as session:  # fmt: skip
-        yield Rest(session)
+        yield Rest(session, access.server, context)
 
 
 @asynccontextmanager

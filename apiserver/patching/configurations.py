@@ -16,7 +16,7 @@ Path = tuple[str, ...]
 Faults = list[str]
 
 
-def relevant(root: Node, config: dict[str, Any], api_version: str, definition: str) -> dict[str, Any]:
+def relevant(root: Node, config: dict[str, Any], api_version: str, definition: str | Node) -> dict[str, Any]:
     """`config` without what this request cannot set.  Raises BadRequest if it is about something else."""
     documents.check_depth(config)
     version, kind = config.get("apiVersion", ""), config.get("kind", "")
@@ -40,8 +40,8 @@ def relevant(root: Node, config: dict[str, Any], api_version: str, definition: s
     return out
 
 
-def _kinds(definition: str, otherwise: str) -> list[str]:
-    full = schema.names().get(definition, "")
+def _kinds(definition: str | Node, otherwise: str) -> list[str]:
+    full = schema.names().get(definition, "") if isinstance(definition, str) else ""
     properties = schema.definitions().get(full, {}).get("properties", {})
     return properties.get("kind", {}).get("enum") or [otherwise]
 

@@ -9,7 +9,7 @@ from typing import Any
 from apiserver.patching import configurations, conflicts, field_sets, last_applied, merging
 from apiserver.patching.differences import Difference, compare
 from apiserver.patching.entries import Entries, Entry, cap_updaters, identify, parse, write
-from apiserver.patching.schemas import definition_of, empty, tracked
+from apiserver.patching.schemas import Node, definition_of, empty, tracked
 
 Document = dict[str, Any]
 
@@ -23,7 +23,7 @@ def track(
     now: str,
     api_version: str = "",
     subresource: str = "",
-    definition: str = "",
+    definition: str | Node = "",
 ) -> list[Document]:
     """The managedFields of `new`, which `manager` makes of `old` (None: creates). [] if nobody owns anything.
 
@@ -76,7 +76,7 @@ def apply(
     live: Document | None,
     config: Document,
     *,
-    definition: str = "",
+    definition: str | Node = "",
     manager: str,
     force: bool = False,
     now: str,

@@ -6,7 +6,7 @@ entries are owned one by one) or atomic, a list is atomic, a set of scalars, or 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from api import kinds, meta, schema, types
@@ -28,6 +28,7 @@ class Node:
 
     __slots__ = (
         "atomic", "element", "fields", "form", "keys", "leaf", "merge_key", "name", "open", "scalar", "strategy",
+        "undivided",
     )  # fmt: skip
 
     def __init__(self, form: str, name: str = "") -> None:
@@ -49,6 +50,8 @@ class Node:
         self.merge_key = ""
         self.strategy = ""
         """The patch strategy of strategic merge: "merge", "replace", or "" for the default of the form."""
+        self.undivided = False
+        """Of a whole object: its status is written with the rest, and not through a subresource."""
         self.leaf = form == "scalar"
         """Owned as one, whatever its value is."""
 
@@ -93,13 +96,14 @@ def node_of(definition: str) -> Node:
     return _definition(full) if full else ANYTHING
 
 
-@cache
-def tracked(definition: str, subresource: str = "") -> Node:
+@lru_cache(maxsize=1024)
+def tracked(definition: str | Node, subresource: str = "") -> Node:
     """The tree of a kind as a request sees it: without what the server owns and what the request cannot write.
 
     A request to the kind itself leaves `status` alone if there is such a subresource, one to `status` the rest.
+    `definition` is the name of a published one, or the node of a custom kind.
     """
-    whole = node_of(definition)
+    whole = node_of(definition) if isinstance(definition, str) else definition
     root = whole.copy()
     fields = dict(whole.fields) or _head()
     for name, (written, child) in fields.items():
@@ -107,14 +111,14 @@ def tracked(definition: str, subresource: str = "") -> Node:
         if name != "metadata" and subresource == "status":
             hidden = name != "status"
         elif name == "status":
-            hidden = True
+            hidden = not whole.undivided
         fields[name] = (written, UNTRACKED if hidden else child)
     if "metadata" in fields:
         own = fields["metadata"][1].copy()
         own.fields = {k: (f, UNTRACKED if k in SERVER_METADATA else n) for k, (f, n) in own.fields.items()}
         fields["metadata"] = ("f:metadata", own)
-    if not whole.fields and subresource == "status":
-        fields["status"] = ("f:status", ANYTHING)
+    if subresource == "status" and (whole.open or not whole.fields):
+        fields.setdefault("status", ("f:status", ANYTHING))
         root.element = UNTRACKED
     root.fields = fields
     return root
@@ -133,13 +137,13 @@ def definition_of(api_version: str, kind: str) -> str:
     return found.type.__name__ if found else ""
 
 
-@cache
-def empty(definition: str) -> Any:
+@lru_cache(maxsize=1024)
+def empty(definition: str | Node) -> Any:
     """The document of an object in which nothing is set yet: what a created object is compared with.
 
     Structs that exist by value are there, so that creating an object owns what is in them and not the structs.
     """
-    if definition not in schema.names():
+    if not isinstance(definition, str) or definition not in schema.names():
         return {"metadata": {}}
     document = meta.encode(getattr(types, definition)())
     return meta.decode(document, dict)

@@ -7,9 +7,10 @@ What upstream does not foresee is a plain 500 there, in the same words; the faul
 from collections.abc import Hashable
 from typing import Any
 
-from api.errors import BadRequest
+from api.errors import BadRequest, Invalid
 from apiserver.patching import documents, go_values
 from apiserver.patching.element_orders import identity, in_order, matches_order
+from apiserver.patching.json_patches import NOT_APPLICABLE
 from apiserver.patching.schemas import ANYTHING, Node, node_of
 
 DIRECTIVE = "$patch"
@@ -135,7 +136,7 @@ def _example(original: list[Any], patch: list[Any]) -> Any:
     """One item of lists that must all hold the same type of item."""
     types = {go_values.type_name(v) for v in [*original, *patch]}
     if "[]interface {}" in types:
-        raise BadRequest("lists of lists are not supported")
+        raise Invalid(NOT_APPLICABLE)
     if len(types) > 1:
         raise BadRequest(f"list element types are not identical: {go_values.plain([original, patch])}")
     return (original or patch)[0]

@@ -4,12 +4,17 @@ A JSON body is passed on as it came: the registry decodes it once, into the type
 JSON first.
 """
 
+import asyncio
+
 from aiohttp import web
 
-from api.errors import BadRequest, TooLarge, UnsupportedMediaType
+from api.errors import BadRequest, Timeout, TooLarge, UnsupportedMediaType
 from apiserver import wire, yamls
+from apiserver.rest import auditing
 from apiserver.rest.negotiation import JSON, PROTOBUF, SERVED, YAML
 
+SLOWEST = 60.0
+"""Seconds that a body may take; upstream gives as many to a whole request."""
 LIMIT = 3 * 2**20
 """Bytes of a body; upstream's limit too."""
 PATCHES = {
@@ -22,39 +27,54 @@ _UNKNOWN = "the body of the request was in an unknown format - accepted media ty
 
 
 async def read(http: web.BaseRequest) -> bytes:
-    """The whole body.  Raises TooLarge, before reading it where its length is announced."""
+    """The whole body.  Raises TooLarge, before reading it where its length is announced, and Timeout."""
     too_large = TooLarge(f"Request entity too large: limit is {LIMIT}")
     if (http.content_length or 0) > LIMIT:
         raise too_large
     try:
-        return await http.read()
+        async with asyncio.timeout(SLOWEST):
+            return await http.read()
     except web.HTTPRequestEntityTooLarge:
         raise too_large from None
+    except TimeoutError:
+        raise Timeout("Timeout: request did not complete within the allotted timeout") from None
 
 
-async def document(http: web.BaseRequest, kind: str) -> bytes:
-    """The body as JSON. `kind` is what upstream's messages call the object expected.
+async def document(http: web.BaseRequest, kind: str, repeated: list[str] | None = None) -> bytes:
+    """The body as JSON. `kind` is what upstream's messages call the object expected; `repeated` is told of the keys
+    that a YAML document has twice, which JSON made of it has no more.
 
     Raises TooLarge, UnsupportedMediaType, or BadRequest for a body that cannot be read.
     """
     media = media_type(http)
     if media in ("", JSON):
-        return await read(http)
-    if media == PROTOBUF:
-        return from_protobuf(await read(http), kind)
-    if media not in (YAML, "text/yaml"):
+        body = await read(http)
+    elif media == PROTOBUF:
+        body = from_protobuf(await read(http), kind)
+    elif media in (YAML, "text/yaml"):
+        text = await read(http)
+        body = await yamls.as_json(text, kind)
+        if repeated is not None:
+            repeated += yamls.duplicates(text)
+    else:
         raise UnsupportedMediaType(_UNKNOWN + ", ".join(SERVED))
-    return await yamls.as_json(await read(http), kind)
+    auditing.read(body)
+    return body
 
 
-async def patch(http: web.BaseRequest, kind: str) -> tuple[bytes, str]:
-    """The body of a PATCH as JSON, and which sort of patch it is: json, merge, strategic or apply."""
+async def patch(http: web.BaseRequest, kind: str, repeated: list[str]) -> tuple[bytes, str]:
+    """The body of a PATCH as JSON, and which sort of patch it is: json, merge, strategic or apply.
+
+    `repeated` is told of the keys that a configuration to apply has twice.
+    """
     sort = PATCHES.get(media_type(http))
     if sort is None:
         raise UnsupportedMediaType(_UNKNOWN + ", ".join(PATCHES))
-    body = await read(http)
-    if sort == "apply" and not body.lstrip().startswith(b"{"):
-        body = await yamls.as_json(body, kind)
+    body = text = await read(http)
+    if sort == "apply" and not text.lstrip().startswith(b"{"):
+        body = await yamls.as_json(text, kind)
+        repeated += yamls.duplicates(text)
+    auditing.read(body)
     return body, sort
 
 

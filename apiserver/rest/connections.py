@@ -5,8 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod
 from aiohttp.web_protocol import RequestHandler
+
+from api.errors import MethodNotAllowed
+from apiserver.rest import auditing
+from apiserver.rest.paths import NO_SUCH_METHOD
+
+SILENCE = 32.0
+"""Seconds that a connection has for the head of its first request, as upstream has it."""
 
 
 class Lifetime:
@@ -37,6 +46,7 @@ class Connections:
         """
         connection = http.protocol
         life = None
+        auditing.started()
         try:
             async with asyncio.timeout(None) as scope:
                 life = self._lifetimes[connection] = Lifetime(scope)
@@ -64,6 +74,36 @@ class Connections:
             life.end()
 
 
+class Protocol(RequestHandler):
+    """Answers as Kubernetes does to what aiohttp itself refuses, and does not wait for ever for a first request."""
+
+    _silence: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._silence = asyncio.get_running_loop().call_later(SILENCE, transport.close)
+
+    def has_asked(self) -> None:
+        """A request's head is complete. From now on aiohttp counts the time between requests."""
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.has_asked()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if not isinstance(exc, BadHttpMethod):
+            return super().handle_error(request, status, exc, message)
+        body = msgspec.json.encode(MethodNotAllowed(NO_SUCH_METHOD).to_status())
+        refused = web.Response(status=405, body=body, content_type="application/json")
+        refused.force_close()
+        return refused
+
+
 class Server(web.Server):
     """aiohttp's low-level server, which tells when a connection is lost.
 
@@ -73,6 +113,9 @@ class Server(web.Server):
     def __init__(self, handler: Any, connections: Connections, **options: Any) -> None:
         super().__init__(handler, **options)
         self._watched = connections
+
+    def __call__(self) -> RequestHandler:
+        return Protocol(self, loop=self._loop, **self._kwargs)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         self._watched.gone(handler)

@@ -51,9 +51,14 @@ def partial_list(listing: Listing, version: str = "v1") -> bytes:
     return _list("PartialObjectMetadataList", f"meta.k8s.io/{version}", listing, items)
 
 
-def _list(kind: str, api_version: str, listing: Listing, items: Iterable[bytes]) -> bytes:
+def list_head(kind: str, api_version: str, listing: Listing) -> bytes:
+    """A list up to its first item."""
     head = f'{{"kind":"{kind}","apiVersion":"{api_version}","metadata":'.encode()
-    return b"".join((head, list_metadata(listing), b',"items":[', b",".join(items), b"]}\n"))
+    return b"".join((head, list_metadata(listing), b',"items":['))
+
+
+def _list(kind: str, api_version: str, listing: Listing, items: Iterable[bytes]) -> bytes:
+    return b"".join((list_head(kind, api_version, listing), b",".join(items), b"]}\n"))
 
 
 class Identity(msgspec.Struct):

@@ -3,18 +3,24 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from urllib.parse import unquote
 
 from aiohttp import web
 
 from api.errors import ApiError, InternalError, NotFound
-from api.kinds import Kind
+from api.kinds import CREATE_ONLY, Kind
 from apiserver import impersonation
+from apiserver.auditing import Auditor
+from apiserver.authentication import Headers
 from apiserver.authorization import Authorizer
+from apiserver.catalogue import Catalogue
+from apiserver.flows import Classifier, Flow
+from apiserver.metrics import Call, Metrics
 from apiserver.requests import Event, Request, User
-from apiserver.rest import bodies, documents, options, paths, responses, tables, watching
+from apiserver.rest import auditing, bodies, documents, listings, options, paths, responses, tables, watching
 from apiserver.rest.connections import Connections
-from apiserver.rest.negotiation import JSON, PROTOBUF, Representation, representation
+from apiserver.rest.negotiation import JSON, PLAIN, PROTOBUF, Representation, representation
 from apiserver.rest.options import Query
 from apiserver.rest.packing import Packer
 from apiserver.rest.pages import Pages
@@ -25,9 +31,13 @@ from machinery.clocks import Clock
 
 log = logging.getLogger(__name__)
 
-Authenticate = Callable[[bytes | None, str], Awaitable[User]]
-"""(the peer's certificate in DER, None without one; the Authorization header or "") → who that is.
+Authenticate = Callable[[bytes | None, str, Headers], Awaitable[User]]
+"""(the peer's certificate in DER, None without one; the Authorization header or ""; all headers) → who that is.
 Raises Unauthorized."""
+
+Elsewhere = Callable[[web.BaseRequest, str, User, Connections], Awaitable[web.StreamResponse | None]]
+"""(the request, its path, the user, what goes on for long) → the answer of another server; None where the path is
+served here.  Raises ApiError."""
 
 PAGE = Kind("", "", "Page", "", namespaced=False)
 """Stands in requests that are about a path: no resource."""
@@ -36,6 +46,14 @@ DEPRECATED = {
     "componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
 }
 """Core resources that upstream warns of."""
+CALL = web.RequestKey("call", Call)
+"""How a request of HTTP is counted."""
+MANY = 200
+"""Items from which on a list is sent as it is made."""
+FLOW = web.RequestKey("flow", Flow)
+"""What a request was classified as, once it is known whose it is."""
+WARNINGS = web.RequestKey("warnings", list[str])
+"""Where a request keeps them: a refusal carries them too."""
 _ONE = ("Table", "PartialObjectMetadata")
 _MANY = ("Table", "PartialObjectMetadataList")
 
@@ -52,7 +70,19 @@ class Door:
         streams: Streams,
         connections: Connections,
         clock: Clock,
+        catalogue: Catalogue,
+        settled: Callable[[], Awaitable[None]],
+        auditor: Auditor | None = None,
+        metrics: Metrics | None = None,
+        classifier: Classifier | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._classifier = classifier
+        self._elsewhere = elsewhere
+        self._auditor = auditor
+        self._metrics = metrics or Metrics()
+        self._catalogue = catalogue
+        self._settled = settled
         self._registry = registry
         self._authenticate = authenticate
         self._authorizer = authorizer
@@ -61,30 +91,61 @@ class Door:
         self._connections = connections
         self._clock = clock
         self._packer = Packer()
+        self._outlets = watching.Outlets()
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        code, size = 499, -1  # of a client that goes before it is answered
+        http[CALL] = call = self._metrics.call()
+        try:
+            response = await self._handle(http)
+            code = response.status
+            if (flow := http.get(FLOW)) is not None and not response.prepared:
+                response.headers["X-Kubernetes-PF-FlowSchema-UID"] = flow.schema
+                response.headers["X-Kubernetes-PF-PriorityLevel-UID"] = flow.level
+            body = response.body if isinstance(response, web.Response) else None
+            if isinstance(body, bytes):
+                size = len(body)
+            return response
+        finally:
+            call.ended(code, size)
+
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         audit = responses.audit_id(http)
+        if self._auditor is None:
+            return await self._answer(http, audit)
+        with auditing.begun(self._auditor, http, audit) as entry:
+            response = await self._answer(http, audit)
+            entry.done(response.status)
+            return response
+
+    async def _answer(self, http: web.BaseRequest, audit: str) -> web.StreamResponse:
         try:
             return await self._serve(http, audit)
         except ApiError as e:
-            return responses.failure(e, audit, http.headers.get("Accept", ""))
+            return responses.failure(e, audit, http.headers.get("Accept", ""), http.get(WARNINGS, ()))
         except PageNotFound:
             return responses.page_not_found(audit)
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception:
             log.exception("%s %s failed, request %s", http.method, http.rel_url.raw_path, audit)
+            auditing.panicked(f"the log says why, at {audit}")
             return responses.failure(InternalError(f"Internal error occurred: the log says why, at {audit}"), audit)
 
     async def _serve(self, http: web.BaseRequest, audit: str) -> web.StreamResponse:
         raw, _, query_text = http.raw_path.partition("?")
         path = unquote(raw) if "%" in raw else raw
         user = await self._user(http)
+        there = await self._elsewhere(http, path, user, self._connections) if self._elsewhere is not None else None
+        if there is not None:
+            return there
         if not path.startswith(("/api/", "/apis/")) or path.count("/") < 3:
-            self._authorizer.authorize(Request(user, http.method.lower(), PAGE, path=path))
+            page_asked = Request(user, http.method.lower(), PAGE, path=path)
+            self._classify(http, page_asked)
+            self._authorizer.authorize(page_asked)
             return await self._pages.serve(http, path, audit)
         try:
-            target = paths.find(path)
+            target = await self._target(path)
         except (NotFound, PageNotFound):
             self._authorizer.authorize(Request(user, http.method.lower(), PAGE, path=path))
             if (page := await self._pages.find(http, path, audit)) is not None:
@@ -93,17 +154,41 @@ class Door:
         query = options.parse(query_text)
         verb = paths.verb(http.method, target, options.truth(query, "watch"))
         request = Request(user, verb, target.kind, target.namespace, target.name, target.subresource)
+        http[CALL].is_about(request)
+        self._classify(http, request)
+        http[WARNINGS] = request.warnings
         if not target.kind.group and (warning := DEPRECATED.get(target.kind.plural)):
             request.warnings.append(warning)
+        if target.kind.custom and target.kind.shape.warning:
+            request.warnings.append(target.kind.shape.warning)
         if verb == "connect" or target.subresource in ("log", "proxy"):
             return await self._streams.serve(http, request, query, audit)
         return await getattr(self, f"_{verb}")(http, request, target, query, audit)  # type: ignore[no-any-return]
+
+    def _classify(self, http: web.BaseRequest, request: Request) -> None:
+        if self._classifier is not None and (flow := self._classifier.of(request)) is not None:
+            http[FLOW] = flow
+
+    async def _target(self, path: str) -> Target:
+        """What a path names, if need be when the definitions that were just written are served.
+
+        Raises PageNotFound, NotFound.
+        """
+        try:
+            return paths.find(path, self._catalogue)
+        except (NotFound, PageNotFound):
+            version = self._catalogue.version
+            await self._settled()
+            if version == self._catalogue.version:
+                raise
+            return paths.find(path, self._catalogue)
 
     async def _user(self, http: web.BaseRequest) -> User:
         """Whom the request counts as.  Raises Unauthorized, Forbidden."""
         tls = http.transport.get_extra_info("ssl_object") if http.transport is not None else None
         certificate = tls.getpeercert(True) if tls is not None else None
-        user = await self._authenticate(certificate, http.headers.get("Authorization", ""))
+        user = await self._authenticate(certificate, http.headers.get("Authorization", ""), http.headers)
+        auditing.known(user)
         return impersonation.effective(user, http.headers, self._authorizer)
 
     async def _get(
@@ -115,7 +200,7 @@ class Door:
 
     async def _list(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
-    ) -> web.Response:
+    ) -> web.StreamResponse:
         how = self._how(http, query, _MANY)
         listing = await self._registry.list(request, options.for_list(query))
         if how.as_ == "Table":
@@ -124,8 +209,12 @@ class Door:
         elif how.as_:
             body = documents.partial_list(listing, how.version)
         else:
+            if how == PLAIN and not auditing.is_on() and len(listing.items) >= MANY:
+                head = documents.list_head(f"{request.kind.name}List", request.kind.api_version, listing)
+                items = [item.document for item in listing.items]
+                return await listings.send(http, head, items, audit, self._packer, request.warnings)
             body = documents.whole_list(request.kind, listing)
-        return await responses.send(http, body, audit, how=how, warnings=request.warnings, pack=self._packer.gzip)
+        return await responses.send(http, body, audit, how=how, warnings=request.warnings)
 
     async def _watch(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
@@ -135,7 +224,10 @@ class Door:
         if socket:
             how = how._replace(media=JSON)
         render = self._render(request.kind, how, query)
-        events = await self._registry.watch(request, options.for_watch(query))
+        wanted = options.for_watch(query)
+        if not socket and (sink := self._outlets.outlet(http, render)) is not None:
+            wanted = replace(wanted, sink=sink)
+        events = await self._registry.watch(request, wanted)
         if socket:
             return await watching.over_websocket(http, events, render, self._connections)
         media = f"{PROTOBUF};stream=watch" if how.media == PROTOBUF else JSON
@@ -144,9 +236,9 @@ class Door:
     async def _create(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
     ) -> web.Response:
-        how = self._how(http, query, _ONE)
+        how = self._how(http, query, () if request.kind.verbs == CREATE_ONLY else _ONE)
         options.for_write(query, request, http.headers.get("User-Agent", ""))
-        body = await bodies.document(http, request.kind.name)
+        body = await bodies.document(http, request.kind.name, self._repeated(request))
         document = await self._registry.create(request, body)
         return await self._object(http, request, document, how, query, audit, 201)
 
@@ -155,15 +247,19 @@ class Door:
     ) -> web.Response:
         how = self._how(http, query, _ONE)
         options.for_write(query, request, http.headers.get("User-Agent", ""))
-        body = await bodies.document(http, request.kind.name)
+        body = await bodies.document(http, request.kind.name, self._repeated(request))
         document, created = await self._registry.update(request, body)
         return await self._object(http, request, document, how, query, audit, 201 if created else 200)
+
+    def _repeated(self, request: Request) -> list[str] | None:
+        """Where to note what a body says twice; None if nobody wants to know."""
+        return None if request.field_validation == "Ignore" else request.repeated
 
     async def _patch(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
     ) -> web.Response:
         how = self._how(http, query, _ONE)
-        body, sort = await bodies.patch(http, request.kind.name)
+        body, sort = await bodies.patch(http, request.kind.name, request.repeated)
         options.for_write(query, request, http.headers.get("User-Agent", ""), sort)
         document, created = await self._registry.patch(request, body, sort)
         return await self._object(http, request, document, how, query, audit, 201 if created else 200)
@@ -206,7 +302,7 @@ class Door:
     ) -> web.Response:
         if how.as_ and documents.kind_of(document).kind != "Status":
             if how.as_ == "Table":
-                printer, include = tables.printer_of(document), tables.include_object(query)
+                printer, include = tables.printer_of(document, request.kind), tables.include_object(query)
                 document = tables.of_object(document, printer, self._clock.now(), include, how.version)
             else:
                 document = documents.partial(document, how.version)

@@ -128,6 +128,7 @@ def for_write(query: Query, request: Request, user_agent: str, patch_type: str =
         faults.append(paths.not_supported(Path("fieldValidation"), validation, ["", "Ignore", "Strict", "Warn"]))
     if faults:
         raise paths.refusal("meta.k8s.io", kind, "", faults)
+    request.options = {n: v for n, v in (("fieldManager", manager), ("fieldValidation", validation)) if v}
     request.field_manager = manager or manager_of(user_agent)
     request.field_validation = validation or "Warn"
 

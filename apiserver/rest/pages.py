@@ -6,18 +6,20 @@ https://kubernetes.io/docs/reference/using-api/health-checks/
 import platform
 import sys
 from collections.abc import Callable, Mapping
+from urllib.parse import parse_qs
 
 import msgspec
 from aiohttp import web
 
 from api import schema
 from api.errors import MethodNotAllowed
-from apiserver.rest import discovery, openapi, responses
+from apiserver.catalogue import Catalogue
+from apiserver.metrics import Metrics
+from apiserver.rest import health, openapi, responses
+from apiserver.rest.discovery import Discovery, Others
 from apiserver.rest.negotiation import JSON, YAML, clauses, representation
-from apiserver.rest.options import parse
 from apiserver.rest.paths import NO_SUCH_METHOD, PageNotFound
 
-HEALTH = ("healthz", "livez", "readyz")
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -42,15 +44,20 @@ class Pages:
 
     def __init__(
         self,
-        checks: Mapping[str, Callable[[], bool]],
+        checks: health.Checks,
         port: Callable[[], int],
         fixed: Mapping[str, tuple[str, bytes]] | None = None,
+        catalogue: Catalogue | None = None,
+        metrics: Metrics | None = None,
+        others: Others | None = None,
     ) -> None:
+        self._metrics = metrics
+        self._discover = Discovery(catalogue or Catalogue(), others)
         self._fixed = fixed or {}
-        self._checks = checks
+        self._health = health.Health(checks)
         self._port = port
         self._version = msgspec.json.encode(version())
-        self._openapi = openapi.Documents()
+        self._openapi = openapi.Documents(catalogue or Catalogue(), others)
 
     async def serve(self, http: web.BaseRequest, path: str, audit: str) -> web.StreamResponse:
         """Raises PageNotFound."""
@@ -67,17 +74,19 @@ class Pages:
             document = await responses.send(http, content, audit)
             document.headers["Content-Type"] = media
             page: web.StreamResponse | None = document
-        elif first in HEALTH:
-            page = self._health(http, first, rest, audit)
+        elif first in health.PATHS:
+            page = self._healthy(http, first, rest, audit)
         elif first in ("api", "apis"):
             page = await self._discovery(http, path.rstrip("/"), audit)
+        elif first == "metrics" and not rest and self._metrics is not None:
+            page = self._shown(http, audit)
         elif first == "version" and not rest:
             how = representation(http.headers.get("Accept", ""), served=(JSON, YAML))
             page = await responses.send(http, self._version, audit, how=how)
         elif first == "openapi":
             page = await self._openapi.serve(http, rest, audit)
         elif not first:
-            page = await responses.send(http, discovery.roots(), audit)
+            page = await responses.send(http, self._discover.roots(), audit)
         else:
             return None
         if page is not None and http.method not in ("GET", "HEAD"):
@@ -91,14 +100,14 @@ class Pages:
                 wanted = parameters.get("g"), parameters.get("v")
                 if media == JSON and wanted in (("apidiscovery.k8s.io", "v2"), ("apidiscovery.k8s.io", "v2beta1")):
                     found = parameters["v"]
-                    response = await responses.send(http, discovery.aggregated(path, found), audit)
+                    response = await responses.send(http, self._discover.aggregated(path, found), audit)
                     response.headers["Content-Type"] = (
                         f"{media};g=apidiscovery.k8s.io;v={found};as=APIGroupDiscoveryList"
                     )
                     return response
                 if media in ("application/json", "*/*") and not parameters.get("as"):
                     break
-        document = discovery.document(path, self._address(http))
+        document = self._discover.document(path, self._address(http))
         if document is None:
             return None
         return await responses.send(http, document, audit, how=representation(accept))
@@ -107,29 +116,12 @@ class Pages:
         name = http.transport.get_extra_info("sockname") if http.transport is not None else None
         return f"{name[0]}:{self._port()}" if name else ""
 
-    def _health(self, http: web.BaseRequest, page: str, rest: list[str], audit: str) -> web.StreamResponse | None:
-        query = parse(http.query_string)
-        excluded = set(query.get("exclude", "").split(","))
-        checks = {"ping": _always} if page == "livez" else {"ping": _always, **self._checks}
-        if rest:
-            if len(rest) > 1 or rest[0] not in checks:
-                return None
-            checks = {rest[0]: checks[rest[0]]}
-        failed, lines = False, []
-        for name, check in checks.items():
-            if name in excluded:
-                lines.append(f"[+]{name} excluded: ok")
-            elif check():
-                lines.append(f"[+]{name} ok")
-            else:
-                failed = True
-                lines.append(f"[-]{name} failed: reason withheld")
-        if failed:
-            return responses.text("\n".join([*lines, f"{page} check failed", ""]), audit, 500)
-        if "verbose" in query:
-            return responses.text("\n".join([*lines, f"{page} check passed", ""]), audit)
-        return responses.text("ok", audit)
+    def _healthy(self, http: web.BaseRequest, page: str, rest: list[str], audit: str) -> web.StreamResponse | None:
+        query = parse_qs(http.query_string, keep_blank_values=True)
+        answer = self._health.answer(page, "/".join(rest), query.get("exclude", []), "verbose" in query)
+        return responses.text(answer[1], audit, answer[0]) if answer is not None else None
 
-
-def _always() -> bool:
-    return True
+    def _shown(self, http: web.BaseRequest, audit: str) -> web.StreamResponse:
+        assert self._metrics is not None
+        media, body = self._metrics.exposition.render(http.headers.get("Accept", ""))
+        return responses.page(media, body, audit)

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,16 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
+from apiserver.auditing import Auditor
 from apiserver.authorization import Authorizer, Groups
+from apiserver.catalogue import Catalogue
+from apiserver.flows import Classifier
+from apiserver.metrics import Metrics
 from apiserver.nodes.kubelets import Kubelets
 from apiserver.rest.bodies import LIMIT
-from apiserver.rest.connections import Connections, Server
-from apiserver.rest.door import Authenticate, Door
+from apiserver.rest.connections import Connections, Protocol, Server
+from apiserver.rest.discovery import Others
+from apiserver.rest.door import Authenticate, Door, Elsewhere
 from apiserver.rest.pages import Pages
 from apiserver.rest.streaming import Streams
 from apiserver.rest.verbs import Verbs
@@ -25,8 +30,8 @@ from machinery.running import CannotGoOn
 Checks = Mapping[str, Callable[[], bool]]
 """What /readyz asks, by its name (`etcd`, `watch-cache`, …)."""
 
-LONGEST_LINE = 64 * 1024
-"""Of a request line or a header: label selectors grow."""
+LONGEST_LINE = 2**20
+"""Of a request line or a header: label selectors grow. Upstream allows so much for all of them."""
 IDLE = 180.0
 """Seconds that a connection without a request is kept."""
 DRAIN = 5.0
@@ -42,14 +47,19 @@ class Settings:
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
+    proxy_ca: Path | None = None
+    """Of those in front of this server who say who asks."""
     kubelet_ca: Path | None = None
     kubelet_certificate: Path | None = None
     kubelet_key: Path | None = None
+    share_port: bool = False
+    """Other processes may listen on the same port."""
 
 
 class Rest:
     """The door as something that runs. Readiness is `checks`; `authorizer` is asked about what is not the registry's:
-    streams and pages, of which `fixed` are more: path → (type, content)."""
+    streams and pages, of which `fixed` are more: path → (type, content). `settled` returns when the catalogue shows all
+    kinds whose definitions are stored by now; `elsewhere` and `others` are about the API servers behind this one."""
 
     def __init__(
         self,
@@ -61,7 +71,21 @@ class Rest:
         authorizer: Authorizer | None = None,
         clock: Clock = SYSTEM,
         fixed: Mapping[str, tuple[str, bytes]] | None = None,
+        catalogue: Catalogue | None = None,
+        settled: Callable[[], Awaitable[None]] | None = None,
+        auditor: Auditor | None = None,
+        metrics: Metrics | None = None,
+        classifier: Classifier | None = None,
+        elsewhere: Elsewhere | None = None,
+        others: Others | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
+        self._others = others
+        self._classifier = classifier
+        self._metrics = metrics or Metrics()
+        self._auditor = auditor
+        self._catalogue = catalogue or Catalogue()
+        self._settled = settled or _nothing
         self._fixed = fixed
         self._settings = settings
         self._registry = registry
@@ -88,10 +112,18 @@ class Rest:
             self._registry,
             self._authenticate,
             self._authorizer,
-            Pages(self._checks, lambda: self._port().result(), self._fixed),
+            Pages(
+                self._checks, lambda: self._port().result(), self._fixed, self._catalogue, self._metrics, self._others
+            ),
             Streams(self._registry, self._authorizer, kubelets, connections),
             connections,
             self._clock,
+            self._catalogue,
+            self._settled,
+            self._auditor,
+            self._metrics,
+            self._classifier,
+            self._elsewhere,
         )
         server = Server(
             door.handle, connections,
@@ -114,10 +146,20 @@ class Rest:
         try:
             context = tls(settings) if settings.certificate else None
             return await asyncio.get_running_loop().create_server(
-                server, settings.host, settings.port, ssl=context, backlog=1024, reuse_address=True
+                server,
+                settings.host,
+                settings.port,
+                ssl=context,
+                backlog=1024,
+                reuse_address=True,
+                reuse_port=settings.share_port,
             )
         except (OSError, ssl.SSLError) as e:
             raise CannotGoOn(f"cannot serve REST on {settings.host}:{settings.port}: {e}") from e
+
+
+async def _nothing() -> None:
+    """There are only built-in kinds."""
 
 
 def tls(settings: Settings) -> ssl.SSLContext:
@@ -127,6 +169,8 @@ def tls(settings: Settings) -> ssl.SSLContext:
     context.load_cert_chain(settings.certificate, settings.key)
     if settings.client_ca is not None:
         context.load_verify_locations(settings.client_ca)
+        if settings.proxy_ca is not None:
+            context.load_verify_locations(settings.proxy_ca)
         context.verify_mode = ssl.CERT_OPTIONAL
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -141,4 +185,6 @@ def _request(
 ) -> web.BaseRequest:
     # aiohttp refuses at its limit, Kubernetes above its own.
     loop = asyncio.get_running_loop()
+    if isinstance(protocol, Protocol):
+        protocol.has_asked()
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=LIMIT + 1)

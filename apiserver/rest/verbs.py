@@ -1,7 +1,7 @@
 """What this door needs of the registry: so much can stand in for it in a test."""
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from apiserver.requests import DeleteOptions, Event, Listing, ListOptions, Request, WatchOptions
 
@@ -26,3 +26,5 @@ class Verbs(Protocol):
     async def delete_collection(self, request: Request, listing: ListOptions, options: DeleteOptions) -> Listing: ...
 
     async def list(self, request: Request, options: ListOptions) -> Listing: ...
+
+    async def connect(self, request: Request, options: Any) -> None: ...

@@ -6,13 +6,14 @@ The cost of watching is in the writes, not in the events: what is ready goes out
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import HttpVersion11, WSMsgType, web
 
 from api.errors import ApiError
 from apiserver import wire
-from apiserver.requests import Event
+from apiserver.requests import Event, Sink
 from apiserver.rest.connections import Connections
 from apiserver.rest.negotiation import JSON
 
@@ -20,6 +21,9 @@ Render = Callable[[Event], bytes]
 """An event → the line that says it, with its newline, or its protobuf frame."""
 
 LARGEST_WRITE = 256 * 1024
+MOST_UNREAD = 64 * 1024
+"""Bytes that may wait on a connection before its client counts as slow."""
+REMEMBERED = 16
 SLOWEST = 30.0
 """Seconds that one write may wait for a client to read; the client finds its way back by its last revision."""
 
@@ -36,6 +40,41 @@ def line(type_: str, document: bytes) -> bytes:
     return b'{"type":"' + type_.encode() + b'","object":' + document + b"}\n"
 
 
+class Outlets:
+    """Where events leave the server at once: one chunk of HTTP, made once, goes to all who are told the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, Render], tuple[Sequence[Event], bytes]] = {}
+
+    def outlet(self, http: web.BaseRequest, render: Render) -> Sink | None:
+        """None for a rendering of the request's own: there is nothing to share."""
+        shared = render in (whole, framed) and http.version >= HttpVersion11
+        return partial(self._send, http, render) if shared else None
+
+    def _send(self, http: web.BaseRequest, render: Render, events: Sequence[Event]) -> bool:
+        transport = http.transport
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > MOST_UNREAD:
+            return False
+        chunk = self._chunk(render, events)
+        if len(chunk) > LARGEST_WRITE:
+            return False
+        try:
+            transport.write(chunk)
+        except (OSError, RuntimeError):  # it has been closed this moment; whoever iterates will find out
+            return False
+        return True
+
+    def _chunk(self, render: Render, events: Sequence[Event]) -> bytes:
+        at = id(events), render
+        known = self._known.get(at)
+        if known is None or known[0] is not events:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            body = b"".join(map(render, events))
+            known = self._known[at] = events, b"%x\r\n%b\r\n" % (len(body), body)
+        return known[1]
+
+
 async def over_http(
     http: web.BaseRequest,
     events: AsyncIterator[list[Event]],
@@ -48,7 +87,8 @@ async def over_http(
     response = web.StreamResponse(
         headers={"Audit-Id": audit, "Cache-Control": "no-cache, private", "Content-Type": media}
     )
-    response.enable_chunked_encoding()
+    if http.version >= HttpVersion11:
+        response.enable_chunked_encoding()
     async with connections.lifetime(http):
         await response.prepare(http)
         async with aclosing(_lines(events, render)) as batches:

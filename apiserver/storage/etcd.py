@@ -97,6 +97,14 @@ class Etcd:
         request = pb.RangeRequest(key=key, range_end=end, limit=limit, revision=revision)
         return await self._call("Range", request)  # type: ignore[no-any-return]
 
+    def is_stale(self, key: bytes) -> bool:
+        """Whether the value should be written again although it is what it shall be: see `sealing`."""
+        return False
+
+    def unreadable(self, key: bytes) -> str:
+        """Why that key, or something below it if it ends in a slash, cannot be read; "" if everything can."""
+        return ""
+
     async def revision(self) -> int:
         """The store's current revision, agreed by a majority."""
         return int((await self.range(b"/registry/.")).header.revision)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from api.kinds import Kind
+from apiserver.customs import jsonpaths
 
 COMMON = frozenset({"metadata.name", "metadata.namespace"})
 
@@ -67,6 +68,8 @@ HELD_AS = {"source": "source.component", "status.successful": "status.succeeded"
 
 def index(kind: Kind) -> Index:
     """The index of the resource that a kind is."""
+    if kind.custom:
+        return _custom(kind)
     resource = f"{kind.group}/{kind.plural}" if kind.group else kind.plural
     names = FIELDS.get(resource, "").split()
     if not names:
@@ -77,6 +80,32 @@ def index(kind: Kind) -> Index:
     return Index(
         msgspec.json.Decoder(struct).decode, fields, BUCKETED.get(resource, ""), COMMON | {n for n, _ in fields}
     )
+
+
+def _custom(kind: Kind) -> Index:
+    """By what any version of a definition selects."""
+    paths = {field: jsonpaths.parse(path) for field, path in kind.shape.definition.selectable().items()}
+    if not paths:
+        return Index(msgspec.json.Decoder(_Any).decode)
+    fields = tuple((field, _custom_reader(path)) for field, path in paths.items())
+    return Index(_Whole, fields, selectable=COMMON | paths.keys())
+
+
+class _Whole:
+    """A document of which any field may be asked for."""
+
+    def __init__(self, document: bytes) -> None:
+        self.tree = msgspec.json.decode(document)
+        self.metadata = msgspec.convert(self.tree.get("metadata") or {}, _Metadata)
+
+
+def _custom_reader(path: jsonpaths.Path) -> Callable[[Any], str]:
+    def read(obj: Any) -> str:
+        found = jsonpaths.find(path, obj.tree)
+        value = found[0] if found else ""
+        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+    return read
 
 
 _ABSENT: dict[type, Any] = {str: "", bool: False, int: 0}

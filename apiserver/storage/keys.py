@@ -10,6 +10,7 @@ PREFIX = b"/registry/"
 END = b"/registry0"
 OWN = b"/registry/."
 CLAIMS = b"/registry/.claims/"
+SERVICE_ADDRESSES = "serviceips/"
 MARKER = b"/registry/.marker"
 COMPACTION = b"/registry/.compaction"
 
@@ -40,5 +41,10 @@ def split(key: bytes) -> tuple[str, str]:
 
 
 def claim(name: str) -> bytes:
-    """The key by which an object holds something of which there is only one: `serviceips/10.96.0.1`."""
+    """The key by which an object holds something of which there is only one: `nodeports/30001`.
+
+    That of a cluster IP, `serviceips/10.96.0.1`, is where the IPAddress object stands which tells of it.
+    """
+    if name.startswith(SERVICE_ADDRESSES):
+        return whole("networking.k8s.io/ipaddresses", name.removeprefix(SERVICE_ADDRESSES))
     return CLAIMS + name.encode()

@@ -117,7 +117,9 @@ class Table:
     # --- changing
 
     def load(self, items: Iterable[tuple[str, Item]], revision: int) -> None:
-        """Fill an empty table with objects in the order of their keys."""
+        """Begin with these objects, in the order of their keys, and without a past."""
+        self.items, self._keys, self._buckets = {}, [], {}
+        self._window, self._window_bytes = deque(), 0
         for key, item in items:
             self.items[key] = item
             self._keys.append(key)
@@ -147,6 +149,15 @@ class Table:
         del self._keys[bisect_left(self._keys, key)]
         self._refile(key, old, None)
         return self._remember(Change(key, old, None, revision))
+
+    def reindex(self, index: Index) -> None:
+        """Select by other fields from now on. The past can be selected by labels and names only."""
+        self.index = index
+        self._buckets = {}
+        for key, item in self.items.items():
+            labels, found = index.read(documents.store(item.document), item.namespace, item.name)
+            self.items[key] = Item(item.namespace, item.name, item.revision, item.document, labels, found)
+            self._file(key, self.items[key])
 
     def _remember(self, change: Change) -> Change:
         self.version += 1

@@ -6,13 +6,21 @@ Documents are stored without resourceVersion, since that is the revision which t
 deleted in the transaction of the object that holds them, so two objects never hold one, and nothing leaks.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from time import perf_counter
 from typing import NamedTuple
 
+from api.errors import InternalError
 from apiserver.storage import keys
 from apiserver.storage.etcd import Etcd, LeaseLost
 from apiserver.storage.leases import Leases
 from proto import etcd_pb2 as pb
+
+Observe = Callable[[float, tuple[str, str]], None]
+
+
+Claims = Mapping[str, bytes] | Collection[str]
+"""Names, and what shall be written under each; by default the key of the object that holds it."""
 
 
 class Stored(NamedTuple):
@@ -40,32 +48,60 @@ class ClaimTaken(Exception):
 class Store:
     """Reads and writes of single keys, past the cache."""
 
-    def __init__(self, etcd: Etcd, leases: Leases | None = None) -> None:
+    def __init__(self, etcd: Etcd, leases: Leases | None = None, observe: Observe | None = None) -> None:
+        """`observe` is told of every question and write: (seconds, (operation, resource))."""
+        self._observe = observe
         self._etcd = etcd
         self._leases = leases
 
+    def is_stale(self, key: bytes) -> bool:
+        """Whether writing the present value again is worth it: with another key than the one it was written with."""
+        return self._etcd.is_stale(key)
+
+    def check_readable(self, key: bytes) -> None:
+        """Raises InternalError if no encryption key opens what is there (or below, if it ends in a slash)."""
+        if why := self._etcd.unreadable(key):
+            raise InternalError(f"Internal error occurred: {why}")
+
     async def get(self, key: bytes) -> Stored | None:
         """The latest value, agreed by a majority."""
-        return _stored((await self._etcd.range(key)).kvs)
+        began = perf_counter()
+        found = _stored((await self._etcd.range(key)).kvs)
+        self._note(began, "get", key)
+        return found
 
-    async def create(self, key: bytes, value: bytes, claims: Collection[str] = ()) -> int:
+    def _note(self, began: float, operation: str, key: bytes) -> None:
+        if self._observe is not None:
+            self._observe(perf_counter() - began, (operation, keys.split(key)[0]))
+
+    async def create(self, key: bytes, value: bytes, claims: Claims = ()) -> int:
         """The new revision.  Raises Changed if the key exists, ClaimTaken."""
         return await self._put(key, value, 0, claims, ())
 
     async def update(
-        self, key: bytes, value: bytes, expected: int, claims: Collection[str] = (), released: Collection[str] = ()
+        self, key: bytes, value: bytes, expected: int, claims: Claims = (), released: Collection[str] = ()
     ) -> int:
         """The new revision.  Raises Changed, ClaimTaken."""
         return await self._put(key, value, expected, claims, released)
+
+    async def update_together(self, values: Sequence[tuple[bytes, bytes, int]]) -> int:
+        """Several (key, value, expected revision) in one transaction, all or none.  Raises Changed for the first of
+        those that are at another revision."""
+        compare = [_at_revision(key, expected) for key, _, expected in values]
+        success = [pb.RequestOp(request_put=pb.PutRequest(key=key, value=value)) for key, value, _ in values]
+        response = await self._etcd.transact(compare, success, [_read(key) for key, _, _ in values])
+        if response.succeeded:
+            return int(response.header.revision)
+        found = [_stored(r.response_range.kvs) for r in response.responses]
+        expectations = (expected for _, _, expected in values)
+        raise Changed(next((s for s, e in zip(found, expectations, strict=True) if s is None or s.revision != e), None))
 
     async def delete(self, key: bytes, expected: int, released: Collection[str] = ()) -> int:
         """The revision of the deletion.  Raises Changed."""
         gone = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key))
         return await self._write(key, expected, gone, (), released)
 
-    async def _put(
-        self, key: bytes, value: bytes, expected: int, claims: Collection[str], released: Collection[str]
-    ) -> int:
+    async def _put(self, key: bytes, value: bytes, expected: int, claims: Claims, released: Collection[str]) -> int:
         leases = self._leases
         if leases is None or not leases.concern(key):
             put = pb.RequestOp(request_put=pb.PutRequest(key=key, value=value))
@@ -78,19 +114,23 @@ class Store:
             return await self._write(key, expected, pb.RequestOp(request_put=leased), claims, released)
 
     async def _write(
-        self, key: bytes, expected: int, write: pb.RequestOp, claims: Collection[str], released: Collection[str]
+        self, key: bytes, expected: int, write: pb.RequestOp, claims: Claims, released: Collection[str]
     ) -> int:
         compare = [_at_revision(key, expected)]
         success, failure = [write], [_read(key)]
         for claim in claims:
             at = keys.claim(claim)
             compare.append(_at_revision(at, 0))
-            success.append(pb.RequestOp(request_put=pb.PutRequest(key=at, value=key)))
+            value = claims[claim] if isinstance(claims, Mapping) else key
+            success.append(pb.RequestOp(request_put=pb.PutRequest(key=at, value=value)))
             failure.append(_read(at))
         success += [
             pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=keys.claim(claim))) for claim in released
         ]
+        began = perf_counter()
         response = await self._etcd.transact(compare, success, failure)
+        operation = "create" if not expected else "update" if write.HasField("request_put") else "delete"
+        self._note(began, operation, key)
         if response.succeeded:
             return int(response.header.revision)
         found = [_stored(r.response_range.kvs) for r in response.responses]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from api.errors import ApiError, Expired
 from api.meta import encode
-from apiserver.requests import Event
+from apiserver.requests import Event, Sink
 from apiserver.storage.tables import Change, Filter
 
 LAG_EVENTS = 20_000
@@ -21,9 +21,13 @@ Scope = tuple[str, str | None]
 
 
 class Watcher:
-    """The events of one watch. `take` is for one task; everything else happens on the same loop."""
+    """The events of one watch. `take` is for one task; everything else happens on the same loop.
 
-    def __init__(self, scope: Scope, filter_: Filter, bookmarks: bool) -> None:
+    A `sink` is asked first, as long as whoever takes has taken everything and waits for more: waking a task for every
+    event would cost three times as much as sending it.
+    """
+
+    def __init__(self, scope: Scope, filter_: Filter, bookmarks: bool, sink: Sink | None = None) -> None:
         self.scope = scope
         self.filter = filter_
         self.bookmarks = bookmarks
@@ -31,15 +35,22 @@ class Watcher:
         self._bytes = 0
         self._ready = asyncio.Event()
         self._ended = False
+        self._sink = sink
+        self._idle = False
 
-    def offer(self, events: Sequence[Event], size: int) -> None:
+    def offer(self, events: Sequence[Event], size: int) -> bool:
+        """True if a task had to be woken."""
         if self._ended or not events:
-            return
+            return False
+        if self._idle and self._sink is not None and self._sink(events):
+            return False
+        self._idle = False
         self._waiting.extend(events)
         self._bytes += size
         if len(self._waiting) > LAG_EVENTS or self._bytes > LAG_BYTES:
             self.end(Expired("the watcher was too slow to take its events; list and watch again"))
         self._ready.set()
+        return True
 
     def end(self, why: ApiError) -> None:
         """Whatever waits is dropped; the error is the last event."""
@@ -47,11 +58,20 @@ class Watcher:
         self._ended = True
         self._ready.set()
 
+    def close(self) -> None:
+        """Nothing follows what waits."""
+        self._ended = True
+        self._ready.set()
+
     async def take(self) -> list[Event]:
         """All events that are there (up to about a megabyte), at least one. [] when the watch has ended."""
         if self._ended and not self._waiting:
             return []
-        await self._ready.wait()
+        self._idle = not self._waiting
+        try:
+            await self._ready.wait()
+        finally:
+            self._idle = False
         taken, self._waiting = self._waiting, []
         if self._bytes > BATCH_BYTES:
             taken = self._first_megabyte(taken)
@@ -79,10 +99,12 @@ class Audience:
     def __init__(self, bucketed: str) -> None:
         self._bucketed = bucketed
         self._scopes: dict[Scope, set[Watcher]] = {}
+        self.told = 0
+        """Events, each counted for every watcher that was told of it."""
 
-    def join(self, namespace: str, filter_: Filter, bookmarks: bool) -> Watcher:
+    def join(self, namespace: str, filter_: Filter, bookmarks: bool, sink: Sink | None = None) -> Watcher:
         value = filter_.fields.exact(self._bucketed) if self._bucketed else None
-        watcher = Watcher((namespace, value), filter_, bookmarks)
+        watcher = Watcher((namespace, value), filter_, bookmarks, sink)
         self._scopes.setdefault(watcher.scope, set()).add(watcher)
         return watcher
 
@@ -95,10 +117,11 @@ class Audience:
     def __len__(self) -> int:
         return sum(map(len, self._scopes.values()))
 
-    def tell(self, changes: Sequence[Change]) -> None:
-        """`changes` are in the order of their revisions."""
+    def tell(self, changes: Sequence[Change]) -> int:
+        """`changes` are in the order of their revisions. How many tasks were woken."""
+        woken = 0
         if not self._scopes:
-            return
+            return woken
         heard: dict[Scope, list[Change]] = {}
         for change in changes:
             for scope in self._scopes_of(change):
@@ -106,13 +129,21 @@ class Audience:
                     heard.setdefault(scope, []).append(change)
         for scope, own in heard.items():
             size = sum(c.size() for c in own)
+            filtered: dict[int, list[Event]] = {}  # by the filter's identity: those of one text are one object
             everything: list[Event] | None = None
             for watcher in self._scopes[scope]:
                 if not watcher.filter:
                     everything = everything or [c.event() for c in own]
-                    watcher.offer(everything, size)
+                    woken += watcher.offer(everything, size)
+                    self.told += len(everything)
                 else:
-                    watcher.offer([e for c in own if (e := c.seen_through(watcher.filter))], size)
+                    events = filtered.get(id(watcher.filter))
+                    if events is None:
+                        events = [e for c in own if (e := c.seen_through(watcher.filter))]
+                        filtered[id(watcher.filter)] = events
+                    woken += watcher.offer(events, sum(len(e.document) for e in events))
+                    self.told += len(events)
+        return woken
 
     def _scopes_of(self, change: Change) -> list[Scope]:
         item = change.new or change.old
@@ -133,3 +164,9 @@ class Audience:
         for watchers in self._scopes.values():
             for watcher in watchers:
                 watcher.end(why)
+
+    def close(self) -> None:
+        """The resource is no more: every watch ends after what it has not been told yet."""
+        for watchers in self._scopes.values():
+            for watcher in watchers:
+                watcher.close()

@@ -2,7 +2,7 @@
 
     load ──▶ watch ──▶ apply a revision ──▶ wake readers ──▶ tell watchers (joined for a few ms)
       ▲        │
-      └────────┘  when etcd has compacted what was missed: load again and tell the difference
+      └────────┘  when etcd has compacted what was missed: load again; watchers have to, too
 
 A world never goes back: `revision` only grows, and each table shows exactly that revision of its resource.
 """
@@ -17,19 +17,19 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from api.errors import ApiError, Timeout
+from api.errors import ApiError, Expired, NotFound, Timeout
 from api.kinds import BUILT_IN, Kind
-from apiserver.requests import Event, Item
+from apiserver.requests import Event, Item, Sink
 from apiserver.storage import keys
 from apiserver.storage.etcd import Compacted, Etcd
 from apiserver.storage.indexing import index
 from apiserver.storage.tables import Change, Filter, Gone, Page, Table
+from apiserver.storage.telling import Telling
 from apiserver.storage.watching import Audience, Watcher
 from machinery.clocks import Clock
 from proto import etcd_pb2 as pb
 
 PAGE = 1000
-JOIN_SECONDS = 0.004
 WAIT_SECONDS = 3.0
 QUIET_SECONDS = 0.1
 BOOKMARK_SECONDS = 60.0
@@ -44,10 +44,14 @@ class Resource:
         self.table = Table(index(kind))
         self.audience = Audience(self.table.index.bucketed)
         self.untold: list[Change] = []
+        self.due = 0.0
+        self.arriving: list[Any] | None = None
+        """Events of etcd that came while the table is being loaded; None if it has been."""
 
-    def tell(self) -> None:
+    def tell(self) -> int:
+        """Tell the watchers. How many tasks were woken for it."""
         changes, self.untold = self.untold, []
-        self.audience.tell(changes)
+        return self.audience.tell(changes)
 
     def bookmark(self, revision: int, annotations: str = "") -> Event:
         """An object of this kind that has a revision only."""
@@ -66,19 +70,78 @@ class World:
         for kind in kinds:
             self._resources.setdefault(keys.resource(kind), Resource(kind))
         self.revision = 0
+        self._loads = 0
         self.loaded = asyncio.Event()
         self.following = False
         """Whether etcd tells of changes at this moment; without it reads may be old, and fresh ones fail."""
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
-        self._untold: set[Resource] = set()
-        self._told_at = 0.0
-        self._telling: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._telling = Telling()
         self._asked: asyncio.Future[int] | None = None
         self._asking = asyncio.Event()
 
     def resource(self, kind: Kind) -> Resource:
-        return self._resources[keys.resource(kind)]
+        """Raises NotFound for a kind that is not kept, or no more: one whose definition was deleted."""
+        found = self._resources.get(keys.resource(kind))
+        if found is None or found.arriving is not None:
+            raise NotFound("the server could not find the requested resource")
+        return found
+
+    # --- kinds that come and go
+
+    async def add(self, kind: Kind) -> None:
+        """Keep a kind's objects too; returns when they can be read.  Raises Unavailable, and may be tried again.
+
+        Not for two tasks and one kind at once.
+        """
+        name = keys.resource(kind)
+        if name in self._resources:
+            return
+        resource = Resource(kind)
+        resource.arriving = []
+        self._resources[name] = resource
+        try:
+            found, revision = await self._collect(keys.whole(name, ""))
+        except BaseException:
+            del self._resources[name]
+            raise
+        table = resource.table
+        table.load(((k, item) for k, kv in found if (item := _item(table, k, kv)) is not None), revision)
+        arrived, resource.arriving = resource.arriving, None
+        for event in arrived:
+            if event.kv.mod_revision > revision:
+                self._apply(event)
+        self._reached(self.revision)
+
+    async def _collect(self, prefix: bytes) -> tuple[list[tuple[str, Any]], int]:
+        """What is stored below a prefix at a revision that the world has reached, and that revision."""
+        while True:
+            loads, start, revision, more = self._loads, prefix, 0, True
+            found: list[tuple[str, Any]] = []
+            while more:
+                page = await self._etcd.range(start, prefix[:-1] + b"0", limit=PAGE, revision=revision)
+                revision = revision or page.header.revision
+                found += [(keys.split(kv.key)[1], kv) for kv in page.kvs]
+                more = page.more
+                if more:
+                    start = page.kvs[-1].key + b"\0"
+            await self._reach(revision, marked=False)
+            if loads == self._loads:  # else events were missed meanwhile
+                return found, revision
+
+    def remove(self, kind: Kind) -> None:
+        """Keep a kind's objects no longer. Its watches end."""
+        resource = self._resources.pop(keys.resource(kind), None)
+        if resource is not None:
+            resource.tell()
+            self._telling.forget(resource)
+            resource.audience.close()
+
+    def reindex(self, kind: Kind) -> None:
+        """Read the index entries of all objects again: what can be selected by has changed."""
+        resource = self.resource(kind)
+        self.tell()
+        resource.table.reindex(index(kind))
 
     # --- keeping up
 
@@ -107,37 +170,29 @@ class World:
                 await self._clock.sleep(QUIET_SECONDS)
 
     async def _load(self) -> None:
-        """The first time: fill the tables. Later: apply the difference, in the order in which it came about."""
-        found: dict[Resource, dict[str, pb.KeyValue]] = {r: {} for r in self._resources.values()}
+        """Fill the tables with what etcd holds now."""
+        found: dict[Resource, dict[str, pb.KeyValue]] = {r: {} for r in self._resources.values() if r.arriving is None}
         start, revision, more = keys.PREFIX, 0, True
         while more:
             page = await self._etcd.range(start, keys.END, limit=PAGE, revision=revision)
             revision = revision or page.header.revision
             for kv in page.kvs:
-                if (known := self._known(kv.key)) is not None:
+                if (known := self._known(kv.key)) is not None and known[0] in found:
                     resource, key = known
                     found[resource][key] = kv
             more = page.more
             if more:
                 start = page.kvs[-1].key + b"\0"
-        if not self.loaded.is_set():
-            for resource, kvs in found.items():
-                table = resource.table
-                items = ((k, _item(table, k, kv)) for k, kv in kvs.items())
-                table.load(((k, item) for k, item in items if item is not None), revision)
-        else:
-            self._catch_up(found, revision)
-        self._reached(revision)
-        self.loaded.set()
-
-    def _catch_up(self, found: dict["Resource", dict[str, pb.KeyValue]], revision: int) -> None:
+        if self.loaded.is_set():
+            self.tell()  # what is known of the past; of the rest no watcher could be told every step
         for resource, kvs in found.items():
             table = resource.table
-            changed = [(kv.mod_revision, k) for k, kv in kvs.items() if not _has(table, k, kv.mod_revision)]
-            for _, key in sorted(changed):
-                self._put(resource, key, kvs[key])
-            for key in [k for k in table.items if k not in kvs]:
-                self._note(resource, table.remove(key, revision))
+            items = [(k, _known_item(table, k, kv) or _item(table, k, kv)) for k, kv in kvs.items()]
+            table.load(((k, item) for k, item in items if item is not None), revision)
+            resource.audience.end(Expired(f"too old resource version: the history before {revision} is lost"))
+        self._loads += 1
+        self._reached(revision)
+        self.loaded.set()
 
     async def _watch(self) -> NoReturn:
         events: list[Any] = []
@@ -161,7 +216,9 @@ class World:
             return
         resource, key = known
         kv = event.kv
-        if event.type == pb.Event.DELETE:
+        if resource.arriving is not None:
+            resource.arriving.append(event)
+        elif event.type == pb.Event.DELETE:
             self._note(resource, resource.table.remove(key, kv.mod_revision))
         else:
             self._put(resource, key, kv)
@@ -180,7 +237,7 @@ class World:
     def _note(self, resource: Resource, change: Change | None) -> None:
         if change is not None:
             resource.untold.append(change)
-            self._untold.add(resource)
+            self._telling.changed(resource)
 
     def _reached(self, revision: int) -> None:
         self.revision = max(self.revision, revision)
@@ -188,27 +245,17 @@ class World:
             _, _, future = heapq.heappop(self._waiting)
             if not future.done():
                 future.set_result(None)
-        if self._untold and self._telling is None:
-            loop = asyncio.get_running_loop()
-            wait = self._told_at + JOIN_SECONDS - loop.time()
-            # One change in a quiet world goes out at once; of many, those of a few milliseconds go out together.
-            self._telling = loop.call_later(wait, self.tell) if wait > 0 else loop.call_soon(self.tell)
+        self._telling.schedule()
 
     def tell(self) -> None:
         """Tell watchers what they have not been told."""
-        if self._telling is not None:
-            self._telling.cancel()
-            self._telling = None
-        self._told_at = asyncio.get_running_loop().time()
-        untold, self._untold = self._untold, set()
-        for resource in untold:
-            resource.tell()
+        self._telling.tell()
 
     async def _bookmark(self) -> NoReturn:
         while True:
             await self._clock.sleep(BOOKMARK_SECONDS)
             self.tell()
-            for resource in self._resources.values():
+            for resource in list(self._resources.values()):
                 if len(resource.audience):
                     resource.audience.bookmark(resource.bookmark(self.revision))
 
@@ -297,12 +344,19 @@ class World:
 
     # --- watching
 
+    def resources(self) -> Iterable[Resource]:
+        """All there are, to be counted."""
+        return self._resources.values()
+
     @contextmanager
-    def watcher(self, kind: Kind, namespace: str, filter_: Filter, *, bookmarks: bool) -> Iterator[Watcher]:
+    def watcher(
+        self, kind: Kind, namespace: str, filter_: Filter, *, bookmarks: bool, sink: Sink | None = None
+    ) -> Iterator[Watcher]:
         """A watcher of everything that is not in the tables yet."""
-        self.tell()  # else the newcomer would be told what it finds in the table
-        audience = self.resource(kind).audience
-        watcher = audience.join(namespace, filter_, bookmarks)
+        resource = self.resource(kind)
+        self._telling.tell(resource)  # else the newcomer would be told what it finds in the table
+        audience = resource.audience
+        watcher = audience.join(namespace, filter_, bookmarks, sink)
         try:
             yield watcher
         finally:
@@ -328,6 +382,7 @@ def _item(table: Table, key: str, kv: Any) -> Item | None:
         return None
 
 
-def _has(table: Table, key: str, revision: int) -> bool:
+def _known_item(table: Table, key: str, kv: Any) -> Item | None:
+    """The item that is there already, if it is that very revision: caches know items by their identity."""
     item: Item | None = table.items.get(key)
-    return item is not None and item.revision == revision
+    return item if item is not None and item.revision == kv.mod_revision else None

@@ -17,7 +17,7 @@ from apiserver.requests import Event, Listing
 from apiserver.rest import documents
 from apiserver.rest.options import Query
 from apiserver.rest.tables import clusters, extensions, networks, pods, volumes, workloads
-from apiserver.rest.tables.columns import NAME_AND_AGE, Printer, name_and_age
+from apiserver.rest.tables.columns import CUSTOM, NAME_AND_AGE, Printer, name_and_age
 from machinery.clocks import Clock
 
 PRINTERS: dict[tuple[str, str], Printer] = {
@@ -37,13 +37,17 @@ def include_object(query: Query) -> str:
     return value
 
 
-def printer_of(document: bytes) -> Printer:
-    """The table of whatever a document is."""
+def printer_of(document: bytes, kind: Kind | None = None) -> Printer:
+    """The table of whatever a document is that was answered to a request about `kind`."""
     found = documents.kind_of(document)
+    if kind is not None and kind.custom and (found.apiVersion, found.kind) == (kind.api_version, kind.name):
+        return for_kind(kind)
     return PRINTERS.get((found.apiVersion, found.kind), DEFAULT)
 
 
 def for_kind(kind: Kind) -> Printer:
+    if kind.custom:
+        return kind.shape.columns.printer  # type: ignore[no-any-return]
     return PRINTERS.get((kind.api_version, kind.name), DEFAULT)
 
 
@@ -77,7 +81,7 @@ def watch_renderer(printer: Printer, clock: Clock, include: str, version: str) -
 
 
 def _row(printer: Printer, document: bytes, now: float, include: str, version: str) -> bytes:
-    obj: Any = meta.decode(document, getattr(types, printer.type) if printer.type else PartialObject)
+    obj: Any = meta.decode(document, _type(printer))
     row: dict[str, Any] = {"cells": printer.cells(obj, now)}
     if conditions := printer.conditions(obj):
         row["conditions"] = conditions
@@ -86,6 +90,13 @@ def _row(printer: Printer, document: bytes, now: float, include: str, version: s
     elif include == "Object":
         row["object"] = msgspec.Raw(document)
     return meta.encode(row)
+
+
+def _type(printer: Printer) -> Any:
+    """As what objects are decoded for their cells."""
+    if printer.type == CUSTOM:
+        return dict
+    return getattr(types, printer.type) if printer.type else PartialObject
 
 
 def _table(printer: Printer, metadata: bytes, rows: Iterable[bytes], version: str, headless: bool = False) -> bytes:

@@ -18,16 +18,21 @@ class Column:
     type: str = "string"
     format: str = ""
     priority: int = 0
+    description: str = ""
 
     def definition(self) -> dict[str, Any]:
         return {
-            "name": self.name, "type": self.type, "format": self.format, "description": "", "priority": self.priority,
+            "name": self.name, "type": self.type, "format": self.format, "description": self.description,
+            "priority": self.priority,
         }  # fmt: skip
+
+
+CUSTOM = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Printer:
-    """The table of one kind. `type` is the name of its Struct in api.types."""
+    """The table of one kind. `type` is the name of its Struct in api.types, or CUSTOM for documents as they are."""
 
     type: str
     columns: tuple[Column, ...]

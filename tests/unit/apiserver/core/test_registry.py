@@ -38,8 +38,10 @@ from apiserver.admission import standard
 from apiserver.authorization import Groups
 from apiserver.registry import Registry
 from apiserver.registry.bootstrapping import bootstrap, keep
+from apiserver.registry.selecting import token
 from apiserver.requests import DeleteOptions, Event, ListOptions, Request, User, WatchOptions
 from apiserver.storage import tables
+from apiserver.storage.etcd import Etcd
 from apiserver.storage.transactions import Store
 from apiserver.storage.worlds import World
 from machinery.testing import FakeClock
@@ -407,14 +409,49 @@ async def test_pages_are_of_one_revision_whatever_happens_meanwhile(registry: Re
     [
         (ListOptions(field_selector="spec.x=1"), '"spec.x" is not a known field selector: only "metadata.name"'),
         (ListOptions(label_selector="a in (b"), "unable to parse requirement: "),
-        (ListOptions(continue_="nonsense"), "continue key is not valid: "),
-        (ListOptions(resource_version="x"), "Invalid value"),
+        (ListOptions(continue_="nonsense"), "invalid continue token: continue key is not valid: "),
+        (ListOptions(resource_version="x"), 'invalid resource version: resourceVersion: Invalid value: "x": strconv.'),
+        (ListOptions(resource_version=str(2**64)), "value out of range"),
+        (ListOptions(continue_=token(1, "a"), resource_version="1"), "specifying resource version is not allowed when"),
+        (ListOptions(continue_=token(0, "a")), "incorrect encoded start resourceVersion (version meta.k8s.io/v1)"),
+        (ListOptions(continue_=token(1, "../a")), "continue key is not valid: ../a"),
     ],
 )
 async def test_a_list_that_makes_no_sense_is_refused(registry: Registry, options: ListOptions, message: str) -> None:
     with pytest.raises(BadRequest) as refused:
         await registry.list(about(ConfigMap, "list"), options)
     assert message in refused.value.message
+
+
+async def test_a_page_of_what_is_compacted_comes_with_a_token_to_go_on_with_what_is_there(
+    registry: Registry, etcd: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "WINDOW_EVENTS", 1)
+    for name in "abc":
+        await create(registry, ConfigMap, name)
+    request = about(ConfigMap, "list")
+    first = await registry.list(request, ListOptions(limit=2))
+    await registry.delete(about(ConfigMap, "delete", "c"), DeleteOptions())
+    await create(registry, ConfigMap, "d")
+    await etcd.compact(await etcd.revision())
+    with pytest.raises(Expired) as refused:
+        await registry.list(request, ListOptions(limit=2, continue_=first.continue_))
+    onward = refused.value.to_status()["metadata"]["continue"]
+    assert "use the continue token in this response" in refused.value.message
+    rest = await registry.list(request, ListOptions(limit=2, continue_=onward))
+    assert ([i.name for i in rest.items], rest.continue_) == (["d"], "")
+
+
+async def test_a_watch_waits_for_a_revision_that_is_still_to_come(registry: Registry) -> None:
+    made = await create(registry, ConfigMap, "a")
+    ahead = WatchOptions(resource_version=str(int(made.metadata.resourceVersion) + 1))
+    stream = await registry.watch(about(ConfigMap, "watch"), ahead)
+    first = asyncio.ensure_future(anext(stream))
+    for name in "bc":
+        await create(registry, ConfigMap, name)
+    async with asyncio.timeout(5):
+        (event,) = await first
+    assert json.loads(event.document)["metadata"]["name"] == "c"
 
 
 async def test_a_watch_goes_on_from_where_a_list_ended(registry: Registry) -> None:

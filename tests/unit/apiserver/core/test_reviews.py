@@ -7,8 +7,11 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from api import kinds
-from api.errors import BadRequest, Forbidden
+from api.errors import BadRequest, Forbidden, Invalid
 from api.types import (
+    FieldSelectorAttributes,
+    FieldSelectorRequirement,
+    NonResourceAttributes,
     ResourceAttributes,
     SelfSubjectAccessReview,
     SelfSubjectAccessReviewSpec,
@@ -40,8 +43,40 @@ def test_one_is_told_what_one_may(user, allowed):
 def test_an_administrator_can_ask_about_others():
     spec = SubjectAccessReviewSpec(user="bob", resourceAttributes=PODS)
     assert ask(ADMIN, SubjectAccessReview(spec=spec)) == {"allowed": False}
-    with pytest.raises(BadRequest, match="at least one of user or group must be specified"):
+    with pytest.raises(Invalid, match="at least one of user or group must be specified"):
         ask(ADMIN, SubjectAccessReview(spec=SubjectAccessReviewSpec(resourceAttributes=PODS)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"resourceAttributes": None}, "exactly one of nonResourceAttributes or resourceAttributes must be specified"),
+        ({"nonResourceAttributes": NonResourceAttributes()}, "cannot be specified in combination with resourceAttributes"),
+        ({"resourceAttributes": ResourceAttributes(fieldSelector=FieldSelectorAttributes())},
+         "fieldSelector.requirements: Required value: when fieldSelector is specified, requirements or rawSelector is"),
+    ],
+)  # fmt: skip
+def test_a_question_must_be_one(spec, message):
+    with pytest.raises(Invalid, match=message):
+        ask(ADMIN, SelfSubjectAccessReview(spec=SelfSubjectAccessReviewSpec(**({"resourceAttributes": PODS} | spec))))
+
+
+def test_what_is_asked_may_be_a_selection():
+    asked = []
+
+    class Curious(Groups):
+        def decide(self, request):
+            asked.append(request.field_selector)
+            return super().decide(request)
+
+    for selector in (
+        FieldSelectorAttributes(rawSelector="spec.nodeName=n1"),
+        FieldSelectorAttributes(requirements=[FieldSelectorRequirement(key="spec.nodeName", operator="In", values=["n1"])]),
+    ):
+        attributes = ResourceAttributes(verb="list", resource="pods", fieldSelector=selector)
+        review = SelfSubjectAccessReview(spec=SelfSubjectAccessReviewSpec(resourceAttributes=attributes))
+        reviews.answer(Request(BOB, "create", kinds.of(SelfSubjectAccessReview)), review, Curious())
+    assert asked == ["spec.nodeName=n1"] * 2
 
 
 def test_one_is_told_who_one_is():

@@ -41,3 +41,9 @@ async def test_bad_yaml_is_refused_in_upstreams_words(text):
     assert e.value.message.startswith(
         "the object provided is unrecognized (must be of type Pod): error converting YAML to JSON: "
     )
+
+
+def test_keys_that_a_mapping_has_twice_are_told_with_their_lines():
+    text = b'a: 1\nb:\n- c: 1\n  c: 2\n- &x {d: 1}\n- <<: *x\n  d: 2\n"a": 3\n'
+    assert yamls.duplicates(text) == ['line 4: key "c" already set in map', 'line 8: key "a" already set in map']
+    assert yamls.duplicates(b"") == []

@@ -134,7 +134,7 @@ POD = spec(containers=[{"name": "a", "env": [{"name": "E"}]}])
         (spec(containers=[{"$patch": "explode", "name": "a"}]), 400, "unknown patch type: explode in map: map[$patch:explode name:a]"),
         (spec(containers=[{"$patch": "merge", "name": "a"}]), 400, "merging lists cannot yet be specified in the patch"),
         (spec(containers=["a"]), 400, "list element types are not identical: [[map[env:[map[name:E]] name:a]] [a]]"),
-        (spec(containers=[["a"]]), 400, "lists of lists are not supported"),
+        (spec(containers=[["a"]]), 422, "the server rejected our request due to an error in our request"),
         ({"spec": {"$patch": "x"}}, 400, "unknown patch type: x in map: map[$patch:x]"),
         ({"spec": {"$retainKeys": "x"}}, 400, "invalid patch format of retainKeys"),
         ({"spec": {"$retainKeys": [], "hostname": "h"}}, 400, "invalid patch format of retainKeys"),

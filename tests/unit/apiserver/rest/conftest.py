@@ -63,6 +63,9 @@ class FakeRegistry:
         finally:
             self.watches_ended.set()
 
+    async def connect(self, request, options):
+        self.asked.append((request, options))
+
     async def create(self, request, body):
         self.asked.append((request, body))
         if body == b"explode":
@@ -87,7 +90,7 @@ class FakeRegistry:
         return Listing("43", [])
 
 
-async def authenticate(certificate, authorization):
+async def authenticate(certificate, authorization, headers=None):
     if authorization == "Bearer bad":
         raise errors.Unauthorized("Unauthorized")
     return ANONYMOUS if authorization == "" and certificate is None else ADMIN

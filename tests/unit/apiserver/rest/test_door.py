@@ -239,10 +239,13 @@ async def test_health_tells_what_is_missing(registry):
             assert (response.status, await response.text()) == (200, "ok")
         async with session.get("/readyz") as response:
             assert response.status == 500
-            assert await response.text() == "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n"
+            assert await response.text() == "[+]ping ok\n[+]log ok\n[-]etcd failed: reason withheld\nreadyz check failed\n"
         ready = True
         async with session.get("/readyz?verbose") as response:
-            assert await response.text() == "[+]ping ok\n[+]etcd ok\nreadyz check passed\n"
+            assert await response.text() == "[+]ping ok\n[+]log ok\n[+]etcd ok\nreadyz check passed\n"
+        async with session.get("/readyz?verbose&exclude=etcd&exclude=x") as response:
+            excluded = '[+]etcd excluded: ok\nwarn: some health checks cannot be excluded: no matches for "x"'
+            assert await response.text() == f"[+]ping ok\n[+]log ok\n{excluded}\nreadyz check passed\n"
         async with session.get("/readyz/etcd", headers={"Authorization": "Bearer good"}) as response:
             assert await response.text() == "ok"
         async with session.get("/readyz/etcd") as response:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
+from apiserver.auditing import Caller
 from apiserver.authorization import Groups
 from apiserver.grpc_streams import Streams
 from apiserver.nodes.kubelets import Kubelets
@@ -32,7 +33,7 @@ async def kubelet(registry, make_pod):
 @asynccontextmanager
 async def door(registry, user=ADMIN):
     async def who(_):
-        return user
+        return Caller(user, user)
 
     kubelets = Kubelets(None, None, None)
     server = grpc.aio.server()
