@@ -82,7 +82,17 @@ class Conflict(ApiError):
 
 
 class Expired(ApiError):
+    """`continue_`: the token with which a list that has become too old can go on, though inconsistently."""
+
     code, reason = 410, "Expired"
+
+    def __init__(self, message: str, details: dict[str, Any] | None = None, *, continue_: str = "") -> None:
+        super().__init__(message, details)
+        self.continue_ = continue_
+
+    def to_status(self) -> dict[str, Any]:
+        status = super().to_status()
+        return status | {"metadata": {"continue": self.continue_}} if self.continue_ else status
 
 
 class TooLarge(ApiError):

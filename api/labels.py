@@ -127,6 +127,8 @@ def _parse(tokens: list[str]) -> list[Requirement]:
                             values |= {""} if tokens[at] in (",", ")") else set()
                             continue
                         values.add(word("',', ')' or identifier"))
+                        if tokens[at] not in (",", ")"):
+                            raise ValueError(f"found '{tokens[at]}', expected: ',' or ')'")
                     at += 1
                     requirements.append(_checked(key, operator, frozenset(values or {""})))
                 case "=" | "==" | "!=" | "<" | ">":

@@ -32,6 +32,20 @@ def _measured(kind: str, description: str, **more: Any) -> dict[str, Any]:
     }
 
 
+def _list_of(kind: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": {"type": "string", "enum": [GROUP_VERSION]},
+            "kind": {"type": "string", "enum": [f"{kind}List"]},
+            "metadata": {"$ref": _META + "ListMeta"},
+            "items": {"type": "array", "items": {"$ref": "#/$defs/" + _PACKAGE + kind}},
+        },
+        "x-kubernetes-group-version-kind": [{"group": "metrics.k8s.io", "version": "v1beta1", "kind": f"{kind}List"}],
+    }
+
+
 DEFINITIONS: dict[str, dict[str, Any]] = {
     _PACKAGE + "ContainerMetrics": {
         "type": "object",
@@ -40,6 +54,8 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
         "properties": {"name": {"type": "string"}, "usage": _QUANTITIES},
     },
     _PACKAGE + "NodeMetrics": _measured("NodeMetrics", "What a node uses.", usage=_QUANTITIES),
+    _PACKAGE + "NodeMetricsList": _list_of("NodeMetrics"),
+    _PACKAGE + "PodMetricsList": _list_of("PodMetrics"),
     _PACKAGE + "PodMetrics": _measured(
         "PodMetrics",
         "What the containers of a pod use.",

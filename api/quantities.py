@@ -49,10 +49,20 @@ def milli(text: str | int | float) -> int:
 @lru_cache(maxsize=4096)
 def canonical(text: str | int | float) -> str:
     """The one text that upstream prints for this value, keeping the family of its suffix: `0.5` → `500m`."""
-    amount = parse(text)
+    return spelled(parse(text), family(text))
+
+
+def family(text: str | int | float) -> str:
+    """How a quantity is written: binary (`1Gi`), exponent (`1e3`) or decimal.  Raises ValueError."""
     found = _FORM.fullmatch(str(text))
-    assert found is not None
-    if found[2] and amount == amount.to_integral_value() and abs(amount) >= 1024:
+    if not found:
+        raise ValueError(MESSAGE)
+    return "binary" if found[2] else "exponent" if found[3] else "decimal"
+
+
+def spelled(amount: Decimal, family: str) -> str:
+    """The one text of an amount in a family of suffixes."""
+    if family == "binary" and amount == amount.to_integral_value() and abs(amount) >= 1024:
         return _scaled(int(amount), [(s, f) for s, f in reversed(_BINARY.items())])
     if amount != amount.to_integral_value():
         for suffix, exponent in (("m", 3), ("u", 6), ("n", 9)):
@@ -60,7 +70,7 @@ def canonical(text: str | int | float) -> str:
             if scaled == scaled.to_integral_value() or suffix == "n":
                 return f"{int(scaled.to_integral_value(ROUND_CEILING))}{suffix}"
     whole = int(amount)
-    if found[3]:
+    if family == "exponent":
         zeros = len(str(abs(whole))) - len(str(abs(whole)).rstrip("0")) if whole else 0
         return f"{whole // 10 ** (zeros - zeros % 3)}e{zeros - zeros % 3}" if zeros >= 3 else str(whole)
     return _scaled(whole, [(s, 10**e) for s, e in reversed(_DECIMAL.items()) if e > 0])

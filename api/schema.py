@@ -60,6 +60,8 @@ BY_VALUE = {
     "RoleBinding.roleRef", "ClusterRoleBinding.roleRef", "ServiceStatus.loadBalancer", "StatefulSetSpec.template",
     "StatefulSetSpec.updateStrategy",
 }  # fmt: skip
+# The exception among these: a definition without it has no such subresource.
+BY_POINTER = {"CustomResourceSubresources.status"}
 # Strings and status integers that Go holds by pointer and whose zero value therefore differs from their absence.
 POINTERS = {
     "apiGroup", "storageClassName", "volumeAttributesClassName", "holderIdentity", "preferredHolder",
@@ -189,7 +191,8 @@ class Builder:
         reference = prop.get("$ref", "").removeprefix(PREFIX)
         if reference and reference not in SCALARS and reference not in FREE_FORM:
             target, hint = self._reference(reference)
-            if (qualified in BY_VALUE or name in BY_VALUE) and not isinstance(target, str):
+            by_value = (qualified in BY_VALUE or name in BY_VALUE) and qualified not in BY_POINTER
+            if by_value and not isinstance(target, str):
                 return Field(name, target, hint, default_factory=always(target))
             return Field(name, optional(target), f"{hint} | None")
         kind, hint = self._type(prop)
@@ -236,7 +239,7 @@ class Builder:
             return kind, f"dict[str, {hint}]"
         if kind == "integer":
             return (Int64 if prop.get("format") == "int64" else Int32), "int"
-        return {"string": (str, "str"), "boolean": (bool, "bool"), "number": (float, "float")}.get(
+        return {"string": (str, "str"), "boolean": (bool, "bool"), "number": (int | float, "float")}.get(
             kind or "", (Any, "Any")
         )
 

@@ -6,20 +6,35 @@ from functools import partial
 
 import grpc
 
+from apiserver import aggregation, auditing, encryption, policy_statuses
 from apiserver.access import Access, access
-from apiserver.admission import Admission, Reader, standard
+from apiserver.admission import Admission, standard
+from apiserver.admission.policies.assembling import AdmissionPolicies
+from apiserver.admission.webhooks import Conditions, Served, Webhooks
+from apiserver.aggregation import Registrar
+from apiserver.auditing import Audited, Auditor, Log
 from apiserver.authentication import Authenticator, publishing
 from apiserver.authorization import Authorizer
+from apiserver.catalogue import Catalogue
 from apiserver.config import Config, parse
+from apiserver.customs.establishing import Establisher
+from apiserver.customs.keeping import Keeper
+from apiserver.customs.viewing import Views
+from apiserver.flows import Classifier, keeping, seats
 from apiserver.grpc_door import SERVICE, Resources
 from apiserver.grpc_streams import Streams
+from apiserver.metrics import Metrics
 from apiserver.nodes.kubelets import Kubelets
-from apiserver.registry import Registry, default_roles
+from apiserver.nodes.meters import NODE_METRICS, POD_METRICS, Meter
+from apiserver.outgoing import Outgoing, outgoing
+from apiserver.registry import Registry, cluster_addresses, default_roles, trust
 from apiserver.registry.bootstrapping import bootstrap, keep
+from apiserver.registry.objects import Objects
 from apiserver.rest.serving import Rest, Settings
 from apiserver.storage.compaction import Compactor
 from apiserver.storage.etcd import Endpoints, Etcd
 from apiserver.storage.leases import Leases
+from apiserver.storage.sealing import SealedEtcd
 from apiserver.storage.transactions import Store
 from apiserver.storage.worlds import World
 from machinery import running
@@ -31,43 +46,78 @@ from machinery.serving import Files, Server
 async def run(config: Config, clock: Clock = SYSTEM) -> None:
     """Serve until cancelled.  Raises CannotGoOn."""
     try:
-        etcd = Etcd(Endpoints(config.etcd_servers, config.etcd_ca, config.etcd_certificate, config.etcd_key))
+        etcd = _etcd(config)
     except (OSError, ValueError) as e:
         raise CannotGoOn(str(e)) from e
-    async with etcd, asyncio.TaskGroup() as tasks:
-        world, store = World(etcd, clock), Store(etcd, Leases(etcd, clock, config.event_seconds))
+    metrics = Metrics()
+    leases = Leases(etcd, clock, config.event_seconds)
+    world, store = World(etcd, clock), Store(etcd, leases, metrics.storage.observe)
+    metrics.look_at(world.resources)
+    kubelets = Kubelets(config.kubelet_ca, config.kubelet_certificate, config.kubelet_key)
+    async with etcd, outgoing(Objects(world, store), kubelets) as out, asyncio.TaskGroup() as tasks:
         tasks.create_task(world.run())
         await world.loaded.wait()
         gc.freeze()  # the world that was loaded mostly stays
         try:
             who = access(config, world, store, clock)
+            audit_log = Log(config.audit_log, config.audit_limits) if config.audit_log else None
+            auditor = _auditor(config, audit_log, clock)
         except (OSError, ValueError) as e:
             raise CannotGoOn(str(e)) from e
-        authenticate, authorizer = who.authenticate, who.authorizer
-        registry = Registry(world, store, authorizer, partial(_admission, config, who), clock, authenticate)
+        if audit_log is not None:
+            tasks.create_task(audit_log.run())
+        authenticate, authorizer = who.authenticate, who.authorizer if auditor is None else Audited(who.authorizer)
+        catalogue = Catalogue()
+        views = Views(out.caller)
+        admission = partial(_admission, config, who, out, metrics, catalogue, Served(views))
+        keeper = Keeper(world, catalogue, clock)
+        registry = Registry(
+            world, store, authorizer, admission, clock, authenticate, catalogue, keeper.settled, views,
+            dict.fromkeys((NODE_METRICS, POD_METRICS), Meter(Objects(world, store), kubelets, clock)),
+        )  # fmt: skip
+        await keeper.refresh()
         own = config.first_service_address, config.advertise_address, config.secure_port
         await bootstrap(registry, *own)
         await default_roles.ensure(registry)
+        await keeping.ensure(registry)
+        metrics.observe_seats(partial(seats, registry.objects))
+        await trust.publish(registry, config.client_ca, config.proxies)
+        files = config.proxy_certificate, config.proxy_key
+        behind = aggregation.assemble(out, registry, authorizer, files, clock)
         checks = {"etcd": lambda: world.following}
         rest = Rest(
             _settings(config), registry, authenticate, checks, authorizer=authorizer, clock=clock,
-            fixed=_published(config, who),
+            fixed=_published(config, who), auditor=auditor, metrics=metrics, classifier=Classifier(registry.objects),
+            elsewhere=behind.aggregator.answer, others=behind.merger,
+            catalogue=catalogue, settled=keeper.settled,
         )  # fmt: skip
-        kubelets = Kubelets(config.kubelet_ca, config.kubelet_certificate, config.kubelet_key)
-        door = _door(config, registry, authenticate, authorizer, kubelets)
+        door = _door(config, registry, authenticate, authorizer, kubelets, auditor, metrics)
         tasks.create_task(rest.run())
-        tasks.create_task(_serve(door, kubelets))
+        tasks.create_task(door.run())
+        tasks.create_task(keeper.run())
+        tasks.create_task(behind.checker.run())
+        tasks.create_task(Registrar(world, registry, catalogue, keeper.settled, clock).run())
+        tasks.create_task(Establisher(world, registry, keeper, clock).run())
         tasks.create_task(Compactor(etcd, clock).run())
         tasks.create_task(keep(registry, clock, *own))
+        tasks.create_task(cluster_addresses.keep(registry, clock, config.service_cidrs))
+        tasks.create_task(policy_statuses.keep(registry, clock))
+        tasks.create_task(keeping.keep(registry, clock))
         await rest.bound()
         await door.ready()
 
 
-async def _serve(door: Server, kubelets: Kubelets) -> None:
-    try:
-        await door.run()
-    finally:
-        await kubelets.close()
+def _etcd(config: Config) -> Etcd:
+    """Raises ValueError, OSError."""
+    endpoints = Endpoints(config.etcd_servers, config.etcd_ca, config.etcd_certificate, config.etcd_key)
+    return SealedEtcd(endpoints, encryption.load(config.encryption)) if config.encryption else Etcd(endpoints)
+
+
+def _auditor(config: Config, audit_log: Log | None, clock: Clock) -> Auditor | None:
+    """Raises ValueError, OSError."""
+    if config.audit_policy is None or audit_log is None:
+        return None
+    return Auditor(auditing.load(config.audit_policy), audit_log.tell, clock)
 
 
 def _published(config: Config, who: Access) -> dict[str, tuple[str, bytes]]:
@@ -76,11 +126,19 @@ def _published(config: Config, who: Access) -> dict[str, tuple[str, bytes]]:
     return publishing.pages(who.keys, f"{address}:{config.secure_port}") if who.keys is not None else {}
 
 
-def _admission(config: Config, who: Access, reader: Reader) -> Admission:
+def _admission(
+    config: Config, who: Access, out: Outgoing, metrics: Metrics, catalogue: Catalogue, served: Served, reader: Objects
+) -> Admission:
+    policies = AdmissionPolicies(reader, served, who.authorizer, catalogue.by_name)
+    webhooks = Webhooks(reader, out.caller.call, served, Conditions(who.authorizer))
     return standard(
         reader,
         guards=who.guards,
+        judges=who.judges,
+        mutating=[policies.mutating, webhooks.mutating],
+        validating=[policies.validating, webhooks.validating],
         mount_tokens=who.keys is not None,
+        observe=metrics.admitted,
         service_cluster_ip_range=config.service_cluster_ip_range,
         service_node_port_range=config.service_node_port_range,
     )
@@ -89,25 +147,29 @@ def _admission(config: Config, who: Access, reader: Reader) -> Admission:
 def _settings(config: Config) -> Settings:
     return Settings(
         config.bind_address, config.secure_port, config.certificate, config.key, config.client_ca,
+        config.proxies.ca if config.proxies is not None else None,
         config.kubelet_ca, config.kubelet_certificate, config.kubelet_key,
+        share_port=config.share_port,
     )  # fmt: skip
 
 
 def _door(
-    config: Config, registry: Registry, authenticate: Authenticator, authorizer: Authorizer, kubelets: Kubelets
+    config: Config, registry: Registry, authenticate: Authenticator, authorizer: Authorizer, kubelets: Kubelets,
+    auditor: Auditor | None, metrics: Metrics,
 ) -> Server:  # fmt: skip
     if config.certificate is None or config.key is None or config.client_ca is None:
         raise CannotGoOn("the gRPC door needs a certificate, its key and the clients' authority")
     files = Files(config.certificate, config.key, config.client_ca)
     address = f"{config.bind_address}:{config.grpc_port}"
-    resources = Resources(registry, authenticate)
-    streams = Streams(registry, authorizer, resources.user, kubelets)
+    resources = Resources(registry, authenticate, authorizer, auditor, metrics)
+    streams = Streams(registry, authorizer, resources.caller, kubelets, auditor)
 
     def register(server: grpc.aio.Server) -> None:
         resources.register(server)
         streams.register(server, SERVICE)
 
-    return Server(address, files, register, (SERVICE,))
+    open_address = f"{config.bind_address}:{config.token_port}" if config.token_port else ""
+    return Server(address, files, register, (SERVICE,), share_port=config.share_port, open_address=open_address)
 
 
 def main() -> None:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from api import kinds
 from api.types import Pod
-from apiserver.admission import Plugin
-from apiserver.authentication import Accounts, Authenticator, Keys
+from apiserver.admission import Judge, Plugin
+from apiserver.authentication import Accounts, Authenticator, Keys, Proxies
 from apiserver.authorization import Authorizer, First, Masters
-from apiserver.authorization.escalation import Escalation, NodeRestriction
+from apiserver.authorization.escalation import Escalation
 from apiserver.authorization.nodes import Nodes
 from apiserver.authorization.rbac import KINDS, Rbac
+from apiserver.authorization.restriction import NodeRestriction
+from apiserver.authorization.signing import SignerGuard, SigningRequests
 from apiserver.config import Config
 from apiserver.registry.objects import Objects
 from apiserver.storage.transactions import Store
@@ -25,7 +27,8 @@ class Access:
     authenticate: Authenticator
     authorizer: Authorizer
     guards: Sequence[Plugin]
-    """Rules of admission that depend on what the asker may."""
+    """Rules of admission that depend on who asks and what they may; `judges` of its second phase."""
+    judges: Sequence[Judge]
     keys: Keys | None
 
 
@@ -38,6 +41,8 @@ def access(config: Config, world: World, store: Store, clock: Clock) -> Access:
     accounts = Accounts(keys, objects, clock) if keys is not None else None
     tables = [world.resource(kind).table for kind in KINDS]
     rbac = Rbac(objects, lambda: tuple([table.version for table in tables]))
-    authorizer = First([Masters(), Nodes(lambda node: objects.list_bound(PODS, node)), rbac])
-    guards = (NodeRestriction(), Escalation(authorizer, rbac))
-    return Access(Authenticator(config.tokens, accounts), authorizer, guards, keys)
+    authorizer = First([Masters(), Nodes(lambda node: objects.list_bound(PODS, node), objects), rbac])
+    guards = (SigningRequests(clock), NodeRestriction(objects), Escalation(authorizer, rbac))
+    proxies = Proxies(config.proxies) if config.proxies is not None else None
+    who = Authenticator(config.tokens, accounts, proxies, config.client_ca, anonymous=config.anonymous)
+    return Access(who, authorizer, guards, (SignerGuard(authorizer),), keys)

@@ -1,21 +1,28 @@
 """The gRPC door: `wherry.v1.Resources`, the same verbs as REST on the same registry.
 
-Components speak through it.  Client certificates are demanded by the TLS of the port, so every caller is somebody.
+Components speak through it.  The TLS of its port demands client certificates; those who have a token instead use the
+port beside it, whose TLS asks for none, and must show the token: every caller is somebody.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import grpc
 import msgspec
+from multidict import CIMultiDict, CIMultiDictProxy
 
-from api import errors, kinds
+from api import errors
 from api.errors import ApiError, InternalError
+from apiserver import impersonation
+from apiserver.auditing import Auditor, Caller, calls
 from apiserver.authentication import Authenticator
+from apiserver.authorization import Authorizer
+from apiserver.metrics import Metrics
 from apiserver.registry import Registry
-from apiserver.requests import Event, ListOptions, Request, User, WatchOptions, parse_delete_options
+from apiserver.requests import ANONYMOUS, Event, ListOptions, Request, User, WatchOptions, parse_delete_options
 from apiserver.yamls import as_json
 from machinery.grpc_errors import abort
 from proto import resources_pb2 as pb
@@ -30,7 +37,12 @@ PATCHES = {
 IN_FLIGHT = 256
 """Operations of one stream that are being worked on; more wait in the transport, which slows their sender."""
 MESSAGE_BYTES = 1 << 20
-METHODS = ("Get", "List", "Create", "Update", "Patch", "Delete", "DeleteCollection")
+FIRST_SECONDS = 5.0
+VERBS = {
+    "get": "Get", "list": "List", "create": "Create", "update": "Update", "patch": "Patch", "delete": "Delete",
+    "delete_collection": "DeleteCollection",
+}  # fmt: skip
+"""As operations name them → the method."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
@@ -38,19 +50,26 @@ log = logging.getLogger(__name__)
 
 
 class Resources:
-    def __init__(self, registry: Registry, authenticate: Authenticator) -> None:
+    def __init__(
+        self, registry: Registry, authenticate: Authenticator, authorizer: Authorizer | None = None,
+        auditor: Auditor | None = None, metrics: Metrics | None = None,
+    ) -> None:  # fmt: skip
+        """Without an authorizer nobody acts as somebody else; without an auditor nothing is told of."""
         self._registry = registry
         self._authenticate = authenticate
+        self._authorizer = authorizer
+        self._auditor = auditor
+        self._metrics = metrics or Metrics()
 
     def register(self, server: grpc.aio.Server) -> None:
         """Put the service on a server. Watches answer with bytes that were encoded once for all watchers."""
         handlers: dict[str, Any] = {
             method: grpc.unary_unary_rpc_method_handler(
-                self._unary(getattr(self, method)),
+                self._unary(verb),
                 request_deserializer=getattr(pb, f"{method}Request").FromString,
                 response_serializer=lambda message: message.SerializeToString(),
             )
-            for method in METHODS
+            for verb, method in VERBS.items()
         }
         handlers["Watch"] = grpc.unary_stream_rpc_method_handler(
             self.Watch, request_deserializer=pb.WatchRequest.FromString, response_serializer=bytes
@@ -65,11 +84,11 @@ class Resources:
     # --- verbs
 
     async def Get(self, message: pb.GetRequest, user: User) -> pb.Object:
-        request = _request(user, "get", message.resource)
+        request = await self._request(user, "get", message.resource)
         return pb.Object(json=await self._registry.get(request, message.resource_version))
 
     async def List(self, message: pb.ListRequest, user: User) -> pb.ListResponse:
-        request = _request(user, "list", message.resource)
+        request = await self._request(user, "list", message.resource)
         options = ListOptions(
             message.label_selector, message.field_selector, message.resource_version, message.resource_version_match,
             max(0, message.limit), getattr(message, "continue"),
@@ -85,15 +104,15 @@ class Resources:
         return response
 
     async def Create(self, message: pb.CreateRequest, user: User) -> pb.Object:
-        request = _writing(user, "create", message)
+        request = await self._writing(user, "create", message)
         return pb.Object(json=await self._registry.create(request, message.object))
 
     async def Update(self, message: pb.UpdateRequest, user: User) -> pb.Object:
-        document, _ = await self._registry.update(_writing(user, "update", message), message.object)
+        document, _ = await self._registry.update(await self._writing(user, "update", message), message.object)
         return pb.Object(json=document)
 
     async def Patch(self, message: pb.PatchRequest, user: User) -> pb.Object:
-        request = _writing(user, "patch", message)
+        request = await self._writing(user, "patch", message)
         request.force = message.force
         patch = message.patch
         if message.type == pb.PatchRequest.APPLY and not patch.lstrip().startswith(b"{"):
@@ -102,28 +121,58 @@ class Resources:
         return pb.Object(json=document)
 
     async def Delete(self, message: pb.DeleteRequest, user: User) -> pb.Object:
-        request = _request(user, "delete", message.resource)
+        request = await self._request(user, "delete", message.resource)
         document, _ = await self._registry.delete(request, parse_delete_options(message.options))
         return pb.Object(json=document)
 
     async def DeleteCollection(self, message: pb.DeleteCollectionRequest, user: User) -> pb.ListResponse:
-        request = _request(user, "deletecollection", message.resource)
+        request = await self._request(user, "deletecollection", message.resource)
         which = ListOptions(message.label_selector, message.field_selector)
         found = await self._registry.delete_collection(request, which, parse_delete_options(message.options))
         return pb.ListResponse(resource_version=found.resource_version, items=[item.document for item in found.items])
 
+    async def _request(self, user: User, verb: str, resource: pb.Resource) -> Request:
+        kind = await self._registry.find(resource.group, resource.version, resource.plural)
+        if kind is None:
+            raise errors.NotFound("the server could not find the requested resource")
+        namespace = resource.namespace if kind.namespaced else ""
+        return Request(user, verb, kind, namespace, resource.name, resource.subresource)
+
+    async def _writing(
+        self, user: User, verb: str, message: pb.CreateRequest | pb.UpdateRequest | pb.PatchRequest
+    ) -> Request:
+        request = await self._request(user, verb, message.resource)
+        request.dry_run = message.dry_run
+        request.field_manager = message.field_manager or user.name.rpartition(":")[2]
+        request.field_validation = message.field_validation or "Ignore"
+        return request
+
     # --- streams
 
     async def Watch(self, message: pb.WatchRequest, context: Context) -> AsyncIterator[bytes]:
+        entry = None
         try:
-            events = await self._watch(message, await self.user(context))
+            caller = await self.caller(context)
+            if self._auditor is None:
+                events = await self._watch(message, caller.user)
+            else:
+                with calls.begun(self._auditor, caller, "watch", message.resource) as entry:
+                    events = await self._watch(message, caller.user)
+                    entry.started()
         except ApiError as e:
+            if entry is not None:
+                entry.status = e.to_status()
+                entry.done(e.code)
             await abort(context, e)
-        async for batch in events:
-            if message.metadata_only:
-                batch = [_partial_event(event) for event in batch]
-            for joined in _joined(batch):
-                yield joined
+        try:
+            async for batch in events:
+                if message.metadata_only:
+                    batch = [_partial_event(event) for event in batch]
+                for joined in _joined(batch):
+                    yield joined
+        finally:
+            if entry is not None:
+                entry.done(200)
 
     async def _watch(self, message: pb.WatchRequest, user: User) -> AsyncIterator[list[Event]]:
         options = WatchOptions(
@@ -132,15 +181,19 @@ class Resources:
             send_initial_events=True if message.send_initial_events else None,
             timeout_seconds=float(message.timeout_seconds),
         )  # fmt: skip
-        return await self._registry.watch(_request(user, "watch", message.resource), options)
+        request = await self._request(user, "watch", message.resource)
+        return await self._registry.watch(request, options)
 
     async def Pipeline(self, incoming: AsyncIterator[pb.Operations], context: Context) -> None:
         """Operations on one object are done in the order in which they came; others do not wait for each other."""
         try:
-            user = await self.user(context)
+            caller = await self.caller(context)
         except ApiError as e:
+            # Ended before its first message was taken, a stream may look to its client like a broken connection.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(anext(incoming, None), FIRST_SECONDS)
             await abort(context, e)
-        line = _Line(self, user)
+        line = _Line(self, caller)
         async with asyncio.TaskGroup() as group:
             sender = group.create_task(line.send(context.write))
             async for message in incoming:
@@ -149,14 +202,13 @@ class Resources:
             await line.drained()
             sender.cancel()
 
-    async def operate(self, operation: pb.Operation, user: User) -> pb.Outcome:
+    async def operate(self, operation: pb.Operation, caller: Caller) -> pb.Outcome:
         """One operation of a pipeline. Refusals are outcomes too."""
         verb = operation.WhichOneof("verb")
         try:
             if verb is None:
                 raise errors.BadRequest("the operation has no verb")
-            method = getattr(self, VERBS[verb])
-            answer = await method(getattr(operation, verb), user)
+            answer = await self._perform(verb, getattr(operation, verb), caller)
         except ApiError as e:
             return pb.Outcome(id=operation.id, error=msgspec.json.encode(e.to_status()))
         except Exception as e:
@@ -166,41 +218,62 @@ class Resources:
             return pb.Outcome(id=operation.id, list=answer)
         return pb.Outcome(id=operation.id, object=answer.json)
 
-    def _unary(self, method: Callable[[Any, User], Awaitable[T]]) -> Callable[[Any, Context], Awaitable[T]]:
-        async def serve(message: Any, context: Context) -> T:
+    async def _perform(self, verb: str, message: Any, caller: Caller) -> Any:
+        call, code = self._metrics.call(), 500
+        call.concerns(verb.replace("_", ""), message.resource)
+        try:
+            answer = await self._told(verb, message, caller)
+            code = 201 if verb == "create" else 200
+            return answer
+        except ApiError as e:
+            code = e.code
+            raise
+        finally:
+            call.ended(code)
+
+    async def _told(self, verb: str, message: Any, caller: Caller) -> Any:
+        method = getattr(self, VERBS[verb])
+        if self._auditor is None:
+            return await method(message, caller.user)
+        return await calls.told(self._auditor, caller, verb, message, method)
+
+    def _unary(self, verb: str) -> Callable[[Any, Context], Awaitable[Any]]:
+        async def serve(message: Any, context: Context) -> Any:
             try:
-                return await method(message, await self.user(context))
+                return await self._perform(verb, message, await self.caller(context))
             except ApiError as e:
                 await abort(context, e)
             except Exception as e:
-                log.exception("%s failed", method)
+                log.exception("%s failed", verb)
                 await abort(context, _defect(e))
 
         return serve
 
-    async def user(self, context: Context) -> User:
-        """Whom a call is from: the owner of its token, else of the connection's certificate.  Raises Unauthorized.
+    async def caller(self, context: Context) -> Caller:
+        """Whom a call is from: the owner of its token, else of the connection's certificate; and whom they act as.
 
-        No connection is without a certificate here, so that a token would never count if it came second as with REST.
+        A token counts first, not second as with REST: components are libraries too, and who calls with a token on a
+        component's connection means it.  Raises Unauthorized, Forbidden, BadRequest.
         """
         certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
-        header = next((v for k, v in context.invocation_metadata() or () if k == "authorization"), "")
-        token = header if isinstance(header, str) else header.decode()
-        return await self._authenticate(None if token else certificate, token)
-
-
-VERBS = {
-    "get": "Get", "list": "List", "create": "Create", "update": "Update", "patch": "Patch", "delete": "Delete",
-    "delete_collection": "DeleteCollection",
-}  # fmt: skip
+        sent = [(k, v if isinstance(v, str) else v.decode()) for k, v in context.invocation_metadata() or ()]
+        headers = CIMultiDict(sent)
+        token = headers.get("authorization", "")
+        own = await self._authenticate(None if token else certificate, token)
+        if own.name == ANONYMOUS.name:
+            raise errors.Unauthorized("Unauthorized")
+        user = own
+        if self._authorizer is not None:
+            user = impersonation.effective(own, CIMultiDictProxy(headers), self._authorizer)
+        return Caller(user, own, headers.get("user-agent", ""), context.peer())
 
 
 class _Line:
     """The operations of one stream that are under way, and the outcomes that wait to be sent."""
 
-    def __init__(self, door: Resources, user: User) -> None:
+    def __init__(self, door: Resources, caller: Caller) -> None:
         self._door = door
-        self._user = user
+        self._caller = caller
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._latest: dict[bytes, asyncio.Task[None]] = {}
         self._done: list[pb.Outcome] = []
@@ -221,7 +294,7 @@ class _Line:
     async def _run(self, operation: pb.Operation, key: bytes, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await before
-        outcome = await self._door.operate(operation, self._user)
+        outcome = await self._door.operate(operation, self._caller)
         self._done.append(outcome)  # looked up only now: `_batch` puts a new list there
         self._some.set()
         self._room.release()
@@ -263,22 +336,6 @@ def _object(operation: pb.Operation) -> bytes:
     if not resource.name:
         return b""
     return f"{resource.group}/{resource.plural}/{resource.namespace}/{resource.name}".encode()
-
-
-def _request(user: User, verb: str, resource: pb.Resource) -> Request:
-    kind = kinds.by_resource(resource.group, resource.version, resource.plural)
-    if kind is None:
-        raise errors.NotFound("the server could not find the requested resource")
-    namespace = resource.namespace if kind.namespaced else ""
-    return Request(user, verb, kind, namespace, resource.name, resource.subresource)
-
-
-def _writing(user: User, verb: str, message: pb.CreateRequest | pb.UpdateRequest | pb.PatchRequest) -> Request:
-    request = _request(user, verb, message.resource)
-    request.dry_run = message.dry_run
-    request.field_manager = message.field_manager or user.name.rpartition(":")[2]
-    request.field_validation = message.field_validation or "Ignore"
-    return request
 
 
 def _defect(e: Exception) -> InternalError:

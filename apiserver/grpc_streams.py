@@ -12,24 +12,30 @@ import grpc
 from api import kinds
 from api.errors import ApiError, BadRequest, Conflict
 from api.types import Pod
+from apiserver import connects
+from apiserver.auditing import Auditor, Caller, calls
 from apiserver.authorization import Authorizer
 from apiserver.nodes.kubelets import Kubelets
 from apiserver.nodes.places import Place, choose_container, find_node, find_pod
 from apiserver.registry import Registry
-from apiserver.requests import Request, User
+from apiserver.requests import Request
+from apiserver.rest.streaming import execs
 from machinery.grpc_errors import abort, from_rpc
 from proto import node_pb2 as pb
 
 PODS = kinds.of(Pod)
 Context = grpc.aio.ServicerContext[Any, Any]
-Who = Callable[[Context], Awaitable[User]]
+Who = Callable[[Context], Awaitable[Caller]]
 MUST_START = "the first message must be `start`"
 
 
 class Streams:
     """`who` tells the user of a call.  `kubelets` is closed by whoever made it."""
 
-    def __init__(self, registry: Registry, authorizer: Authorizer, who: Who, kubelets: Kubelets) -> None:
+    def __init__(
+        self, registry: Registry, authorizer: Authorizer, who: Who, kubelets: Kubelets, auditor: Auditor | None = None
+    ) -> None:  # fmt: skip
+        self._auditor = auditor
         self._registry = registry
         self._authorizer = authorizer
         self._who = who
@@ -56,7 +62,8 @@ class Streams:
 
     async def Logs(self, wanted: pb.LogsRequest, context: Context) -> AsyncIterator[pb.Chunk]:
         try:
-            place = await self._place(context, wanted.container, "get", "log")
+            request = await self._permitted(context, wanted.container, "get", "log")
+            place = await self._place(request, wanted.container)
             wanted.container.CopyFrom(place.message())
             async for chunk in self._carried(place.pod, "Logs", wanted):
                 yield chunk
@@ -78,8 +85,9 @@ class Streams:
             first = await anext(incoming, None)
             if first is None or first.WhichOneof("message") != "start":
                 raise BadRequest(MUST_START)
-            request = await self._permitted(context, first.start.namespace, first.start.pod, "create", "portforward")
+            request = await self._permitted(context, first.start, "create", "portforward")
             pod = await find_pod(self._registry, request)
+            await self._registry.connect(request, connects.PodPortForwardOptions(ports=[first.start.port]))
             async for chunk in self._carried(pod, "PortForward", _with(first, incoming)):
                 yield chunk
         except ApiError as e:
@@ -92,26 +100,33 @@ class Streams:
             first = await anext(incoming, None)
             if first is None or first.WhichOneof("message") != "start":
                 raise BadRequest(MUST_START)
-            place = await self._place(context, first.start.container, "create", subresource)
+            request = await self._permitted(context, first.start.container, "create", subresource)
+            place = await self._place(request, first.start.container)
             if place.pod.status.phase in ("Succeeded", "Failed"):
                 phase = place.pod.status.phase
                 raise BadRequest(f"cannot exec into a container in a completed pod; current phase is {phase}")
             first.start.container.CopyFrom(place.message())
+            await self._registry.connect(request, execs.shown(first.start, subresource))
             async for output in self._carried(place.pod, method, _with(first, incoming)):
                 yield output
         except ApiError as e:
             await abort(context, e)
 
-    async def _place(self, context: Context, wanted: pb.Container, verb: str, subresource: str) -> Place:
-        request = await self._permitted(context, wanted.namespace, wanted.pod, verb, subresource)
+    async def _place(self, request: Request, wanted: pb.Container) -> Place:
         pod = await find_pod(self._registry, request)
         if wanted.pod_uid and wanted.pod_uid != pod.metadata.uid:
             raise Conflict(f'pod "{wanted.pod}" has another uid: {pod.metadata.uid}')
         return choose_container(pod, wanted.container)
 
-    async def _permitted(self, context: Context, namespace: str, pod: str, verb: str, subresource: str) -> Request:
-        request = Request(await self._who(context), verb, PODS, namespace, pod, subresource)
-        self._authorizer.authorize(request)
+    async def _permitted(
+        self, context: Context, about: pb.Container | pb.PortForwardStart, verb: str, subresource: str
+    ) -> Request:
+        caller = await self._who(context)
+        request = Request(caller.user, verb, PODS, about.namespace, about.pod, subresource)
+        if self._auditor is None:
+            self._authorizer.authorize(request)
+        else:
+            calls.permitted(self._auditor, caller, request, self._authorizer)
         return request
 
     async def _carried(self, pod: Pod, method: str, wanted: Any) -> AsyncIterator[Any]:

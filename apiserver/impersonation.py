@@ -11,7 +11,7 @@ from api import kinds
 from api.errors import BadRequest
 from api.kinds import Kind
 from api.types import ServiceAccount
-from apiserver.authentication import AUTHENTICATED
+from apiserver.authentication import AUTHENTICATED, UNAUTHENTICATED
 from apiserver.authorization import Authorizer
 from apiserver.requests import ANONYMOUS, Request, User
 
@@ -35,7 +35,7 @@ def effective(user: User, headers: CIMultiDictProxy[str], authorizer: Authorizer
     extra: dict[str, tuple[str, ...]] = {}
     for header, value in asked:
         if header.startswith(EXTRA):
-            key = unquote(header.removeprefix(EXTRA))
+            key = unquote(header.removeprefix(EXTRA)).lower()
             extra[key] = (*extra.get(key, ()), value)
     if not name:
         raise BadRequest("requested impersonation without impersonating a user")
@@ -45,8 +45,9 @@ def effective(user: User, headers: CIMultiDictProxy[str], authorizer: Authorizer
         authorizer.authorize(Request(user, "impersonate", kind, namespace, which, subresource))
     if not groups and name != ANONYMOUS.name:
         groups = _groups_of(name)
-    own = () if name == ANONYMOUS.name or AUTHENTICATED in groups else (AUTHENTICATED,)
-    return User(name, uid, (*groups, *own), extra)
+    own = UNAUTHENTICATED if name == ANONYMOUS.name else AUTHENTICATED
+    said = own in groups or UNAUTHENTICATED in groups
+    return User(name, uid, tuple(groups) if said else (*groups, own), extra)
 
 
 def _identity(name: str) -> tuple[Kind, str, str, str]:

@@ -5,7 +5,7 @@ one watch event are shared by everybody who reads them, so nothing in this modul
 (except a Request, which belongs to the task that serves it).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -30,6 +30,32 @@ ANONYMOUS = User("system:anonymous", groups=("system:unauthenticated",))
 
 
 @dataclass(slots=True)
+class Turn:
+    """What one plug-in remembers between the two times."""
+
+    invoked: set[str] = field(default_factory=set)
+    """Its parts that want to be called again, and have been called since it last changed the object."""
+    due: set[str] = field(default_factory=set)
+    """Its parts that are to be called the second time."""
+    left: bytes = b""
+    """The object as it left it: if that differs the second time, others have changed it."""
+
+
+@dataclass(slots=True)
+class Reinvocation:
+    """Whether what may change an object is asked twice: once more, after something outside of this server changed it.
+
+    https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#reinvocation-policy
+    """
+
+    wanted: bool = False
+    second: bool = False
+    """This is the second time."""
+    turns: dict[str, Turn] = field(default_factory=dict)
+    """By plug-in."""
+
+
+@dataclass(slots=True)
 class Request:
     """One verb on one resource. `verb` is Kubernetes' own word: get list watch create update patch delete
     deletecollection. `namespace` is "" for cluster-scoped kinds and for lists over all namespaces."""
@@ -49,10 +75,40 @@ class Request:
     """Server-side apply takes fields over from other managers."""
     field_selector: str = ""
     """Of lists and watches, for the authorizer: kubelets may see their own pods only."""
+    label_selector: str = ""
+    """The same."""
     path: str = ""
     """What it is about instead of a resource: discovery, health … The verb is then the HTTP method in lower case."""
+    repeated: list[str] = field(default_factory=list)
+    """Keys that the body has twice and that its JSON does not show any more: it came as YAML."""
     warnings: list[str] = field(default_factory=list)
     """Filled in while the request is served; REST sends them as Warning headers."""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """What admission notes for the audit log, filled in while the request is served."""
+    asked: Kind | None = None
+    """The kind whose path was asked for, where `kind` is the one that its objects are stored as."""
+    generated: bool = False
+    """The server made the name up: admission's webhooks are not to see it before the object is complete."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """The CreateOptions, UpdateOptions or DeleteOptions as the client gave them, without apiVersion and kind."""
+    reinvocation: Reinvocation = field(default_factory=Reinvocation)
+    """Begins anew with each admission."""
+
+    @property
+    def asked_name(self) -> str:
+        """Which object it is about. A list or watch with the field selector metadata.name=X is about X: rights that
+        name objects cover it."""
+        if self.name or self.verb not in ("list", "watch") or "metadata.name" not in self.field_selector:
+            return self.name
+        return self.selected("metadata.name")
+
+    def selected(self, path: str) -> str:
+        """The one value that the field selector asks for at a path; "" if it asks for none or not like that."""
+        for part in self.field_selector.split(","):
+            key, _, value = part.replace("==", "=").partition("=")
+            if key == path:
+                return value
+        return ""
 
     def at(self, **changes: object) -> "Request":
         """The same request about something else, sharing its list of warnings."""
@@ -71,6 +127,10 @@ class ListOptions:
     continue_: str = ""
 
 
+Sink = Callable[[Sequence["Event"]], bool]
+"""Takes events at once, or says False. What is offered to many of them is one object."""
+
+
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
     label_selector: str = ""
@@ -82,6 +142,8 @@ class WatchOptions:
     """None: as upstream, initial events are sent if resource_version is "" or "0"."""
     timeout_seconds: float = 0.0
     """0: the server chooses between 30 and 60 minutes, as upstream does; at the end the iteration just stops."""
+    sink: Sink | None = None
+    """Is offered what happens while nothing waits to be iterated over; what it refuses comes that way, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +155,14 @@ class DeleteOptions:
     propagation: str = ""
     """Orphan, Background, Foreground or ""."""
     dry_run: bool = False
+
+    def shown(self) -> dict[str, object]:
+        """As a DeleteOptions document has it, dryRun apart."""
+        conditions = {n: v for n, v in (("uid", self.uid), ("resourceVersion", self.resource_version)) if v}
+        found: dict[str, object] = {"preconditions": conditions} if conditions else {}
+        if self.grace_seconds is not None:
+            found["gracePeriodSeconds"] = self.grace_seconds
+        return found | ({"propagationPolicy": self.propagation} if self.propagation else {})
 
 
 _PROPAGATIONS = ("Background", "Foreground", "Orphan")

@@ -11,6 +11,7 @@ from api.errors import BadRequest
 
 DEEPEST = 300
 """Levels of a YAML document; the converter below calls itself for each."""
+MERGE = "tag:yaml.org,2002:merge"
 MOST_MERGED = 100_000
 ALIASING = "yaml: document contains excessive aliasing"
 _OFF_THREAD = 64 * 1024
@@ -38,7 +39,7 @@ class _Loader(yaml.CSafeLoader):
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Merge keys copy pairs, those of merged mappings too: nine lines of them are a billion pairs."""
         for key, value in node.value:
-            if key.tag != "tag:yaml.org,2002:merge":
+            if key.tag != MERGE:
                 continue
             for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 if isinstance(part, yaml.MappingNode):
@@ -72,6 +73,32 @@ def _check_depth(text: bytes) -> None:
                 raise ValueError(f"yaml: exceeded max depth of {DEEPEST}")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+
+
+def duplicates(text: bytes) -> list[str]:
+    """The keys that a mapping has twice, as Go's YAML tells of them: `line 3: key "a" already set in map`.
+
+    For documents that `as_json` has taken.
+    """
+    found: list[tuple[int, str]] = []
+    pending = [yaml.compose(text, yaml.CSafeLoader)]
+    seen: set[int] = set()  # an alias leads to a node that was looked at
+    while pending:
+        node = pending.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            pending += node.value
+        elif isinstance(node, yaml.MappingNode):
+            names: set[str] = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+                    if key.value in names:
+                        found.append((key.start_mark.line + 1, key.value))
+                    names.add(key.value)
+                pending.append(value)
+    return [f'line {line}: key "{name}" already set in map' for line, name in sorted(found)]
 
 
 class _Plain:

@@ -7,7 +7,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from machinery.leases import Timing
@@ -45,6 +45,8 @@ class Config:
     signing_key: Path | None = None
     signing_seconds: float = 365 * 24 * 3600.0
     """The longest that a certificate lasts."""
+    service_lb_addresses: tuple[tuple[IPv4Address, IPv4Address], ...] = ()
+    """First and last ones of what services of type LoadBalancer get."""
     concurrent_syncs: int = 5
     verbosity: int = 0
 
@@ -70,6 +72,24 @@ def boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f'invalid boolean "{text}"')
     return text.lower() == "true"
+
+
+def spans(text: str) -> tuple[tuple[IPv4Address, IPv4Address], ...]:
+    """`10.0.0.7,10.0.0.10-10.0.0.20,10.0.1.0/28` as first and last addresses."""
+    found = []
+    for part in filter(None, text.split(",")):
+        try:
+            if "/" in part:
+                network = IPv4Network(part)
+                found.append((network[0], network[-1]))
+            else:
+                first, _, last = part.partition("-")
+                found.append((IPv4Address(first), IPv4Address(last or first)))
+        except ValueError as e:
+            raise argparse.ArgumentTypeError(str(e)) from e
+        if found[-1][0] > found[-1][1]:
+            raise argparse.ArgumentTypeError(f'the range "{part}" ends before it begins')
+    return tuple(found)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -106,6 +126,10 @@ def parser() -> argparse.ArgumentParser:
     add("--cluster-signing-cert-file", type=Path, help="the authority of certificates that are asked for")
     add("--cluster-signing-key-file", type=Path)
     add("--cluster-signing-duration", type=seconds, default=d.signing_seconds)
+    add(
+        "--service-lb-addresses", type=spans, default=d.service_lb_addresses,
+        help="IPv4 addresses, ranges A-B or CIDRs, separated by commas, for services of type LoadBalancer",
+    )  # fmt: skip
     add("--concurrent-syncs", type=int, default=d.concurrent_syncs, help="workers of each controller")
     add("-v", "--v", type=int, default=0, dest="verbosity", help="2 and more: say everything")
     return flags
@@ -134,5 +158,6 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         terminated_pod_gc_threshold=a.terminated_pod_gc_threshold, root_ca_file=a.root_ca_file,
         signing_certificate=a.cluster_signing_cert_file, signing_key=a.cluster_signing_key_file,
         signing_seconds=a.cluster_signing_duration,
+        service_lb_addresses=a.service_lb_addresses,
         concurrent_syncs=a.concurrent_syncs, verbosity=a.verbosity,
     )  # fmt: skip

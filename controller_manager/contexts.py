@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from controller_manager.configs import Config
+from controller_manager.custom_kinds import CustomKinds
 from controller_manager.informing import Informers
 from machinery.client import Client
 from machinery.clocks import SYSTEM, Clock
@@ -18,10 +19,12 @@ class Context:
     config: Config
     clock: Clock = SYSTEM
     informers: Informers = field(init=False)
+    custom_kinds: CustomKinds = field(init=False)
     _recorders: dict[str, Recorder] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.informers = Informers(self.client, self.clock)
+        self.custom_kinds = CustomKinds(self.informers)
 
     def recorder(self, component: str) -> Recorder:
         """The recorder of a controller's events, which carry `component` as their source."""

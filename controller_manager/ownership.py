@@ -77,6 +77,9 @@ class Graph:
     def find(self, uid: str) -> Item | None:
         return self._items.get(uid)
 
+    def uids(self) -> list[str]:
+        return list(self._items)
+
     def dependents(self, uid: str) -> list[Item]:
         return [self._items[d] for d in self._dependents.get(uid, ())]
 

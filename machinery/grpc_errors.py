@@ -13,7 +13,8 @@ STATUS_KEY = "kubernetes-status-bin"
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: errors.ApiError) -> NoReturn:
     """End the call with `error`; never returns."""
-    code = getattr(grpc.StatusCode, errors.GRPC_CODES[type(error)])
+    kind = type(error) if type(error) in errors.GRPC_CODES else errors.BY_CODE.get(error.code, errors.ApiError)
+    code = getattr(grpc.StatusCode, errors.GRPC_CODES[kind])
     await context.abort(code, error.message, ((STATUS_KEY, json.dumps(error.to_status()).encode()),))
     raise AssertionError("abort returned")
 

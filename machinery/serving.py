@@ -28,9 +28,12 @@ class Files:
     key: Path
     client_ca: Path
 
-    def credentials(self) -> grpc.ServerCredentials:
+    def credentials(self, *, mutual: bool = True) -> grpc.ServerCredentials:
+        """Not `mutual`: clients are not asked for a certificate. gRPC's Python cannot ask and do without an answer."""
         try:
             pair = (self.key.read_bytes(), self.certificate.read_bytes())
+            if not mutual:
+                return grpc.ssl_server_credentials([pair])
             return grpc.ssl_server_credentials([pair], self.client_ca.read_bytes(), require_client_auth=True)
         except OSError as e:
             raise CannotGoOn(f"the serving certificate is needed: {e}") from e
@@ -45,8 +48,11 @@ class Server:
     def __init__(
         self, address: str, files: Files, register: Callable[[grpc.aio.Server], None],
         service_names: Collection[str] = (), *, allowed: Collection[str] | None = None,
+        share_port: bool = False, open_address: str = "",
     ) -> None:  # fmt: skip
+        """On `open_address` nobody is asked for a certificate: `register`ed services must look at something else."""
         self.address = address
+        self._open_address = open_address
         self.port = 0
         self._files = files
         self._register = register
@@ -56,12 +62,13 @@ class Server:
         self._interceptors = interceptors
         self._bound = asyncio.Event()
         self._is_ready = False
+        self._share_port = share_port
 
     async def run(self) -> None:
         """Serve until cancelled; calls under way get a second to end."""
         server = grpc.aio.server(
             interceptors=self._interceptors,
-            options=(("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.so_reuseport", 0)),
+            options=(("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.so_reuseport", int(self._share_port))),
         )
         self._register(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -70,6 +77,8 @@ class Server:
         )
         try:
             self.port = server.add_secure_port(self.address, self._files.credentials())
+            if self._open_address:
+                server.add_secure_port(self._open_address, self._files.credentials(mutual=False))
         except RuntimeError as e:
             raise CannotGoOn(f"cannot listen on {self.address}: {e}") from e
         await server.start()

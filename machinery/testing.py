@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,7 @@ def free_port() -> int:
         return port
 
 
+FRONT_PROXY = "front-proxy-client"
 LOOPBACK = ("localhost", "127.0.0.1")
 SUBJECTS = {
     "etcd": Subject("etcd", (), LOOPBACK),
@@ -82,16 +83,26 @@ SUBJECTS = {
 
 
 def write_certificates(directory: Path) -> None:
-    """A directory for each of SUBJECTS, with `ca.crt`, `tls.crt` and `tls.key` of one new authority."""
-    authority, accounts = Authority.create("test"), signing_pair()
-    for name, subject in SUBJECTS.items():
+    """A directory for each of SUBJECTS, with `ca.crt`, `tls.crt` and `tls.key` of one new authority.
+
+    The controller manager's also has the authority's key, to sign with.
+    """
+    accounts = signing_pair()
+    authority, front = Authority.create("test"), Authority.create("front-proxy-ca")
+    _write_certificates(directory, front, {"front-proxy": Subject(FRONT_PROXY)})
+    _write_certificates(directory, authority, SUBJECTS)
+    (directory / "apiserver" / "sa.key").write_bytes(accounts.private)
+    (directory / "controller-manager" / "ca.key").write_bytes(authority.pair.key)
+
+
+def _write_certificates(directory: Path, authority: Authority, subjects: Mapping[str, Subject]) -> None:
+    for name, subject in subjects.items():
         pair = authority.issue(subject)
         place = directory / name
         place.mkdir(parents=True, mode=0o700)
         (place / "ca.crt").write_bytes(authority.pair.certificate)
         (place / "tls.crt").write_bytes(pair.certificate)
         (place / "tls.key").write_bytes(pair.key)
-    (directory / "apiserver" / "sa.key").write_bytes(accounts.private)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,8 @@ class ControlPlane:
     """https://127.0.0.1:port"""
     grpc: str
     etcd: str
+    pid: int = 0
+    """Of the API server, for tests that kill it."""
 
     def access(self, component: str = "admin") -> Access:
         """How `component` (a directory of the certificates) reaches the gRPC door."""
@@ -178,9 +191,13 @@ async def apiserver(directory: Path, pki: Path, etcd_url: str, *flags: str) -> A
         "--client-ca-file", str(own / "ca.crt"), "--kubelet-certificate-authority", str(own / "ca.crt"),
         "--kubelet-client-certificate", str(own / "tls.crt"), "--kubelet-client-key", str(own / "tls.key"),
         "--service-account-signing-key-file", str(own / "sa.key"),
+        "--requestheader-client-ca-file", str(pki / "front-proxy" / "ca.crt"),
+        "--requestheader-allowed-names", FRONT_PROXY,
+        "--proxy-client-cert-file", str(pki / "front-proxy" / "tls.crt"),
+        "--proxy-client-key-file", str(pki / "front-proxy" / "tls.key"),
         *flags, log=log,
     ) as child:  # fmt: skip
-        plane = ControlPlane(pki, f"https://127.0.0.1:{rest}", f"https://127.0.0.1:{grpc}", etcd_url)
+        plane = ControlPlane(pki, f"https://127.0.0.1:{rest}", f"https://127.0.0.1:{grpc}", etcd_url, child.pid)
         await _answers(plane, child, log)
         yield plane
 

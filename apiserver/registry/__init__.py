@@ -6,6 +6,7 @@ writing      create, update; patches, scales, pods: what else ends in an update
 deleting     grace periods, finalizers
 objects      one object as a Struct, and its transaction
 bootstrapping  the objects that a cluster begins with
+cluster_addresses  the objects that tell of services' addresses; service_addresses: what one looks like
 """
 
 from apiserver.registry.registries import Registry

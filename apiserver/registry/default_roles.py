@@ -11,10 +11,11 @@ from typing import Any
 
 from api import meta
 from api.errors import AlreadyExists, Conflict
+from api.types import AggregationRule
 from apiserver.authorization import SELF, defaults
 from apiserver.authorization.rights import missing
 from apiserver.registry.registries import Registry
-from apiserver.requests import Request, User
+from apiserver.requests import DeleteOptions, Request, User
 
 USER = User(SELF, groups=("system:masters",))
 AT_ONCE = 32
@@ -44,6 +45,10 @@ async def _ensure(registry: Registry, wanted: Any) -> None:
     with suppress(AlreadyExists, Conflict):  # another API server starts beside this one
         if present is None:
             await registry.create(request, meta.encode(wanted))
+        elif getattr(present, "roleRef", None) != getattr(wanted, "roleRef", None):
+            if present.metadata.annotations.get(defaults.AUTOUPDATE) != "false":  # what a binding binds never changes
+                await registry.delete(request.at(verb="delete", name=metadata.name), DeleteOptions())
+                await registry.create(request, meta.encode(wanted))
         elif present.metadata.annotations.get(defaults.AUTOUPDATE) != "false":
             whole = meta.clone(present)
             if _complete(whole, wanted):
@@ -61,6 +66,11 @@ def _complete(present: Any, wanted: Any) -> bool:
     labels = present.metadata.labels | wanted.metadata.labels
     changed = bool(lacking) or labels != present.metadata.labels
     present.metadata.labels = labels
+    if (sum_ := getattr(wanted, "aggregationRule", None)) is not None:
+        parts = present.aggregationRule.clusterRoleSelectors if present.aggregationRule is not None else []
+        more = [part for part in sum_.clusterRoleSelectors if part not in parts]
+        present.aggregationRule = AggregationRule(clusterRoleSelectors=[*parts, *more])
+        changed = changed or bool(more)
     return changed
 
 

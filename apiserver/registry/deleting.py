@@ -11,8 +11,9 @@ import msgspec
 from api import errors, kinds, meta, times
 from api.errors import ApiError
 from api.kinds import Kind
-from api.types import Namespace, Pod
+from api.types import CustomResourceDefinition, Namespace, Pod
 from apiserver.admission import Admission
+from apiserver.customs import definitions
 from apiserver.registry import policies
 from apiserver.registry.objects import Current, Objects
 from apiserver.requests import DeleteOptions, Request
@@ -22,6 +23,7 @@ from machinery.clocks import Clock
 
 PODS = kinds.of(Pod)
 NAMESPACES = kinds.of(Namespace)
+DEFINITIONS = kinds.of(CustomResourceDefinition)
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 DEFAULT_GRACE = 30
 
@@ -32,27 +34,34 @@ class Deleting:
         self._admission = admission
         self._clock = clock
 
-    async def delete(self, request: Request, options: DeleteOptions) -> tuple[bytes, bool]:
-        """(what is answered, whether the object is gone).  Raises NotFound, Conflict, or what admission refuses."""
+    async def delete(self, request: Request, options: DeleteOptions, *, ruled: bool = True) -> tuple[bytes, bool]:
+        """(what is answered, whether the object is gone). Not `ruled`: admission has been asked in another form.
+
+        Raises NotFound, Conflict, or what admission refuses.
+        """
         kind = request.kind
         current = await self._objects.current(kind, request.namespace, request.name)
-        admitted = False
+        about = request.at(dry_run=request.dry_run or options.dry_run, options=options.shown())
+        admitted = not ruled
         while True:
             try:
                 self._check(kind, current, options)
                 if not admitted:
-                    await self._admission.admit(request, None, current.obj)
-                    await self._admission.judge(request, None, current.obj)
+                    await self._admission.pass_(about, None, current.obj)
                     admitted = True
                 return await self._step(request, current, options)
             except ApiError:
                 if current.proven:
                     raise
-                current = await self._objects.current(kind, request.namespace, request.name, proven=True)
+                # What was refused on the strength of the cache may be right now.
+                latest = await self._objects.current(kind, request.namespace, request.name, proven=True)
+                if latest.revision == current.revision:
+                    raise
+                current = latest
             except Changed as e:
                 if e.current is None:
                     raise errors.not_found(kind.group_resource, request.name) from e
-                current = self._objects.read(kind, e.current)
+                current = await self._objects.read(kind, e.current)
 
     def _check(self, kind: Kind, current: Current, options: DeleteOptions) -> None:
         uid = current.obj.metadata.uid
@@ -71,6 +80,8 @@ class Deleting:
         obj = meta.clone(current.obj)
         metadata = obj.metadata
         metadata.finalizers = _finalizers(kind, metadata.finalizers, options.propagation)
+        if kind is DEFINITIONS and not metadata.deletionTimestamp:
+            metadata.finalizers = definitions.guarded(metadata.finalizers)
         grace = _grace(kind, obj, options.grace_seconds)
         held = bool(metadata.finalizers) or (kind is NAMESPACES and bool(obj.spec.finalizers))
         if not grace and not held:
@@ -79,6 +90,8 @@ class Deleting:
                 return _gone(kind, current, revision), True
             return _gone(kind, current, current.revision), True
         self._mark(kind, obj, grace)
+        if kind is DEFINITIONS:
+            definitions.condemn(obj, times.format(self._clock.now()))
         if obj == current.obj:
             return current.served(), False
         if dry:

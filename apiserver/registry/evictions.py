@@ -10,9 +10,11 @@ from typing import Any
 
 from api import errors, kinds, labels, meta
 from api.errors import Conflict, InternalError, TooManyRequests
-from api.types import Condition, Pod, PodCondition, PodDisruptionBudget
+from api.types import Condition, Eviction, Pod, PodCondition, PodDisruptionBudget
+from apiserver.admission import Admission
 from apiserver.registry.deleting import Deleting
 from apiserver.registry.objects import Current, Objects
+from apiserver.registry.pods import deletion_of
 from apiserver.registry.writing import Writing
 from apiserver.requests import DeleteOptions, Request
 
@@ -27,23 +29,26 @@ LATER = 10
 
 
 class Evictions:
-    def __init__(self, objects: Objects, writing: Writing, deleting: Deleting) -> None:
+    def __init__(self, objects: Objects, writing: Writing, deleting: Deleting, admission: Admission) -> None:
         self._objects = objects
+        self._admission = admission
         self._writing = writing
         self._deleting = deleting
 
-    async def evict(self, request: Request, options: DeleteOptions) -> None:
+    async def evict(self, request: Request, eviction: Eviction) -> None:
         """Raises TooManyRequests if the budget does not allow it now, else as a deletion does."""
         current = await self._objects.current(PODS, request.namespace, request.name, proven=True)
+        await self._admission.pass_(request, eviction, current.obj)
+        options = deletion_of(eviction)
         dry = request.dry_run or options.dry_run
         guarded = not _is_free(current.obj) and await self._spend(request, current.obj, dry)
         if dry:
-            await self._deleting.delete(request, replace(options, dry_run=True))
+            await self._deleting.delete(request, replace(options, dry_run=True), ruled=False)
             return
         try:
             marked = await self._mark(request, options, unready=guarded)
             pinned = marked if guarded or options.resource_version else ""
-            await self._deleting.delete(request, replace(options, resource_version=pinned))
+            await self._deleting.delete(request, replace(options, resource_version=pinned), ruled=False)
         except Conflict as e:
             if not guarded or options.resource_version:
                 raise

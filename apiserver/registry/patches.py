@@ -1,6 +1,6 @@
 """Patches of all four kinds: the document as it stands ▸ the patch ▸ the document that is then written as an update."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -9,14 +9,15 @@ from api.errors import BadRequest, UnsupportedMediaType
 from api.kinds import Kind
 from apiserver import patching
 from apiserver.patching import managed_fields
+from apiserver.patching.schemas import Node
 from apiserver.requests import Request
 
 Tree = dict[str, Any]
 Patch = Callable[[Tree], Tree]
 
 TYPES = {
-    "merge": "application/merge-patch+json",
     "json": "application/json-patch+json",
+    "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
@@ -32,8 +33,14 @@ def patch_of(kind: Kind, body: bytes, patch_type: str, definition: str = "") -> 
             return lambda tree: patching.merge_patch(tree, body)
         case "strategic":
             return lambda tree: patching.strategic_merge(tree, body, definition)
-    raise UnsupportedMediaType(
-        f"the body of the request was in an unknown format - accepted media types include: {', '.join(TYPES.values())}"
+    raise unsupported()
+
+
+def unsupported(*unknown: str) -> UnsupportedMediaType:
+    """The refusal of a patch of another type, where these are unknown too."""
+    known = ", ".join(media for name, media in TYPES.items() if name not in unknown)
+    return UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: {known}"
     )
 
 
@@ -48,12 +55,23 @@ def configuration(body: bytes) -> Tree:
     return tree
 
 
+def repeated(lines: Sequence[str]) -> BadRequest:
+    """The refusal of a configuration in YAML that has keys twice."""
+    listed = "\n  ".join(["yaml: unmarshal errors:", *lines])
+    return BadRequest(f"error strict decoding YAML: error converting YAML to JSON: {listed}")
+
+
+def _definition(kind: Kind) -> str | Node:
+    """What field ownership is decided by."""
+    return kind.shape.node if kind.custom else kind.type.__name__
+
+
 def applied(request: Request, live: Tree | None, wanted: Tree, now: str, definition: str = "") -> Tree:
     """The document that results when the request's manager applies `wanted`.  Raises Conflict, BadRequest."""
     metadata = wanted.get("metadata")
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
     result = managed_fields.apply(
-        live, wanted, definition=definition or request.kind.type.__name__, manager=request.field_manager,
+        live, wanted, definition=definition or _definition(request.kind), manager=request.field_manager,
         force=request.force, now=now, api_version=request.kind.api_version, subresource=request.subresource,
     )  # fmt: skip
     if version:

@@ -1,8 +1,6 @@
 """What is done to a pod through its own subresources: binding it to a node, evicting it."""
 
-from typing import Any, TypeVar
-
-import msgspec
+from typing import Any
 
 from api import errors, meta
 from api.errors import BadRequest
@@ -10,14 +8,14 @@ from api.paths import Path, not_supported, refusal, required
 from api.types import Binding, Eviction, PodCondition
 from apiserver.registry.objects import Current
 from apiserver.requests import DeleteOptions, parse_delete_options
+from apiserver.rules.decoding import read
 
-T = TypeVar("T")
 BINDINGS = "pods/binding"
 
 
 def read_binding(body: bytes, name: str) -> Binding:
     """Raises BadRequest, Invalid."""
-    binding = _read(body, Binding)
+    binding = read(Binding, body)
     target = binding.target
     if name and binding.metadata.name not in ("", name):
         raise BadRequest(f"name in URL does not match name in Binding object: {name} != {binding.metadata.name}")
@@ -47,6 +45,7 @@ def bound(current: Current, binding: Binding, now: str) -> Any:
         raise errors.conflict(BINDINGS, name, f"pod {name} has non-empty .spec.schedulingGates")
     assert binding.target is not None
     pod.spec.nodeName = binding.target.name
+    pod.status.nominatedNodeName = ""
     pod.metadata.annotations = pod.metadata.annotations | metadata.annotations
     scheduled = PodCondition(type="PodScheduled", status="True", lastTransitionTime=now)
     scheduled.observedGeneration = pod.metadata.generation or 0
@@ -55,19 +54,16 @@ def bound(current: Current, binding: Binding, now: str) -> Any:
     return pod
 
 
-def read_eviction(body: bytes, name: str) -> DeleteOptions:
-    """How the evicted pod is to be deleted.  Raises BadRequest."""
-    eviction = _read(body, Eviction)
+def read_eviction(body: bytes, name: str) -> Eviction:
+    """Raises BadRequest."""
+    eviction = read(Eviction, body)
     if eviction.metadata.name != name:
         raise BadRequest("name in URL does not match name in Eviction object")
+    return eviction
+
+
+def deletion_of(eviction: Eviction) -> DeleteOptions:
+    """How the evicted pod is to be deleted.  Raises BadRequest."""
     if eviction.deleteOptions is None:
         return DeleteOptions()
     return parse_delete_options(meta.encode(eviction.deleteOptions))
-
-
-def _read(body: bytes, type_: type[T]) -> T:
-    try:
-        return meta.decode(body, type_)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
-        name = type_.__name__
-        raise BadRequest(f'{name} in version "v1" cannot be handled as a {name}: {e}') from e

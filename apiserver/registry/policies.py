@@ -25,7 +25,10 @@ NEEDS_VERSION = frozenset(
 RETURNS_DELETED = frozenset(
     {
         "persistentvolumeclaims", "persistentvolumes", "pods", "podtemplates", "resourcequotas", "serviceaccounts",
-        "services",
+        "services", "resource.k8s.io/deviceclasses", "resource.k8s.io/resourceclaims",
+        "resource.k8s.io/resourceclaimtemplates", "resource.k8s.io/resourceslices", "storage.k8s.io/csidrivers",
+        "storage.k8s.io/csinodes", "storage.k8s.io/storageclasses", "storage.k8s.io/volumeattachments",
+        "storage.k8s.io/volumeattributesclasses",
     }
 )  # fmt: skip
 """A finished delete answers with the object as it last was, not with a Status."""

@@ -8,10 +8,10 @@ import random
 from collections.abc import AsyncIterator, Iterable, Iterator
 
 from api import errors
-from api.errors import BadRequest, Expired
+from api.errors import BadRequest, Expired, Timeout
 from api.kinds import Kind
 from api.meta import encode
-from apiserver.registry.selecting import filter_for, read_token, revision, token
+from apiserver.registry.selecting import LATEST, filter_for, read_token, revision, token
 from apiserver.requests import Event, Item, Listing, ListOptions, Request, WatchOptions
 from apiserver.storage import keys
 from apiserver.storage.etcd import Compacted
@@ -26,7 +26,9 @@ Batches = AsyncIterator[Events]
 
 TOO_OLD_PAGE = (
     "The provided continue parameter is too old to display a consistent list result. "
-    "You must start a new list without the continue parameter."
+    "You can start a new list without the continue parameter, or use the continue token in this response to retrieve "
+    "the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that "
+    "were created, modified, or deleted between the time the first chunk was returned and now may show up in the list."
 )
 TOO_OLD_LIST = "The resourceVersion for the provided list is too old."
 
@@ -49,8 +51,7 @@ class Reading:
         if request.name:
             raise BadRequest("a list is of a resource, not of one object")
         if options.continue_:
-            at, after = read_token(options.continue_)
-            return await self._past(request, filter_, at, after, options.limit, TOO_OLD_PAGE)
+            return await self._continued(request, filter_, options)
         match = options.resource_version_match
         if match not in ("", "Exact", "NotOlderThan") or (match and not options.resource_version):
             raise BadRequest(f'resourceVersionMatch "{match}" makes no sense here')
@@ -58,16 +59,31 @@ class Reading:
         await self._reach(options.resource_version)
         if exact:
             at = revision(options.resource_version)
-            return await self._past(request, filter_, at, "", options.limit, TOO_OLD_LIST)
+            return await self._past(request, filter_, at, "", options.limit, Expired(TOO_OLD_LIST))
         page = resource.table.select(request.namespace, filter_, limit=options.limit)
         return _listing(page, self._world.revision)
 
-    async def _past(self, request: Request, filter_: Filter, at: int, after: str, limit: int, too_old: str) -> Listing:
+    async def _continued(self, request: Request, filter_: Filter, options: ListOptions) -> Listing:
+        """The page after another one: of the same revision, or of the latest if the token was given for that."""
+        if options.resource_version not in ("", "0"):
+            raise BadRequest("specifying resource version is not allowed when using continue")
+        at, after = read_token(options.continue_)
+        if at == LATEST:
+            await self._world.fresh()
+            table = self._world.resource(request.kind).table
+            page = table.select(request.namespace, filter_, after=after, limit=options.limit)
+            return _listing(page, self._world.revision)
+        too_old = Expired(TOO_OLD_PAGE, continue_=token(LATEST, after))
+        return await self._past(request, filter_, at, after, options.limit, too_old)
+
+    async def _past(
+        self, request: Request, filter_: Filter, at: int, after: str, limit: int, too_old: Expired
+    ) -> Listing:
         await self._world.at_least(at)
         try:
             page = await self._world.past(request.kind, at, request.namespace, filter_, after=after, limit=limit)
         except Compacted as e:
-            raise Expired(too_old) from e
+            raise too_old from e
         return _listing(page, at)
 
     async def watch(self, request: Request, options: WatchOptions) -> Batches:
@@ -81,13 +97,21 @@ class Reading:
         else:
             selector = options.field_selector
         filter_ = filter_for(request.kind, table.index, options.label_selector, selector)
-        await self._reach(options.resource_version)
+        since = revision(options.resource_version)
+        if not since or options.send_initial_events:
+            await self._reach(options.resource_version)
         return self._stream(request, filter_, options)
 
     async def _stream(self, request: Request, filter_: Filter, options: WatchOptions) -> Batches:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (options.timeout_seconds or SHORTEST_WATCH * (1 + random.random()))
-        with self._world.watcher(request.kind, request.namespace, filter_, bookmarks=options.bookmarks) as watcher:
+        try:  # a revision that another API server made may be on its way: upstream waits for it too
+            await self._world.at_least(revision(options.resource_version), seconds=deadline - loop.time())
+        except Timeout:
+            return
+        with self._world.watcher(
+            request.kind, request.namespace, filter_, bookmarks=options.bookmarks, sink=options.sink
+        ) as watcher:
             try:
                 first = self._first(request, filter_, options)
             except Gone as e:

@@ -4,18 +4,24 @@ authorize ▸ decode and default ▸ mutating admission ▸ validate ▸ validat
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from api import kinds, meta
 from api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
+from api.kinds import Kind
+from api.paths import Path, invalid, refusal
 from api.types import Pod
 from apiserver import rules
 from apiserver.admission import Admission
 from apiserver.authentication import Authenticator
 from apiserver.authorization import Authorizer
+from apiserver.catalogue import Catalogue
+from apiserver.customs.viewing import Views
 from apiserver.registry import patches, pods, policies, reviews, scales, versions
+from apiserver.registry.components import STATUSES, Components
 from apiserver.registry.deleting import Deleting, success
 from apiserver.registry.evictions import Evictions
 from apiserver.registry.objects import Current, Objects
@@ -25,6 +31,7 @@ from apiserver.registry.tokens import Tokens
 from apiserver.registry.writing import Writing, check_place
 from apiserver.requests import DeleteOptions, Item, Listing, ListOptions, Request, WatchOptions
 from apiserver.rules import conversions
+from apiserver.rules.decoding import UnfitDocument
 from apiserver.storage.transactions import Store
 from apiserver.storage.worlds import World
 from machinery.clocks import Clock
@@ -33,6 +40,14 @@ PODS = kinds.of(Pod)
 AT_ONCE = 16
 UPDATABLE = frozenset({"", "approval", "ephemeralcontainers", "finalize", "resize", "scale", "status"})
 """Subresources that are read, replaced and patched as (a part of) the object."""
+
+
+class Unstored(Protocol):
+    """Answers for a kind whose objects are made when somebody asks for them."""
+
+    async def get(self, request: Request) -> bytes: ...
+
+    async def list(self, request: Request, options: ListOptions) -> Listing: ...
 
 
 class Registry:
@@ -46,15 +61,32 @@ class Registry:
         admission: Callable[[Objects], Admission],
         clock: Clock,
         identity: Authenticator | None = None,
+        catalogue: Catalogue | None = None,
+        settled: Callable[[], Awaitable[None]] | None = None,
+        views: Views | None = None,
+        unstored: Mapping[Kind, Unstored] | None = None,
     ) -> None:
-        self.objects = Objects(world, store)
+        """`settled` returns when the catalogue shows all kinds whose definitions are stored by now."""
+        self.catalogue = catalogue or Catalogue()
+        self._settled = settled
+        self._views = views or Views()
+        self.objects = Objects(world, store, self._views, clock)
         self._tokens = Tokens(identity, self.objects, clock)
-        admitted = admission(self.objects)
+        self._admission = admitted = admission(self.objects)
         self._authorizer = authorizer
         self._reading = Reading(world)
+        self._unstored: dict[Kind, Unstored] = {STATUSES: Components(world, self.objects, clock), **(unstored or {})}
         self._writing = Writing(self.objects, admitted, clock)
         self._deleting = Deleting(self.objects, admitted, clock)
-        self._evictions = Evictions(self.objects, self._writing, self._deleting)
+        self._evictions = Evictions(self.objects, self._writing, self._deleting, admitted)
+
+    async def find(self, group: str, version: str, plural: str) -> Kind | None:
+        """The kind that is served under these names; None if there is none."""
+        kind = self.catalogue.by_resource(group, version, plural)
+        if kind is None and self._settled is not None:
+            await self._settled()
+            kind = self.catalogue.by_resource(group, version, plural)
+        return kind
 
     # --- reading
 
@@ -63,48 +95,63 @@ class Registry:
         kind = request.kind
         if request.subresource not in UPDATABLE:
             raise self._not_allowed(request)
+        if (unstored := self._unstored.get(kind)) is not None:
+            return await unstored.get(request)
         item = await self._reading.item(
             conversions.stored_kind(kind), request.namespace, request.name, resource_version
         )
+        document = await self._views.document(kind, item.document) if kind.custom else item.document
         if request.subresource == "scale":
-            return scales.document(kind, item.document)
-        return conversions.document(kind, item.document)
+            return scales.document(kind, document)
+        return conversions.document(kind, document)
 
     async def list(self, request: Request, options: ListOptions) -> Listing:
-        request.field_selector = options.field_selector
+        request.field_selector, request.label_selector = options.field_selector, options.label_selector
         self._check(request)
-        return await versions.list(self._reading, request, options)
+        if (unstored := self._unstored.get(request.kind)) is not None:
+            return await unstored.list(request, options)
+        return await versions.list(self._reading, self._views, request, options)
 
     async def watch(self, request: Request, options: WatchOptions) -> Batches:
         """Batches of events, none empty, until the time is up (then it just stops) or after an ERROR event.
 
         What can be refused is refused by the call itself, before there is a stream.
         """
-        request.field_selector = options.field_selector
+        request.field_selector, request.label_selector = options.field_selector, options.label_selector
         self._check(request)
-        return await versions.watch(self._reading, request, options)
+        return await versions.watch(self._reading, self._views, request, options)
 
     # --- writing
 
     async def create(self, request: Request, body: bytes) -> bytes:
         self._check(request)
-        if request.kind.name in reviews.KINDS:
-            return reviews.answer(request, self._decoder(request, body)(), self._authorizer)
-        if request.kind.name == "TokenReview":
-            return await self._tokens.review(body)
-        if request.kind.verbs == kinds.CREATE_ONLY and request.kind.name != "Binding":
-            raise self._not_allowed(request)  # nothing of these kinds is ever stored
-        if request.subresource or request.kind.name == "Binding":
-            return await self._create_subresource(request, body)
+        if request.kind.verbs == kinds.CREATE_ONLY or request.subresource:
+            return await self._create_unstored(request, body)
+        if request.kind.custom and request.kind.shape.definition.terminating:
+            raise MethodNotAllowed("create not allowed while custom resource definition is terminating")
         document = await self._writing.create(versions.stored(request), self._decoder(request, body))
         return conversions.document(request.kind, document)
+
+    async def _create_unstored(self, request: Request, body: bytes) -> bytes:
+        """What is only answered, or is a part of another object."""
+        if request.kind.name in reviews.KINDS and not request.subresource:
+            review = self._decoder(request, body)()
+            await self._admission.pass_(request, review, None)
+            return reviews.answer(request, review, self._authorizer, self._writing.now())
+        if request.kind.name == "TokenReview":
+            return await self._tokens.review(body, partial(self._admission.pass_, request))
+        if not request.subresource and request.kind.name != "Binding":
+            raise self._not_allowed(request)  # nothing of these kinds is ever stored
+        return await self._create_subresource(request, body)
 
     async def update(self, request: Request, body: bytes) -> tuple[bytes, bool]:
         self._check(request)
         if request.subresource == "scale":
             scale = scales.read(body)
             check_place(request, scale)
-            document, _ = await self._writing.update(request, lambda current: scales.scaled(current, scale))
+            document, _ = await self._writing.update(
+                request, lambda current: scales.scaled(request.kind, current, scale)
+            )
             return scales.document(request.kind, document), False
         if request.subresource not in UPDATABLE:
             raise self._not_allowed(request)
@@ -129,16 +176,18 @@ class Registry:
         self._check(request)
         if request.subresource not in UPDATABLE:
             raise self._not_allowed(request)
+        if patch_type == "strategic" and request.kind.custom:
+            raise patches.unsupported("strategic")
         if patch_type == "apply":
             return await self._apply(request, body)
         if request.subresource == "scale":
             change = patches.patch_of(request.kind, body, patch_type, "Scale")
-            document, _ = await self._writing.update(request, lambda current: self._rescaled(current, change))
+            document, _ = await self._writing.update(request, lambda current: self._rescaled(request, current, change))
             return scales.document(request.kind, document), False
         change = patches.patch_of(request.kind, body, patch_type)
         document, created = await self._writing.update(
             versions.stored(request),
-            lambda current: self._patched(request, change(conversions.to_served(request.kind, current.tree()))),
+            lambda current: self._changed(request, change(conversions.to_served(request.kind, current.tree()))),
         )
         return conversions.document(request.kind, document), created
 
@@ -150,7 +199,7 @@ class Registry:
     async def delete_collection(self, request: Request, listing: ListOptions, options: DeleteOptions) -> Listing:
         """What was there, and is now gone or on its way."""
         self._check(request)
-        found = await versions.list(self._reading, request, listing)
+        found = await versions.list(self._reading, self._views, request, listing)
         room = asyncio.Semaphore(AT_ONCE)
 
         async def delete(item: Item) -> None:
@@ -167,6 +216,10 @@ class Registry:
             raise _first(errors) from errors
         return found
 
+    async def connect(self, request: Request, options: Any) -> None:
+        """Whether admission lets somebody connect to a pod, a service or a node; it may change the options."""
+        await self._admission.pass_(request.at(verb="connect"), options, None)
+
     # --- parts of verbs
 
     def _check(self, request: Request) -> None:
@@ -176,6 +229,8 @@ class Registry:
             raise self._not_allowed(request)
         if kind.namespaced and not request.namespace and request.verb not in ("list", "watch", "deletecollection"):
             raise BadRequest("an empty namespace may not be set during creation")
+        if request.verb != "create":
+            self.objects.check_readable(kind, request.namespace, request.name)
 
     def _not_allowed(self, request: Request) -> MethodNotAllowed:
         return MethodNotAllowed("the server does not allow this method on the requested resource")
@@ -184,33 +239,45 @@ class Registry:
         """Decodes and defaults; a new object at each call, its warnings only once."""
 
         def decode() -> Any:
-            obj, warnings = rules.decode(request.kind, body, validation=request.field_validation)
+            obj, warnings = rules.decode(
+                request.kind, body, validation=request.field_validation, repeated=request.repeated
+            )
             request.warnings += [w for w in warnings if w not in request.warnings]
             rules.default(request.kind, obj)
             return versions.converted(request, obj)
 
         return decode
 
+    def _changed(self, request: Request, tree: Tree) -> Any:
+        """As `_patched`, but a document that cannot be read is the patch's fault.  Raises Invalid."""
+        try:
+            return self._patched(request, tree)
+        except UnfitDocument as e:
+            fault = invalid(Path("patch"), meta.encode(tree).decode(), e.why)
+            raise refusal("", "", "", [fault]) from e
+
     def _patched(self, request: Request, tree: Tree) -> Any:
         obj = self._decoder(request, meta.encode(tree))()
         check_place(request, obj)
         return obj
 
-    def _rescaled(self, current: Current, change: patches.Patch) -> Any:
-        before = meta.encode(scales.scale_of(current.obj, current.revision))
+    def _rescaled(self, request: Request, current: Current, change: patches.Patch) -> Any:
+        before = meta.encode(scales.scale_of(request.kind, current.obj, current.revision))
         after = meta.encode(change(meta.decode(before, dict)))
-        return scales.scaled(current, scales.read(after))
+        return scales.scaled(request.kind, current, scales.read(after))
 
     async def _apply(self, request: Request, body: bytes) -> tuple[bytes, bool]:
         wanted = patches.configuration(body)
+        if request.repeated and request.field_validation == "Strict":
+            raise patches.repeated(request.repeated)
         now = self._writing.now()
 
         def make(current: Current | None) -> Any:
             live = conversions.to_served(request.kind, current.tree()) if current is not None else None
             if request.subresource == "scale" and current is not None:
-                live = meta.decode(meta.encode(scales.scale_of(current.obj, current.revision)), dict)
+                live = meta.decode(meta.encode(scales.scale_of(request.kind, current.obj, current.revision)), dict)
                 after = meta.encode(patches.applied(request, live, wanted, now, "Scale"))
-                return scales.scaled(current, scales.read(after))
+                return scales.scaled(request.kind, current, scales.read(after))
             return self._patched(request, patches.applied(request, live, wanted, now))
 
         async def create() -> bytes:
@@ -229,11 +296,12 @@ class Registry:
             await self._evictions.evict(request, pods.read_eviction(body, request.name))
             return success(code=201)
         if request.subresource == "token":
-            return await self._tokens.issue(request, body)
+            return await self._tokens.issue(request, body, partial(self._admission.pass_, request))
         if request.subresource != "binding" and request.kind.name != "Binding":
             raise self._not_allowed(request)
         binding = pods.read_binding(body, request.name)
         about = request.at(kind=PODS, name=request.name or binding.metadata.name, subresource="binding", verb="create")
+        await self._admission.pass_(request, binding, None)
         now = self._writing.now()
         await self._writing.update(about, lambda current: pods.bound(current, binding, now), ruled=False)
         return success(code=201)

@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import json
+import posixpath
 from functools import lru_cache
 
 import msgspec
@@ -19,7 +21,9 @@ def filter_for(kind: Kind, index: Index, label_selector: str, field_selector: st
         return EVERYTHING
     found = _filter(label_selector, field_selector)
     for field, _, _ in found.fields.terms:
-        if field not in index.selectable:
+        if kind.custom:
+            _check_custom(kind, field)
+        elif field not in index.selectable:
             if index.selectable == COMMON:
                 known = '"metadata.name", "metadata.namespace"'
                 raise BadRequest(f'"{field}" is not a known field selector: only {known}')
@@ -27,9 +31,19 @@ def filter_for(kind: Kind, index: Index, label_selector: str, field_selector: st
     return found
 
 
+def _check_custom(kind: Kind, field: str) -> None:
+    known = field in kind.shape.selectable or field == "metadata.name"
+    if not known and not (field == "metadata.namespace" and kind.namespaced):
+        raise BadRequest(f"field label not supported: {field}")
+
+
 @lru_cache(maxsize=4096)
 def _filter(label_selector: str, field_selector: str) -> Filter:
     return Filter(labels.parse(label_selector), fields.parse(field_selector))
+
+
+LATEST = -1
+"""The revision in tokens for lists that go on although what they began with is compacted."""
 
 
 class Token(msgspec.Struct, rename={"version": "v", "revision": "rv"}):
@@ -38,6 +52,9 @@ class Token(msgspec.Struct, rename={"version": "v", "revision": "rv"}):
     version: str
     revision: int
     start: str
+
+
+_INVALID = "invalid continue token: continue key is not valid"
 
 
 def token(revision: int, last: str) -> str:
@@ -51,12 +68,17 @@ def read_token(text: str) -> tuple[int, str]:
     try:
         found = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Token)
     except (binascii.Error, msgspec.MsgspecError, ValueError) as e:
-        raise BadRequest(f"continue key is not valid: {e}") from e
+        raise BadRequest(f"{_INVALID}: {e}") from e
     if found.version != "meta.k8s.io/v1":
-        raise BadRequest(f'continue key is not valid: server does not recognize this encoded version "{found.version}"')
-    if found.revision <= 0 or not found.start.endswith("\0"):
-        raise BadRequest("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
-    return found.revision, found.start[:-1]
+        raise BadRequest(f"{_INVALID}: server does not recognize this encoded version {found.version}")
+    if found.revision < LATEST or found.revision == 0:
+        raise BadRequest(f"{_INVALID}: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+    if not found.start:
+        raise BadRequest(f"{_INVALID}: encoded start key empty (version meta.k8s.io/v1)")
+    start = found.start.removesuffix("\0")
+    if not start or posixpath.normpath(f"/{start}") != f"/{start}":
+        raise BadRequest(f"{_INVALID}: {found.start}")
+    return found.revision, start
 
 
 def revision(text: str) -> int:
@@ -64,5 +86,13 @@ def revision(text: str) -> int:
     if not text:
         return 0
     if not text.isdecimal() or not text.isascii():
-        raise BadRequest(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
-    return int(text)
+        raise BadRequest(f"invalid resource version: {_not_a_version(text, 'invalid syntax')}")
+    number = int(text) if len(text) < 30 else 2**64
+    if number >= 2**64:
+        raise BadRequest(f"invalid resource version: {_not_a_version(text, 'value out of range')}")
+    return number
+
+
+def _not_a_version(text: str, why: str) -> str:
+    quoted = json.dumps(text, ensure_ascii=False)
+    return f"resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: {why}"

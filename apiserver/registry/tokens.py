@@ -3,9 +3,8 @@
 https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
-
-import msgspec
 
 from api import errors, kinds, meta, times
 from api.errors import BadRequest, MethodNotAllowed, Unauthorized
@@ -26,8 +25,8 @@ from api.types import (
 from apiserver.admission.reading import Reader, find
 from apiserver.authentication import Authenticator, Keys
 from apiserver.authentication.tokens import Bound, Wanted
-from apiserver.authorization.escalation import check_token
 from apiserver.requests import Request
+from apiserver.rules.decoding import read
 from machinery.clocks import Clock
 
 ACCOUNTS, PODS, SECRETS, NODES = (kinds.of(t) for t in (ServiceAccount, Pod, Secret, Node))
@@ -48,24 +47,28 @@ class _Binding(NamedTuple):
     node: Bound | None = None
 
 
+Admit = Callable[[Any, Any], Awaitable[None]]
+"""What admission says about a new object: (it, None)."""
+
+
 class Tokens:
     def __init__(self, identity: Authenticator | None, reader: Reader, clock: Clock) -> None:
         self._identity = identity
         self._reader = reader
         self._clock = clock
 
-    async def issue(self, request: Request, body: bytes) -> bytes:
+    async def issue(self, request: Request, body: bytes, admit: Admit) -> bytes:
         """The TokenRequest with a token.  Raises BadRequest, Invalid, NotFound, Conflict, Forbidden."""
         accounts = self._identity.accounts if self._identity is not None else None
         if accounts is None:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         wanted = _read(body, TokenRequest)
+        await admit(wanted, None)
         spec = wanted.spec
         if faults := list(_faults(spec)):
             raise refusal(GROUP, "TokenRequest", wanted.metadata.name, faults)
         account = await self._existing(ACCOUNTS, request.namespace, request.name)
         bound = await self._bound(request, wanted)
-        check_token(request, wanted, bound.pod)
         spec.audiences = spec.audiences or [accounts.keys.issuer]
         spec.expirationSeconds = seconds = spec.expirationSeconds or HOUR
         now = self._clock.now()
@@ -78,9 +81,10 @@ class Tokens:
         wanted.metadata.creationTimestamp = times.format(now)
         return meta.encode(wanted)
 
-    async def review(self, body: bytes) -> bytes:
+    async def review(self, body: bytes, admit: Admit) -> bytes:
         """The TokenReview with its verdict.  Raises BadRequest."""
         review = _read(body, TokenReview)
+        await admit(review, None)
         if not review.spec.token:
             raise BadRequest("token is required for TokenReview in authentication")
         review.status = await self._verdict(review.spec.token, review.spec.audiences)
@@ -162,11 +166,7 @@ def _faults(spec: TokenRequestSpec) -> Any:
 
 
 def _read(body: bytes, type_: type[T]) -> T:
-    name = type_.__name__
-    try:
-        found = meta.decode(body or b"{}", type_)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
-        raise BadRequest(f'{name} in version "v1" cannot be handled as a {name}: {e}') from e
+    name, found = type_.__name__, read(type_, body or b"{}")
     if (found.apiVersion, found.kind) != (f"{GROUP}/v1", name):  # type: ignore[attr-defined]
         raise BadRequest(f"the object provided is unrecognized (must be of type {name})")
     return found

@@ -9,6 +9,7 @@ import msgspec
 from api.kinds import Kind
 from api.paths import refusal
 from apiserver import rules
+from apiserver.customs.viewing import Views
 from apiserver.registry.reading import Batches, Events, Reading
 from apiserver.requests import Event, Listing, ListOptions, Request, WatchOptions
 from apiserver.rules import conversions
@@ -17,7 +18,7 @@ from apiserver.rules import conversions
 def stored(request: Request) -> Request:
     """The same request about the kind that is stored."""
     kind = conversions.stored_kind(request.kind)
-    return request if kind is request.kind else request.at(kind=kind)
+    return request if kind is request.kind else request.at(kind=kind, asked=request.asked or request.kind)
 
 
 def converted(request: Request, obj: Any) -> Any:
@@ -41,8 +42,10 @@ def converted(request: Request, obj: Any) -> Any:
     return found
 
 
-async def list(reading: Reading, request: Request, options: ListOptions) -> Listing:  # noqa: A001 - the verb
+async def list(reading: Reading, views: Views, request: Request, options: ListOptions) -> Listing:  # noqa: A001 - the verb
     kind, about = request.kind, stored(request)
+    if kind.custom:
+        return await _viewed(views, kind, await reading.list(request, options))
     if about is request:
         return await reading.list(request, options)
     selector = conversions.field_selector(kind, options.field_selector)
@@ -51,14 +54,31 @@ async def list(reading: Reading, request: Request, options: ListOptions) -> List
     return replace(found, items=items)
 
 
-async def watch(reading: Reading, request: Request, options: WatchOptions) -> Batches:
+async def watch(reading: Reading, views: Views, request: Request, options: WatchOptions) -> Batches:
     kind, about = request.kind, stored(request)
+    if kind.custom:
+        return _followed(views, kind, await reading.watch(request, replace(options, sink=None)))
     if about is request:
         return await reading.watch(request, options)
     selector = conversions.field_selector(kind, options.field_selector)
-    return _converted(kind, await reading.watch(about, replace(options, field_selector=selector)))
+    return _converted(kind, await reading.watch(about, replace(options, field_selector=selector, sink=None)))
 
 
 async def _converted(kind: Kind, batches: Batches) -> AsyncIterator[Events]:
     async for batch in batches:
         yield [Event(event.type, conversions.document(kind, event.document)) for event in batch]
+
+
+async def _viewed(views: Views, kind: Kind, found: Listing) -> Listing:
+    """A list of custom objects in the version that was asked for."""
+    documents = await views.documents(kind, [item.document for item in found.items])
+    items = [
+        item if document is item.document else msgspec.structs.replace(item, document=document)
+        for item, document in zip(found.items, documents, strict=True)
+    ]
+    return replace(found, items=items)
+
+
+async def _followed(views: Views, kind: Kind, batches: Batches) -> AsyncIterator[Events]:
+    async for batch in batches:
+        yield await views.events(kind, batch)

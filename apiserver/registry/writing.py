@@ -21,7 +21,7 @@ from api.types import ManagedFieldsEntry
 from apiserver import rules
 from apiserver.admission import Admission
 from apiserver.patching import managed_fields
-from apiserver.registry import policies
+from apiserver.registry import policies, scales
 from apiserver.registry.objects import Current, Objects, encoded
 from apiserver.requests import Request
 from apiserver.storage import documents
@@ -60,11 +60,12 @@ class Writing:
         for attempt in range(ATTEMPTS):
             obj = make()
             generated = self._identify(request, obj)
-            await self._admission.admit(request.at(name=obj.metadata.name), obj, None)
+            about = request.at(name=obj.metadata.name, generated=generated)
+            await self._admission.admit(about, obj, None)
             rules.prepare_create(kind, obj)
             if faults := rules.validate(kind, obj):
                 raise refusal(kind.group, kind.name, obj.metadata.name, faults)
-            await self._admission.judge(request.at(name=obj.metadata.name), obj, None)
+            await self._admission.judge(about.at(name=obj.metadata.name), obj, None)
             if not tracked:
                 self._track(request, None, obj)
             try:
@@ -146,7 +147,7 @@ class Writing:
                 return await self._replace(request, current, new, ruled, tracked), False
             except Changed as e:
                 proven = True
-                current = self.objects.read(kind, e.current) if e.current is not None else None
+                current = await self.objects.read(kind, e.current) if e.current is not None else None
             except ClaimTaken as e:
                 await self.objects.get_fresh(kind, request.namespace, request.name)
                 current, why = None, TAKEN.format(claim=e.claim)
@@ -168,19 +169,24 @@ class Writing:
             if not explicit and policies.resource(kind) in policies.NEEDS_VERSION:
                 fault = invalid(Path("metadata.resourceVersion"), 0, "must be specified for an update")
                 raise refusal(kind.group, kind.name, new.metadata.name, [fault])
-            await self._admission.admit(request, new, old)
+            if request.subresource == "scale":
+                new = await self._admit_scale(request, current, new)
+            else:
+                await self._admission.admit(request, new, old)
             subresource = "" if request.subresource == "scale" else request.subresource
             rules.prepare_update(kind, new, old, subresource)
             if faults := rules.validate_update(kind, new, old, subresource):
                 raise refusal(kind.group, kind.name, new.metadata.name, faults)
-            await self._admission.judge(request, new, old)
+            if request.subresource != "scale":
+                await self._admission.judge(request, new, old)
         if not tracked:
             asked, new.metadata.managedFields = new.metadata.managedFields, old.metadata.managedFields
-            if encoded(new) == current.stored and (not asked or asked == old.metadata.managedFields):
+            same = encoded(new) == current.stored and (not asked or asked == old.metadata.managedFields)
+            if same and not current.outdated and not self.objects.is_stale(kind, old):
                 return current.served()
             new.metadata.managedFields = asked
             self._track(request, current, new)
-        elif managed_fields.unchanged(current.tree(), msgspec.to_builtins(new)):
+        elif not current.outdated and managed_fields.unchanged(current.tree(), meta.tree(new)):
             return current.served()
         if request.dry_run:
             return documents.serve(encoded(new), current.revision)
@@ -188,6 +194,13 @@ class Writing:
             revision = await self.objects.delete(kind, current)
             return documents.serve(encoded(new), revision)
         return await self.objects.update(kind, current, new)
+
+    async def _admit_scale(self, request: Request, current: Current, new: Any) -> Any:
+        """Admission sees the Scale that the client sent, not what it is a view of."""
+        old, scale = (scales.scale_of(request.kind, obj, current.revision) for obj in (current.obj, new))
+        sent = meta.clone(scale)
+        await self._admission.pass_(request, scale, old)
+        return new if scale == sent else scales.scaled(request.kind, current, scale)
 
     def _keep_identity(self, kind: Kind, new: Any, old: Any) -> None:
         """What no update can change. A client that means another object than the present one is told so."""
@@ -210,11 +223,12 @@ class Writing:
     def _track(self, request: Request, current: Current | None, new: Any) -> None:
         entries = managed_fields.track(
             current.tree() if current is not None else None,
-            msgspec.to_builtins(new),
+            meta.tree(new),
             manager=request.field_manager or "unknown",
             now=self.now(),
             api_version=request.kind.api_version,
             subresource=request.subresource,
+            definition=request.kind.shape.node if request.kind.custom else "",
         )
         new.metadata.managedFields = msgspec.convert(entries, list[ManagedFieldsEntry])
 

@@ -10,9 +10,59 @@ Pure functions from objects to objects and faults: no I/O, no clock, no caches o
     validation    upstream's rules, with its field paths, messages and order
 """
 
-from apiserver.rules.decoding import decode
-from apiserver.rules.defaulting import default
-from apiserver.rules.strategies import prepare_create, prepare_update
-from apiserver.rules.validation import validate, validate_update
+from collections.abc import Sequence
+from typing import Any
+
+from api.kinds import Kind
+from api.paths import Fault
+from apiserver.customs import objects as customs
+from apiserver.rules import decoding, defaulting, strategies
+from apiserver.rules import validation as validating
 
 __all__ = ["decode", "default", "prepare_create", "prepare_update", "validate", "validate_update"]
+
+
+def decode(kind: Kind, document: bytes, *, validation: str = "", repeated: Sequence[str] = ()) -> tuple[Any, list[str]]:
+    """The object in a document that was sent to the path of `kind`, and the warnings about it.
+
+    `validation` is Strict, Warn or Ignore ("" is Warn, as upstream): what to do about fields that are unknown or given
+    twice; `repeated` says of which that is known already.  Raises BadRequest.
+    """
+    read = customs.decode if kind.custom else decoding.decode
+    if not repeated or validation == "Ignore":
+        return read(kind, document, validation=validation)
+    obj, warnings = read(kind, document, validation="Warn")
+    if validation == "Strict":
+        lines = "\n  ".join(["yaml: unmarshal errors:", *repeated])
+        raise decoding.unfit(kind, "strict decoding error: " + ", ".join([lines, *warnings]))
+    return obj, [*repeated, *warnings]
+
+
+def default(kind: Kind, obj: Any) -> None:
+    """Fill in the defaults of `obj` in place. Doing it twice changes nothing more."""
+    (customs if kind.custom else defaulting).default(kind, obj)
+
+
+def prepare_create(kind: Kind, obj: Any) -> None:
+    """Take out of a new object what its creator may not set."""
+    (customs if kind.custom else strategies).prepare_create(kind, obj)
+
+
+def prepare_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> None:
+    """Put back into `new` what a write to that subresource ("" is the object itself) leaves alone.
+
+    `new` shares parts of `old` afterwards: it is for validating and encoding, no longer for changing.
+    """
+    (customs if kind.custom else strategies).prepare_update(kind, new, old, subresource)
+
+
+def validate(kind: Kind, obj: Any) -> list[Fault]:
+    """What is wrong with a new object; empty if nothing."""
+    return customs.validate(kind, obj) if kind.custom else validating.validate(kind, obj)
+
+
+def validate_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> list[Fault]:
+    """What is wrong with `new` in the place of `old`, both as `prepare_update` left them; empty if nothing."""
+    if kind.custom:
+        return customs.validate_update(kind, new, old, subresource)
+    return validating.validate_update(kind, new, old, subresource)

@@ -5,7 +5,7 @@ does, and to find what Go would complain about first.
 """
 
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,7 @@ from apiserver.rules import scalars, strictness, syntax
 from apiserver.rules.mismatches import first_mismatch, without_nulls
 from apiserver.rules.shapes import struct
 
+T = TypeVar("T")
 SCHEME = "pkg/api/legacyscheme/scheme.go:30"
 _plain = msgspec.json.Decoder()
 _PARTS = "apiVersion", "kind"
@@ -47,16 +48,36 @@ def decode(kind: Kind, document: bytes, *, validation: str = "") -> tuple[Any, l
     try:
         scalars.settle(obj, full_name(kind))
     except ValueError as e:
-        raise _unfit(kind, str(e)) from e
+        raise unfit(kind, str(e)) from e
     try:
         warnings = [] if validation == "Ignore" else strictness.faults(kind, full_name(kind), document, clean)
     except RecursionError as e:  # in a part of the document that the kind does not have
-        raise _unreadable(kind, document) from e
+        raise unreadable(kind, document) from e
     if warnings and validation == "Strict":
-        raise _unfit(kind, "strict decoding error: " + ", ".join(warnings))
+        raise unfit(kind, "strict decoding error: " + ", ".join(warnings))
     _check_version(kind, identity)
     obj.apiVersion, obj.kind = kind.api_version, kind.name
     return obj, warnings
+
+
+def read(type_: type[T], document: bytes) -> T:
+    """What is sent to a subresource and is of another kind than the path: a Scale, a Binding, a TokenRequest.
+
+    Nulls are read as Go reads them: its own clients send `creationTimestamp: null`.  Raises BadRequest.
+    """
+    name = type_.__name__
+    try:
+        return meta.decode(document, type_)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+        shape = struct(schema.names()[name])
+        try:
+            raw = _plain.decode(document)
+            why = first_mismatch(raw, shape) or ""
+            if not why:
+                return msgspec.convert(without_nulls(raw, shape), type_)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            why = str(e)
+        raise BadRequest(f'{name} in version "v1" cannot be handled as a {name}: {why}') from e
 
 
 @cache
@@ -71,13 +92,13 @@ def _decode_slowly(kind: Kind, document: bytes) -> tuple[Any, Any]:
     try:
         raw = _plain.decode(document)
         if mismatch := first_mismatch(raw, shape):
-            raise _unfit(kind, mismatch)
+            raise unfit(kind, mismatch)
         clean = without_nulls(raw, shape)
         return msgspec.convert(clean, kind.type), clean
     except (UnicodeDecodeError, RecursionError) as e:
-        raise _unreadable(kind, document) from e
+        raise unreadable(kind, document) from e
     except msgspec.ValidationError as e:  # Go's decoder and msgspec disagree: better a general word than a stored fault
-        raise _unfit(kind, f"json: {str(e).partition(' - at')[0].lower()}") from e
+        raise unfit(kind, f"json: {str(e).partition(' - at')[0].lower()}") from e
 
 
 def _identify(kind: Kind, document: bytes) -> _Identity:
@@ -85,9 +106,9 @@ def _identify(kind: Kind, document: bytes) -> _Identity:
     try:
         identity = _identity.decode(document)
     except msgspec.ValidationError as e:
-        raise _unrecognized(kind, document, _not_an_object(document)) from e
+        raise unrecognized(kind, document, _not_an_object(document)) from e
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise _unreadable(kind, document) from e
+        raise unreadable(kind, document) from e
     body_version, body_kind = identity.apiVersion or kind.api_version, identity.kind or kind.name
     if body_kind == kind.name and body_version == kind.api_version:
         return identity
@@ -129,18 +150,26 @@ def _not_an_object(document: bytes) -> str:
     return f"couldn't get version/kind; json parse error: json: cannot unmarshal {shown} into Go {target}"
 
 
-def _unreadable(kind: Kind, document: bytes) -> BadRequest:
-    return _unrecognized(kind, document, f"couldn't get version/kind; json parse error: {syntax.fault_of(document)}")
+def unreadable(kind: Kind, document: bytes) -> BadRequest:
+    return unrecognized(kind, document, f"couldn't get version/kind; json parse error: {syntax.fault_of(document)}")
 
 
-def _unrecognized(kind: Kind, document: bytes, why: str) -> BadRequest:
+def unrecognized(kind: Kind, document: bytes, why: str) -> BadRequest:
     return BadRequest(
         f"the object provided is unrecognized (must be of type {kind.name}): {why} ({_summary(document)})"
     )
 
 
-def _unfit(kind: Kind, why: str) -> BadRequest:
-    return BadRequest(f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}: {why}')
+class UnfitDocument(BadRequest):
+    """What was sent is no object of the kind; `why` says it without naming the kind."""
+
+    why = ""
+
+
+def unfit(kind: Kind, why: str) -> UnfitDocument:
+    fault = UnfitDocument(f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}: {why}')
+    fault.why = why
+    return fault
 
 
 def _summary(document: bytes) -> str:

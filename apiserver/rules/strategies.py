@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from api.kinds import Kind
+from api.qos import qos_class
 from api.types import (
     DaemonSet,
     Job,
@@ -20,7 +21,7 @@ from api.types import (
     Pod,
     PodCondition,
 )  # fmt: skip
-from apiserver.rules.qos import qos_class
+from apiserver.customs import definitions
 
 # Kinds that count generations; of the others, metadata.generation stays absent.
 COUNTED = {
@@ -34,6 +35,15 @@ COUNTED = {
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
+}  # fmt: skip
+# Kinds whose status is written without a word about their metadata: the rest of it is not theirs to change.
+STATUS_ALONE = {
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"), ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
+    ("resource.k8s.io", "ResourceClaim"),
 }  # fmt: skip
 TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 APART = {"apiVersion", "kind", "metadata", "status"}
@@ -62,16 +72,29 @@ def prepare_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> Non
             for name in new.__struct_fields__:
                 if name not in APART:
                     setattr(new, name, getattr(old, name))
-        else:
+            if (kind.group, kind.name) in STATUS_ALONE:
+                _restore_metadata(new.metadata, old.metadata)
+        elif subresource != "approval":
             new.status = old.status
     if kind.name == "Namespace" and kind.group == "" and subresource == "":
         new.spec.finalizers = old.spec.finalizers
     elif kind.name == "Pod" and subresource == "status":
         new.metadata.ownerReferences = old.metadata.ownerReferences
+    elif kind.name == "CertificateSigningRequest":
+        _keep_request(new, old, subresource)
+    elif kind.name == "CustomResourceDefinition":
+        definitions.prepare_update(new, old, subresource)
     elif kind.name == "DaemonSet" and subresource == "":
         count_templates(new, old)
     if subresource != "status" and (kind.group, kind.name) in COUNTED and _changed(kind, new, old):
         new.metadata.generation = (old.metadata.generation or 0) + 1
+
+
+def _keep_request(new: Any, old: Any, subresource: str) -> None:
+    """What is to be signed never changes; a decision sets conditions and nothing else of the status."""
+    new.spec = old.spec
+    if subresource == "approval":
+        new.status.certificate = old.status.certificate
 
 
 def _keep_metadata(new: Any, old: Any) -> None:
@@ -82,6 +105,11 @@ def _keep_metadata(new: Any, old: Any) -> None:
     # Only the verb delete begins a deletion, and nobody takes one back.
     new.deletionTimestamp = old.deletionTimestamp
     new.deletionGracePeriodSeconds = old.deletionGracePeriodSeconds
+
+
+def _restore_metadata(new: Any, old: Any) -> None:
+    for name in ("labels", "annotations", "finalizers", "ownerReferences"):
+        setattr(new, name, getattr(old, name))
 
 
 def _changed(kind: Kind, new: Any, old: Any) -> bool:
@@ -147,4 +175,5 @@ FIRST: dict[tuple[str, str], Callable[[Any], None]] = {
     ("", "PersistentVolumeClaim"): _pending,
     ("batch", "Job"): _job,
     ("apps", "DaemonSet"): count_templates,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.prepare_create,
 }

@@ -175,6 +175,8 @@ ContainerExtendedResourceRequest
  1=containerName:string! 2=resourceName:string! 3=requestName:string!
 ContainerImage
  1=names:*string 2=sizeBytes:int
+ContainerMetrics
+ 1=name:string! 2=usage:%quantity
 ContainerPort
  1=name:string 2=hostPort:int 3=containerPort:int! 4=protocol:string 5=hostIP:string
 ContainerResizePolicy
@@ -708,6 +710,10 @@ NodeFeatures
  1=supplementalGroupsPolicy:bool!
 NodeList v1/NodeList
  1=metadata:ListMeta 2=items:*Node
+NodeMetrics metrics.k8s.io/v1beta1/NodeMetrics
+ 1=metadata:ObjectMeta 2=timestamp:time! 3=window:duration! 4=usage:%quantity
+NodeMetricsList metrics.k8s.io/v1beta1/NodeMetricsList
+ 1=metadata:ListMeta 2=items:*NodeMetrics
 NodePodPreemptionPolicy
  1=disableResizePreemption:*string
 NodeRuntimeHandler
@@ -866,6 +872,10 @@ PodIP
  1=ip:string!
 PodList v1/PodList
  1=metadata:ListMeta 2=items:*Pod
+PodMetrics metrics.k8s.io/v1beta1/PodMetrics
+ 1=metadata:ObjectMeta 2=timestamp:time! 3=window:duration! 4=containers:*ContainerMetrics
+PodMetricsList metrics.k8s.io/v1beta1/PodMetricsList
+ 1=metadata:ListMeta 2=items:*PodMetrics
 PodOS
  1=name:string!
 PodReadinessGate

@@ -121,6 +121,11 @@ def _micro(body: bytes, at: int, end: int) -> str | None:
     return (_EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def _duration(body: bytes, at: int, end: int) -> str:
+    """Nanoseconds, which JSON has as seconds."""
+    return f"{signed(pieces(body, at, end).get(1, 0)) / 1e9:.9f}".rstrip("0").rstrip(".") + "s"
+
+
 def _quantity(body: bytes, at: int, end: int) -> str:
     if end - at > 1 and body[at] == 0x0A and at + 2 + body[at + 1] == end:
         return body[at + 2 : end].decode()  # nearly all of them, and there are many
@@ -150,8 +155,8 @@ def _raw(body: bytes, at: int, end: int) -> Any:
 
 
 READERS: dict[str, Callable[[bytes, int, int], Any]] = {
-    "string": _text, "bytes": _base64, "time": _time, "micro": _micro, "quantity": _quantity,
-    "intorstring": _int_or_string, "strings": _strings, "raw": _raw,
+    "string": _text, "bytes": _base64, "time": _time, "micro": _micro, "duration": _duration,
+    "quantity": _quantity, "intorstring": _int_or_string, "strings": _strings, "raw": _raw,
 }  # fmt: skip
 """(the body, where the value begins, where it ends) → what JSON has. They raise ValueError, TypeError, IndexError."""
 
@@ -161,6 +166,10 @@ def _timestamp(text: str) -> bytes:
     since = datetime.fromisoformat(text) - _EPOCH
     nanos = unsigned(since.microseconds * 1000)
     return b"\x08" + unsigned(since.days * 86400 + since.seconds) + b"\x10" + nanos
+
+
+def _say_duration(value: str) -> bytes:
+    return b"\x08" + unsigned(round(float(value.removesuffix("s")) * 1e9))
 
 
 def _say_quantity(value: Any) -> bytes:
@@ -183,6 +192,7 @@ def _say_raw(value: Any) -> bytes:
 
 WRITERS: dict[str, Callable[[Any], bytes]] = {
     "string": str.encode, "bytes": base64.b64decode, "time": _timestamp, "micro": _timestamp,
-    "quantity": _say_quantity, "intorstring": _say_int_or_string, "strings": _say_strings, "raw": _say_raw,
+    "duration": _say_duration, "quantity": _say_quantity, "intorstring": _say_int_or_string, "strings": _say_strings,
+    "raw": _say_raw,
 }  # fmt: skip
 """What JSON has → the bytes of the value, without its length."""

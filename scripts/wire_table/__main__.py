@@ -16,6 +16,7 @@ META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 SPECIAL = {
     META + "Time": "time",
     META + "MicroTime": "micro",
+    META + "Duration": "duration",
     META + "FieldsV1": "raw",
     "io.k8s.apimachinery.pkg.runtime.RawExtension": "raw",
     "io.k8s.apimachinery.pkg.api.resource.Quantity": "quantity",

@@ -8,7 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 from api.kinds import Kind
-from apiserver.rules.defaulting import clusters, networks, pods, services, storages, workloads
+from apiserver.customs import definitions
+from apiserver.rules.defaulting import (
+    admission_policies,
+    clusters,
+    devices,
+    extensions,
+    flows,
+    networks,
+    pods,
+    services,
+    storages,
+    workloads,
+)
 
 DEFAULTS: dict[tuple[str, str], Callable[[Any], None]] = {
     ("", "Endpoints"): services.endpoints,
@@ -22,6 +34,14 @@ DEFAULTS: dict[tuple[str, str], Callable[[Any], None]] = {
     ("", "ReplicationController"): workloads.replication_controller,
     ("", "Secret"): clusters.secret,
     ("", "Service"): services.service,
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"): admission_policies.policy,
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"): admission_policies.binding,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): admission_policies.policy,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): admission_policies.binding,
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): extensions.mutating_webhooks,
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): extensions.webhooks,
+    ("apiregistration.k8s.io", "APIService"): extensions.api_service,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.default,
     ("apps", "DaemonSet"): workloads.daemon_set,
     ("apps", "Deployment"): workloads.deployment,
     ("apps", "ReplicaSet"): workloads.replica_set,
@@ -30,10 +50,16 @@ DEFAULTS: dict[tuple[str, str], Callable[[Any], None]] = {
     ("batch", "CronJob"): workloads.cron_job,
     ("batch", "Job"): workloads.job,
     ("discovery.k8s.io", "EndpointSlice"): services.endpoint_slice,
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"): flows.flow_schema,
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"): flows.priority_level,
+    ("networking.k8s.io", "IngressClass"): networks.ingress_class,
     ("networking.k8s.io", "NetworkPolicy"): networks.policy,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): clusters.role_binding,
     ("rbac.authorization.k8s.io", "RoleBinding"): clusters.role_binding,
+    ("resource.k8s.io", "ResourceClaim"): devices.claim,
+    ("resource.k8s.io", "ResourceClaimTemplate"): devices.template,
     ("scheduling.k8s.io", "PriorityClass"): clusters.priority_class,
+    ("storage.k8s.io", "CSIDriver"): storages.driver,
     ("storage.k8s.io", "StorageClass"): storages.storage_class,
 }
 

@@ -1,6 +1,6 @@
 """Policies of the pod network."""
 
-from api.types import NetworkPolicy
+from api.types import IngressClass, NetworkPolicy
 
 
 def policy(obj: NetworkPolicy) -> None:
@@ -11,3 +11,8 @@ def policy(obj: NetworkPolicy) -> None:
     if not spec.policyTypes:
         # Ingress always: a policy without rules isolates its pods.
         spec.policyTypes = ["Ingress", "Egress"] if spec.egress else ["Ingress"]
+
+
+def ingress_class(obj: IngressClass) -> None:
+    if obj.spec.parameters is not None:
+        obj.spec.parameters.scope = obj.spec.parameters.scope or "Cluster"

@@ -1,6 +1,6 @@
 """Volumes, claims and storage classes."""
 
-from api.types import PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, StorageClass
+from api.types import CSIDriver, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, StorageClass
 
 
 def volume(obj: PersistentVolume) -> None:
@@ -21,3 +21,14 @@ def claim_spec(spec: PersistentVolumeClaimSpec) -> None:
 def storage_class(obj: StorageClass) -> None:
     obj.reclaimPolicy = obj.reclaimPolicy or "Delete"
     obj.volumeBindingMode = obj.volumeBindingMode or "Immediate"
+
+
+def driver(obj: CSIDriver) -> None:
+    spec = obj.spec
+    if spec.attachRequired is None:
+        spec.attachRequired = True
+    for name in ("podInfoOnMount", "requiresRepublish", "seLinuxMount", "storageCapacity"):
+        if getattr(spec, name) is None:
+            setattr(spec, name, False)
+    spec.fsGroupPolicy = spec.fsGroupPolicy or "ReadWriteOnceWithFSType"
+    spec.volumeLifecycleModes = spec.volumeLifecycleModes or ["Persistent"]

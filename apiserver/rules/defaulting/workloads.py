@@ -88,6 +88,8 @@ def stateful_set(obj: StatefulSet) -> None:
         rolling = strategy.rollingUpdate = strategy.rollingUpdate or RollingUpdateStatefulSetStrategy()
         if rolling.partition is None:
             rolling.partition = 0
+        if rolling.maxUnavailable is None:
+            rolling.maxUnavailable = 1
     kept = spec.persistentVolumeClaimRetentionPolicy or StatefulSetPersistentVolumeClaimRetentionPolicy()
     kept.whenDeleted = kept.whenDeleted or "Retain"
     kept.whenScaled = kept.whenScaled or "Retain"

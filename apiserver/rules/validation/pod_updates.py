@@ -9,6 +9,7 @@ import json
 from api import names
 from api.meta import clone, encode
 from api.paths import Path, forbidden, invalid, not_supported, required
+from api.qos import qos_class
 from api.types import Container, ContainerStatus, Pod, PodSpec, Toleration
 from apiserver.rules.validation import placement, pods
 from apiserver.rules.validation.values import Faults, formed, immutable, ip
@@ -134,8 +135,18 @@ def ephemeral_containers_updated(new: Pod, old: Pod) -> Faults:
 
 
 def resized(new: Pod, old: Pod) -> Faults:
-    """A write to the resize subresource: only requests and limits of cpu and memory change."""
+    """A write to the resize subresource: only requests and limits of cpu and memory change, and none goes."""
     yield from pods.body(new)
+    before_class = old.status.qosClass or qos_class(old.spec)
+    if qos_class(new.spec) != before_class:
+        yield invalid(SPEC, before_class, "Pod QOS Class may not change as a result of resizing")
+    for name in ("containers", "initContainers"):
+        now, before = getattr(new.spec, name), getattr(old.spec, name)
+        if [c.name for c in now] != [c.name for c in before]:
+            yield forbidden(SPEC.child(name), "containers may not be renamed or reordered on resize")
+            return
+        for i, (container, was) in enumerate(zip(now, before, strict=True)):
+            yield from _removed(SPEC.child(name).index(i).child("resources"), container, was)
     spec = clone(new.spec)
     for mine, theirs in ((spec.containers, old.spec.containers), (spec.initContainers, old.spec.initContainers)):
         for container, before in zip(mine, theirs, strict=False):
@@ -143,6 +154,12 @@ def resized(new: Pod, old: Pod) -> Faults:
             container.resizePolicy = before.resizePolicy
     if spec != old.spec:
         yield forbidden(SPEC, "only cpu and memory resources are mutable")
+
+
+def _removed(at: Path, now: Container, before: Container) -> Faults:
+    for of in ("requests", "limits"):
+        if getattr(before.resources, of).keys() - getattr(now.resources, of).keys():
+            yield forbidden(at.child(of), f"resource {of} cannot be removed")
 
 
 def _without_compute(container: Container, before: Container) -> None:

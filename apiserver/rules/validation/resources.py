@@ -83,7 +83,7 @@ def resource_name(path: Path, name: str) -> Faults:
         return
     faults = list(formed(path, name, names.qualified_name_faults))
     yield from faults
-    if not faults and "/" not in name and not name.startswith(HUGE):
+    if not faults and "/" not in name and not name.startswith((HUGE, f"requests.{HUGE}")):
         yield invalid(path, name, "must be a standard resource type or fully qualified")
 
 

@@ -49,6 +49,7 @@ async def send(plane: ControlPlane) -> AsyncIterator[Send]:
             async with session.request(method, url, data=data, headers=sent) as response:
                 text = await response.text()
                 as_json = response.headers.get("Content-Type", "").startswith("application/json")
+                as_json = as_json and "watch=true" not in path
                 return Answer(
                     response.status, json.loads(text) if as_json else text, response.headers.getall("Warning", [])
                 )

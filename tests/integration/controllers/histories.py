@@ -57,6 +57,22 @@ class History:
                     if len(living[of]) > allowed:
                         yield f"{owner.kind} {owner.name}: {len(living[of])} pods at {revision}, {allowed} allowed"
 
+    def story(self, excess: str) -> str:
+        """What happened to the workload that an excess is about, until then."""
+        _, name, *_, at, _, _ = excess.replace(":", "").replace(",", "").split()
+        workload = name.split("-")[0]
+        lines = [excess]
+        for revision, type_, obj in sorted(self.events, key=lambda e: e[0]):
+            own = obj.metadata.name
+            if revision > int(at) or own.split("-")[0] != workload:
+                continue
+            if isinstance(obj, Pod):
+                lines.append(f"{revision} {type_} {own} {obj.metadata.deletionTimestamp} {obj.status.phase}")
+            else:
+                generation = f"{obj.status.observedGeneration}/{obj.metadata.generation}"
+                lines.append(f"{revision} {type_} {own} allowed {_limit(obj)}, seen {generation}, status {obj.status}")
+        return "\n".join(lines)
+
 
 def _most(limits: list[tuple[int, int]], since: int) -> int:
     """The largest limit that was in force at that revision or after it."""

@@ -136,7 +136,8 @@ async def test_a_manager_killed_every_second_leaves_the_world_as_it_should_be(
                 chaos, Deployment), seconds=60)  # fmt: skip
             pods = await until(client, Pod, lambda found: all(_belongs(chaos, p) for p in found), seconds=60)
             assert len({p.metadata.name for p in pods}) == len(pods)
-    assert [*history.excesses()] == []
+    excesses = [*history.excesses()]
+    assert not excesses, "\n\n".join(map(history.story, excesses))
     made = [obj for _, type_, obj in history.events if type_ == "ADDED" and isinstance(obj, Pod)]
     assert len(made) > 100, "the history must have seen what it judges"
     history.events = [e for e in history.events if not (isinstance(e[2], Pod) and e[1] != "ADDED")]

@@ -22,6 +22,11 @@ def test_label_selectors(text, matches):
     assert labels.parse(str(selector)).matches(LABELS) is matches
 
 
+def test_a_set_that_does_not_end_is_told_in_upstreams_words():
+    with pytest.raises(BadRequest, match=r"found '', expected: ',' or '\)'"):
+        labels.parse("a in (b")
+
+
 @pytest.mark.parametrize(
     "text", ["app x", "app=x tier=y", "a in x", "a in (x", "=x", "a b=c", "a=b c", "a>x", "(a)", "app=x,,", "a/b/c=d"]
 )

@@ -1,9 +1,9 @@
 import pytest
 
 from api import kinds, meta
-from api.types import Namespace, Node, Pod
+from api.qos import qos_class
+from api.types import FlowSchema, FlowSchemaCondition, Namespace, Node, ObjectMeta, Pod
 from apiserver.rules import prepare_create, prepare_update
-from apiserver.rules.qos import qos_class
 from tests.unit.apiserver.rules.manifests import MANIFESTS, made
 
 COUNTED = {"Pod", "ReplicationController", "ReplicaSet", "Deployment", "DaemonSet", "StatefulSet", "Job", "CronJob"}
@@ -143,3 +143,14 @@ def test_preparing_twice_is_preparing_once():
     before = meta.encode(pod)
     prepare_create(kinds.of(Pod), pod)
     assert meta.encode(pod) == before
+
+
+def test_some_kinds_statuses_are_written_without_a_word_about_metadata():
+    kind = kinds.of(FlowSchema)
+    old = FlowSchema(metadata=ObjectMeta(name="f", labels={"a": "b"}))
+    new = meta.clone(old)
+    new.metadata.labels, new.metadata.annotations = {}, {"c": "d"}
+    new.status.conditions = [FlowSchemaCondition(type="Dangling", status="True")]
+    prepare_update(kind, new, old, "status")
+    assert (new.metadata.labels, new.metadata.annotations) == ({"a": "b"}, {})
+    assert [c.type for c in new.status.conditions] == ["Dangling"]

@@ -6,7 +6,7 @@ from apiserver.wire.messages import table
 
 VALUES = {
     "string": "ü", "bytes": base64.b64encode(b"\x00\xff").decode(), "int": -7, "bool": True, "double": 1.5,
-    "time": "2023-11-14T22:13:20Z", "micro": "2023-11-14T22:13:20.000005Z", "quantity": "100m", "intorstring": "25%",
+    "time": "2023-11-14T22:13:20Z", "micro": "2023-11-14T22:13:20.000005Z", "duration": "1.5s", "quantity": "100m", "intorstring": "25%",
     "strings": ["x", "y"], "raw": {"f:a": {".": {}}, "n": [1, 2.5, None, "s"]},
 }  # fmt: skip
 SCHEMA = {"type": "object"}

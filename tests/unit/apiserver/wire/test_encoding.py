@@ -13,7 +13,7 @@ FIELD = descriptor_pb2.FieldDescriptorProto
 # The messages that are one value in JSON, as the published .proto files have them.
 SPECIAL = {
     "time": (FIELD.TYPE_INT64, FIELD.TYPE_INT32), "micro": (FIELD.TYPE_INT64, FIELD.TYPE_INT32),
-    "quantity": (FIELD.TYPE_STRING,), "intorstring": (FIELD.TYPE_INT64, FIELD.TYPE_INT32, FIELD.TYPE_STRING),
+    "duration": (FIELD.TYPE_INT64,), "quantity": (FIELD.TYPE_STRING,), "intorstring": (FIELD.TYPE_INT64, FIELD.TYPE_INT32, FIELD.TYPE_STRING),
     "raw": (FIELD.TYPE_BYTES,), "strings": (FIELD.TYPE_STRING,),
 }  # fmt: skip
 SCALARS = {

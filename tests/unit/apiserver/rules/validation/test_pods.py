@@ -240,3 +240,14 @@ def test_a_resize_changes_cpu_and_memory_only():
     assert update_faults("Pod", {f"{C}/image": "x"}, before, "resize") == [
         "spec: Forbidden: only cpu and memory resources are mutable"
     ]
+
+
+def test_a_resize_takes_no_amount_away_and_leaves_the_class():
+    before = {f"{C}/resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2"}}}
+    less = {f"{C}/resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}}
+    at = "spec.containers[0].resources.requests"
+    assert update_faults("Pod", less, before, "resize") == [f"{at}: Forbidden: resource requests cannot be removed"]
+    equal = {f"{C}/resources": {of: {"cpu": "2", "memory": "1Gi"} for of in ("requests", "limits")}}
+    assert update_faults("Pod", equal, before, "resize") == [
+        'spec: Invalid value: "Burstable": Pod QOS Class may not change as a result of resizing'
+    ]

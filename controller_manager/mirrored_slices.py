@@ -1,0 +1,106 @@
+"""How an Endpoints object that somebody keeps by hand is told in EndpointSlices. Pure.
+
+One group of slices for each address family and list of ports, filled in order; slices that are there already are
+changed in place, so that few are made and deleted.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from api import meta
+from api.types import (
+    DiscoveryV1EndpointPort,
+    Endpoint,
+    EndpointAddress,
+    EndpointConditions,
+    Endpoints,
+    EndpointSlice,
+    EndpointSubset,
+    ObjectMeta,
+)
+from controller_manager.service_backends import HEADLESS, LAST_CHANGE
+from controller_manager.slices import MANAGED_BY, SERVICE_NAME
+
+MANAGER = "endpointslicemirroring-controller.k8s.io"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+PER_SUBSET = 1000
+"""Addresses of one subset that are told at most."""
+CAPACITY = 1000
+
+Port = tuple[str, int, str, str]
+Group = tuple[str, tuple[Port, ...]]
+
+
+@dataclass
+class Changes:
+    create: list[EndpointSlice] = field(default_factory=list)
+    update: list[EndpointSlice] = field(default_factory=list)
+    delete: list[EndpointSlice] = field(default_factory=list)
+
+
+def plan(endpoints: Endpoints, current: Sequence[EndpointSlice]) -> Changes:
+    """What to write so that the slices `current` say what `endpoints` say."""
+    groups: dict[Group, dict[str, Endpoint]] = {}
+    for subset in endpoints.subsets:
+        for family, told in _told(subset):
+            groups.setdefault((family, _ports(subset)), {}).setdefault(told.addresses[0], told)
+    there: dict[Group, list[EndpointSlice]] = {}
+    for s in current:
+        there.setdefault((s.addressType or "", _ports_of(s)), []).append(s)
+    changes = Changes()
+    for group in sorted({*groups, *there}):
+        left, slices = list(groups.get(group, {}).values()), there.get(group, [])
+        while left:
+            _place(endpoints, group, left[:CAPACITY], slices.pop(0) if slices else None, changes)
+            left = left[CAPACITY:]
+        changes.delete += slices
+    return changes
+
+
+def _place(endpoints: Endpoints, group: Group, held: list[Endpoint], s: EndpointSlice | None, changes: Changes) -> None:
+    wanted = _slice(endpoints, group, held)
+    if s is None:
+        changes.create.append(wanted)
+        return
+    changed = meta.clone(s)
+    changed.endpoints, changed.metadata.labels = held, wanted.metadata.labels
+    changed.metadata.annotations = wanted.metadata.annotations
+    if changed != s:
+        changes.update.append(changed)
+
+
+def _told(subset: EndpointSubset) -> Iterator[tuple[str, Endpoint]]:
+    """Each address with its family, the ready ones first."""
+    addresses = [(a, True) for a in subset.addresses] + [(a, False) for a in subset.notReadyAddresses]
+    for address, ready in addresses[:PER_SUBSET]:
+        yield "IPv6" if ":" in (address.ip or "") else "IPv4", _endpoint(address, ready)
+
+
+def _endpoint(address: EndpointAddress, ready: bool) -> Endpoint:
+    return Endpoint(
+        addresses=[address.ip or ""], conditions=EndpointConditions(ready=ready), hostname=address.hostname,
+        nodeName=address.nodeName, targetRef=address.targetRef,
+    )  # fmt: skip
+
+
+def _slice(endpoints: Endpoints, group: Group, held: list[Endpoint]) -> EndpointSlice:
+    m, (family, ports) = endpoints.metadata, group
+    labels = {k: v for k, v in m.labels.items() if k not in (HEADLESS, MANAGED_BY, SERVICE_NAME)}
+    return EndpointSlice(
+        metadata=ObjectMeta(
+            generateName=f"{m.name}-", namespace=m.namespace,
+            labels=labels | {SERVICE_NAME: m.name, MANAGED_BY: MANAGER},
+            annotations={k: v for k, v in m.annotations.items() if k not in (LAST_APPLIED, LAST_CHANGE)},
+            ownerReferences=[meta.controller_reference(endpoints)],
+        ),
+        addressType=family, endpoints=held,
+        ports=[DiscoveryV1EndpointPort(name=n, port=p, protocol=how, appProtocol=app) for n, p, how, app in ports],
+    )  # fmt: skip
+
+
+def _ports(subset: EndpointSubset) -> tuple[Port, ...]:
+    return tuple(sorted((p.name, p.port or 0, p.protocol, p.appProtocol) for p in subset.ports))
+
+
+def _ports_of(s: EndpointSlice) -> tuple[Port, ...]:
+    return tuple(sorted((p.name or "", p.port or 0, p.protocol, p.appProtocol) for p in s.ports))
