@@ -63,7 +63,7 @@ class Worker:
         if pod.metadata.deletionGracePeriodSeconds != old.metadata.deletionGracePeriodSeconds:
             self._shortened.set()
         # Most changes are of the status, by ourselves.
-        if pod.spec != old.spec or _wishes(pod) != _wishes(old) or pod.status.phase != old.status.phase:
+        if pod.spec != old.spec or _wishes(pod) != _wishes(old) or _told(pod) != _told(old):
             self.wake()
 
     def gone(self) -> None:
@@ -340,3 +340,9 @@ class Worker:
 def _wishes(pod: Pod) -> tuple[object, ...]:
     metadata = pod.metadata
     return metadata.deletionTimestamp, metadata.deletionGracePeriodSeconds, metadata.labels, metadata.annotations
+
+
+def _told(pod: Pod) -> tuple[object, ...]:
+    """What others say in its status: that it has ended, and whether its readiness gates are open."""
+    gates = {gate.conditionType for gate in pod.spec.readinessGates}
+    return pod.status.phase, [(c.type, c.status) for c in pod.status.conditions if c.type in gates]

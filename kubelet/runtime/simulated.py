@@ -2,15 +2,18 @@
 
 It plays a few programs that tests and examples use and lets everything else run until it is stopped:
 `true`, `false`, `sleep N`, `echo WORDS`, `exit N`, and `sh -c` of those joined by `;` or `&&`.
+Its pods are in this process's own network namespace: a port forwarded to one of them leads to this machine's loopback.
 """
 
 import asyncio
+import os
 import shlex
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from api import times
 from kubelet.runtime.interfaces import (
     CLUSTER,
     NODE,
@@ -97,7 +100,7 @@ class Simulated:
             self._records[container] = replace(record, error=why, exit_code=127)
             raise EngineError(why)
         self._records[container] = replace(
-            record, state=State.RUNNING, started_at=self._clock.now(), finished_at=0.0, pid=self._count + 1000
+            record, state=State.RUNNING, started_at=self._clock.now(), finished_at=0.0, pid=os.getpid()
         )
         self._programs[container] = asyncio.create_task(self._play(container, command))
         self._tell(Change.STARTED, container)
@@ -182,7 +185,11 @@ class Simulated:
 
     async def logs(self, container: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
         record = await self.inspect(container)
-        known = [(c, d) for c, d, at in self._logs[record.id] if at >= options.since]
+        known = [
+            (c, f"{times.format_micro(at)} ".encode() + d if options.timestamps else d)
+            for c, d, at in self._logs[record.id]
+            if at >= options.since
+        ]
         for piece in known if options.tail is None else known[len(known) - min(len(known), options.tail) :]:
             yield piece
         if options.follow and record.running:

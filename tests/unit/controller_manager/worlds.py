@@ -115,7 +115,9 @@ class World:
         replicas = found.get("status", {}).get("replicas", 0)
         metadata = {"name": name, "namespace": namespace}
         spec = {"replicas": found["spec"].get("replicas", 1)}
-        return _typed({"metadata": metadata, "spec": spec, "status": {"replicas": replicas, "selector": selector}}, what)
+        return _typed(
+            {"metadata": metadata, "spec": spec, "status": {"replicas": replicas, "selector": selector}}, what
+        )
 
     async def update_subresource(self, kind: Kind, name: str, namespace: str, subresource: str, obj: Any) -> Any:
         await asyncio.sleep(0)

@@ -18,11 +18,14 @@ from api.types import (
     EmptyDirVolumeSource,
     EnvVar,
     EnvVarSource,
+    EphemeralContainer,
     ExecAction,
     Lifecycle,
     LifecycleHandler,
     ObjectMeta,
     Pod,
+    PodCondition,
+    PodReadinessGate,
     PodStatus,
     Probe,
     SecretKeySelector,
@@ -474,3 +477,26 @@ async def test_the_engines_slots_are_not_held_by_a_waiting_pod(stage: Stage) -> 
         await stage.until(lambda: "Failed" in stage.told.reasons())
         await settle(100)
         assert stage.means.starts._value == 4
+
+
+async def test_a_gate_that_somebody_opens_makes_the_pod_ready(stage: Stage) -> None:
+    gated = pod(container(command=FOREVER), readinessGates=[PodReadinessGate(conditionType="example.com/open")])
+    async with stage.worker(gated) as worker:
+        await stage.turn()
+        assert not meta.is_true(Pod(status=stage.told.statuses[-1]), "Ready")
+        opened = meta.clone(gated)
+        opened.status.conditions = [PodCondition(type="example.com/open", status="True")]
+        worker.update(opened)
+        await stage.turn()
+        assert meta.is_true(Pod(status=stage.told.statuses[-1]), "Ready")
+
+
+async def test_a_debug_container_without_resources_is_started(stage: Stage) -> None:
+    plain = pod(container(command=FOREVER))
+    async with stage.worker(plain) as worker:
+        debugged = meta.clone(plain)
+        debugged.spec.ephemeralContainers = [EphemeralContainer(name="debug", image="debug:1", command=FOREVER)]
+        worker.update(debugged)
+        await stage.turn()
+        (status,) = stage.told.statuses[-1].ephemeralContainerStatuses
+        assert (status.name, status.state.running is not None) == ("debug", True)

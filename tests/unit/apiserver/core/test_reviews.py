@@ -71,7 +71,9 @@ def test_what_is_asked_may_be_a_selection():
 
     for selector in (
         FieldSelectorAttributes(rawSelector="spec.nodeName=n1"),
-        FieldSelectorAttributes(requirements=[FieldSelectorRequirement(key="spec.nodeName", operator="In", values=["n1"])]),
+        FieldSelectorAttributes(
+            requirements=[FieldSelectorRequirement(key="spec.nodeName", operator="In", values=["n1"])]
+        ),
     ):
         attributes = ResourceAttributes(verb="list", resource="pods", fieldSelector=selector)
         review = SelfSubjectAccessReview(spec=SelfSubjectAccessReviewSpec(resourceAttributes=attributes))

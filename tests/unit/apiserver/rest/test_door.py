@@ -239,7 +239,9 @@ async def test_health_tells_what_is_missing(registry):
             assert (response.status, await response.text()) == (200, "ok")
         async with session.get("/readyz") as response:
             assert response.status == 500
-            assert await response.text() == "[+]ping ok\n[+]log ok\n[-]etcd failed: reason withheld\nreadyz check failed\n"
+            assert (
+                await response.text() == "[+]ping ok\n[+]log ok\n[-]etcd failed: reason withheld\nreadyz check failed\n"
+            )
         ready = True
         async with session.get("/readyz?verbose") as response:
             assert await response.text() == "[+]ping ok\n[+]log ok\n[+]etcd ok\nreadyz check passed\n"
