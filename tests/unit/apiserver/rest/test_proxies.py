@@ -148,8 +148,10 @@ async def test_a_pod_that_speaks_tls_is_reached(rest, kubelet, tmp_path):
 @asynccontextmanager
 async def talking():
     """An HTTP server that turns a connection into one that answers in capitals; its port."""
+    conversations = []
 
     async def answer(reader, writer):
+        conversations.append(asyncio.current_task())
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         if "Upgrade: shout" not in head:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\n" + head[4:8].encode())
@@ -163,6 +165,7 @@ async def talking():
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+    await asyncio.gather(*conversations)
 
 
 async def shouted(base, path):
