@@ -41,6 +41,7 @@ def program(running: Cluster) -> str:
 
 
 @pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.long
 def test_a_program_on_client_go(
     running: Cluster, program: str, namespace: str, pod: str, echo_port: int, check: str
 ) -> None:
