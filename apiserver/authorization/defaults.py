@@ -59,6 +59,8 @@ system:aggregate-to-edit  edit
   WRITE  autoscaling:horizontalpodautoscalers batch:cronjobs,jobs policy:poddisruptionbudgets
   WRITE  networking.k8s.io:ingresses,networkpolicies resource.k8s.io:resourceclaims,resourceclaimtemplates
   create,delete,deletecollection,get,list,patch,update,watch  coordination.k8s.io:leases
+system:aggregated-metrics-reader  view
+  READ  metrics.k8s.io:nodes,pods
 system:aggregate-to-view  view
   READ  :configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,replicationcontrollers/scale,serviceaccounts,services,services/status
   READ  :bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status
