@@ -19,7 +19,7 @@ from apiserver.flows import Classifier, Flow
 from apiserver.metrics import Call, Metrics
 from apiserver.requests import Event, Request, User
 from apiserver.rest import auditing, bodies, documents, listings, options, paths, responses, tables, watching
-from apiserver.rest.connections import Connections
+from apiserver.rest.connections import Connections, certificate_of
 from apiserver.rest.negotiation import JSON, PLAIN, PROTOBUF, Representation, representation
 from apiserver.rest.options import Query
 from apiserver.rest.packing import Packer
@@ -48,8 +48,6 @@ DEPRECATED = {
 """Core resources that upstream warns of."""
 CALL = web.RequestKey("call", Call)
 """How a request of HTTP is counted."""
-MANY = 200
-"""Items from which on a list is sent as it is made."""
 FLOW = web.RequestKey("flow", Flow)
 """What a request was classified as, once it is known whose it is."""
 WARNINGS = web.RequestKey("warnings", list[str])
@@ -58,8 +56,15 @@ _ONE = ("Table", "PartialObjectMetadata")
 _MANY = ("Table", "PartialObjectMetadataList")
 
 
+def _nobody(http: web.BaseRequest) -> web.Response:
+    """For a client that has gone, or whose answer has broken off: what is left of the connection ends here."""
+    if http.transport is not None:
+        http.transport.abort()
+    return web.Response(status=499)
+
+
 class Door:
-    """`handle` serves one HTTP request. It never raises, except when the client has gone or the task is cancelled."""
+    """`handle` serves one HTTP request. It never raises, except when the task is cancelled."""
 
     def __init__(
         self,
@@ -125,7 +130,9 @@ class Door:
             return responses.failure(e, audit, http.headers.get("Accept", ""), http.get(WARNINGS, ()))
         except PageNotFound:
             return responses.page_not_found(audit)
-        except (ConnectionError, asyncio.CancelledError):
+        except ConnectionError:
+            return _nobody(http)
+        except asyncio.CancelledError:
             raise
         except Exception:
             log.exception("%s %s failed, request %s", http.method, http.rel_url.raw_path, audit)
@@ -185,9 +192,7 @@ class Door:
 
     async def _user(self, http: web.BaseRequest) -> User:
         """Whom the request counts as.  Raises Unauthorized, Forbidden."""
-        tls = http.transport.get_extra_info("ssl_object") if http.transport is not None else None
-        certificate = tls.getpeercert(True) if tls is not None else None
-        user = await self._authenticate(certificate, http.headers.get("Authorization", ""), http.headers)
+        user = await self._authenticate(certificate_of(http), http.headers.get("Authorization", ""), http.headers)
         auditing.known(user)
         return impersonation.effective(user, http.headers, self._authorizer)
 
@@ -209,7 +214,7 @@ class Door:
         elif how.as_:
             body = documents.partial_list(listing, how.version)
         else:
-            if how == PLAIN and not auditing.is_on() and len(listing.items) >= MANY:
+            if how == PLAIN and not auditing.is_on() and listings.pays(http, listing.items):
                 head = documents.list_head(f"{request.kind.name}List", request.kind.api_version, listing)
                 items = [item.document for item in listing.items]
                 return await listings.send(http, head, items, audit, self._packer, request.warnings)

@@ -154,7 +154,7 @@ async def test_unknown_and_repeated_fields(send: Send, validation: str, code: in
         (f"{MAPS}?resourceVersion=0&resourceVersionMatch=Exact", 422, 'ListOptions.meta.k8s.io "" is invalid: '),
         (f"{MAPS}?resourceVersion=1&resourceVersionMatch=x", 422, 'ListOptions.meta.k8s.io "" is invalid: '),
         (f"{MAPS}?watch=1&sendInitialEvents=true", 422, 'ListOptions.meta.k8s.io "" is invalid: '),
-        (f"{MAPS}?watch=1&resourceVersion=x", 400, 'Invalid value: "x": '),
+        (f"{MAPS}?watch=1&resourceVersion=x", 400, 'invalid resource version: resourceVersion: Invalid value: "x": '),
         (f"{MAPS}?labelSelector=a%20in%20(", 400, "unable to parse requirement: found '', expected: ',', ')' or identifier"),
         (f"{MAPS}?fieldSelector=spec.x%3Dy", 400, '"spec.x" is not a known field selector'),
         (f"{MAPS}/none", 404, 'configmaps "none" not found'),

@@ -5,6 +5,7 @@ import copy
 import json
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.integration.api.conftest import Send
@@ -142,13 +143,15 @@ async def test_a_definition_waits_for_objects_with_finalizers_and_takes_no_new_o
     await widgets.gone()
 
 
-async def test_watches_end_with_their_definition_after_the_last_object_went(send: Send) -> None:
+async def test_watches_end_with_their_definition_after_the_last_object_went(
+    send: Send, session: aiohttp.ClientSession
+) -> None:
     widgets = await define(send, definition())
     await widgets.create("one")
-    watch = asyncio.create_task(send("GET", f"{widgets.path}?watch=true"))
-    await widgets.gone()
-    async with asyncio.timeout(5):
-        events = [json.loads(line) for line in (await watch).body.splitlines()]
+    async with session.get(f"{widgets.path}?watch=true") as watch:
+        await widgets.gone()
+        async with asyncio.timeout(5):
+            events = [json.loads(line) async for line in watch.content]
     assert events[-1]["type"] == "DELETED"
     assert events[-1]["object"]["metadata"]["name"] == "one"
 

@@ -3,21 +3,16 @@
 import asyncio
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.types import Node
-from machinery import kubeconfigs
-from machinery.client import connect
-from machinery.testing import ControlPlane, control_plane, free_port, process
+from machinery.testing import ControlPlane, control_plane
+from tests.integration.processes import workers
 from wherry import kubectl
-
-NODE_ADDRESS = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -88,47 +83,5 @@ def cluster(directory: Path) -> Iterator[Cluster]:
 
 @asynccontextmanager
 async def _processes(directory: Path) -> AsyncIterator[ControlPlane]:
-    async with AsyncExitStack() as stack:
-        plane = await stack.enter_async_context(control_plane(directory))
-
-        async def component(module: str, who: str, *flags: str) -> None:
-            own, kubeconfig = plane.pki / who, directory / f"{who}.grpc.kubeconfig"
-            kubeconfig.write_text(kubeconfigs.dump(plane.access(who), "test", who))
-            await stack.enter_async_context(
-                process(
-                    sys.executable,
-                    "-m",
-                    module,
-                    "--kubeconfig",
-                    str(kubeconfig),
-                    "--tls-cert-file",
-                    str(own / "tls.crt"),
-                    "--tls-private-key-file",
-                    str(own / "tls.key"),
-                    "--client-ca-file",
-                    str(own / "ca.crt"),
-                    *flags,
-                    log=directory / f"{module}.log",
-                )
-            )
-
-        alone = ("--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port")
-        root_ca = ("--root-ca-file", str(plane.pki / "controller-manager" / "ca.crt"))
-        await component("controller_manager", "controller-manager", *alone, str(free_port()), *root_ca)
-        await component("scheduler", "scheduler", *alone, str(free_port()))
-        await component(
-            "kubelet", "node1-kubelet", "--runtime=simulated", "--hostname-override=node1", "--node-ip", NODE_ADDRESS,
-            "--address", NODE_ADDRESS, "--port", str(free_port()), "--root-dir", str(directory / "kubelet"),
-        )  # fmt: skip
-        await _ready(plane)
+    async with control_plane(directory) as plane, workers(plane, directory):
         yield plane
-
-
-async def _ready(plane: ControlPlane) -> None:
-    async with connect(plane.access()) as client, asyncio.timeout(30):
-        listing = await client.list(Node)
-        nodes = list(listing.items)
-        watch = client.watch(Node, resource_version=listing.resource_version)
-        while not any(c.type == "Ready" and c.status == "True" for n in nodes for c in n.status.conditions):
-            nodes = [event.object for event in await anext(watch)]
-        await watch.aclose()

@@ -3,10 +3,8 @@
 import asyncio
 import json
 import ssl
-import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -14,13 +12,12 @@ import pytest
 import pytest_asyncio
 from yarl import URL
 
-from machinery import kubeconfigs
-from machinery.testing import ControlPlane, control_plane, free_port, process
+from machinery.testing import ControlPlane, control_plane
+from tests.integration.processes import workers
 
 MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 JSON_PATCH, APPLY = "application/json-patch+json", "application/apply-patch+yaml"
 PATIENCE = 20.0
-NODE = "node1"
 
 
 class Answer(NamedTuple):
@@ -134,21 +131,7 @@ async def quiet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
 async def busy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     """One with the controllers, the scheduler, and a node whose containers are only told of."""
     place = tmp_path_factory.mktemp("busy")
-    async with AsyncExitStack() as stack:
-        plane = await stack.enter_async_context(control_plane(place))
-        client = await stack.enter_async_context(_client(plane))
-        root = str(plane.pki / "controller-manager" / "ca.crt")
-        for name, identity, flags in (
-            ("controller_manager", "controller-manager", ("--leader-elect=false", "--root-ca-file", root)),
-            ("scheduler", "scheduler", ("--leader-elect=false",)),
-            (
-                "kubelet", "node1-kubelet",
-                ("--hostname-override", NODE, "--node-ip", "127.0.0.1", "--root-dir", str(place / NODE),
-                 "--runtime", "simulated"),
-            ),
-        ):  # fmt: skip
-            await stack.enter_async_context(_component(plane, place, name, identity, *flags))
-        await client.until(f"/api/v1/nodes/{NODE}", is_true("Ready"))
+    async with control_plane(place) as plane, _client(plane) as client, workers(plane, place):
         yield client
 
 
@@ -166,21 +149,6 @@ async def _client(plane: ControlPlane) -> AsyncIterator[Api]:
     connector = aiohttp.TCPConnector(ssl=tls, limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(20)) as session:
         yield Api(session, plane.rest)
-
-
-def _component(
-    plane: ControlPlane, place: Path, name: str, identity: str, *flags: str
-) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
-    own = plane.pki / identity
-    config = place / f"{identity}.kubeconfig"
-    config.touch(0o600)
-    config.write_text(kubeconfigs.dump(plane.access(identity), "test", identity))
-    port = "--port" if name == "kubelet" else "--secure-port"
-    return process(
-        sys.executable, "-m", name, "--kubeconfig", str(config), "--tls-cert-file", str(own / "tls.crt"),
-        "--tls-private-key-file", str(own / "tls.key"), "--client-ca-file", str(own / "ca.crt"),
-        port, str(free_port()), *flags, log=place / f"{name}.log",
-    )  # fmt: skip
 
 
 def is_true(condition: str) -> Callable[[Any], bool]:
