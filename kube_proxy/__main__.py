@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from api.types import EndpointSlice, Node, Service
+from api.types import EndpointSlice, Node, Pod, Service
+from kube_proxy.announcer import Announcer
+from kube_proxy.health_checks import HealthChecks
 from kube_proxy.nftables import Nftables, NftablesError
 from kube_proxy.proxy import Proxy, node_address
 from kube_proxy.table import Table
@@ -66,13 +68,16 @@ async def run(config: Config) -> None:
     server = Server(config.address, config.files, lambda _: None)
     async with connect(config.kubeconfig) as client:
         services, slices = Informer(client, Service), Informer(client, EndpointSlice)
-        nodes = Informer(client, Node, field_selector=f"metadata.name={config.node}")
+        nodes, pods = Informer(client, Node), Informer(client, Pod, field_selector=f"spec.nodeName={config.node}")
         proxy = Proxy(
-            services, slices, nodes, table,
+            services, slices, nodes, pods, table,
             node=config.node, service_range=config.layout.service_range, readiness=server,
         )  # fmt: skip
         here = addresses.stays(lambda: node_address(nodes.get("", config.node)))
-        await together(server.run(), services.run(), slices.run(), nodes.run(), proxy.run(), here)
+        announcer = Announcer(services, slices, nodes, node=config.node, holds=proxy.holds)
+        checks = HealthChecks(services, slices, node=config.node, healthy=lambda: proxy.healthy)
+        told = (services.run(), slices.run(), nodes.run(), pods.run())
+        await together(server.run(), *told, proxy.run(), announcer.run(), checks.run(), here)
 
 
 def _network(text: str) -> str:

@@ -72,10 +72,13 @@ class Ledger:
         return None
 
     def answering(self, address: str, protocol: str, port: int) -> set[str]:
-        """The endpoints behind an address or, with address "", behind a node port."""
+        """The endpoints behind an address or, with address "", behind a port of the node."""
+        key = f"{protocol} . {port}"
         if address:
-            return set(self._listed(f"endpoints-{protocol}", f"{address} . {protocol} . {port}"))
-        return set(self._listed(f"node-port-endpoints-{protocol}", f"{protocol} . {port}"))
+            key = f"{address} . {key}"
+        names = ("endpoints", "host-ports") if address else ("node-port-endpoints", "host-ports-anywhere")
+        host = self.elements.get(Element(f"{names[1]}-{protocol}", key))
+        return {*self._listed(f"{names[0]}-{protocol}", key), *([host] if host is not None else [])}
 
     def _listed(self, name: str, key: str) -> Iterable[str]:
         index = 0

@@ -7,7 +7,7 @@ import ctypes
 from functools import cache
 from typing import Any
 
-_STATELESS, _JSON, _TERSE = 1 << 2, 1 << 4, 1 << 11
+_STATELESS, _JSON, _NUMERIC_PROTOCOL, _TERSE = 1 << 2, 1 << 4, 1 << 7, 1 << 11
 
 
 class NftablesError(Exception):
@@ -45,8 +45,11 @@ class Nftables:
         return rest.partition("\n}\n")[0] if found else ""
 
     def listed(self, table: str, name: str, *, kind: str = "map") -> str:
-        """One map or set with its elements, as libnftables-json(5)."""
-        return self._run(f"list {kind} ip {table} {name}", _JSON)
+        """One map or set with its elements, as libnftables-json(5).
+
+        Protocols are numbers: their names would depend on whether there is an /etc/protocols, as in most images not.
+        """
+        return self._run(f"list {kind} ip {table} {name}", _JSON | _NUMERIC_PROTOCOL)
 
     def _run(self, commands: str, flags: int) -> str:
         self._library.nft_ctx_output_set_flags(self._context, flags)

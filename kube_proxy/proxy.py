@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from api.meta import Key, key
-from api.types import EndpointSlice, Node, Service
-from kube_proxy import conntrack, routes
+from api.types import EndpointSlice, Node, Pod, Service
+from kube_proxy import conntrack, loopback, routes
 from kube_proxy.conntrack import Flow
+from kube_proxy.host_ports import published
 from kube_proxy.ledger import Change, Ledger
 from kube_proxy.nftables import NftablesError
-from kube_proxy.rules import Elements, elements
+from kube_proxy.rules import Element, Elements, elements
 from kube_proxy.services import SERVICE_NAME, balanced
 from kube_proxy.table import Table
 from machinery.clocks import SYSTEM, Clock
@@ -25,6 +27,10 @@ RETRY_SECONDS = 1.0
 CHECK_SECONDS = 30.0
 # Listing 10,000 services takes a second of CPU: the check takes at most a hundredth of the time.
 CHECK_SHARE = 0.01
+SERVICE = "service"
+# Before the namespace of a pod's key: services and pods may have one name.
+PODS = "pods/"
+HELD = Key("held/", "")
 
 
 class Readiness(Protocol):
@@ -35,10 +41,11 @@ class Proxy:
     """Owns the table. Stopping leaves the rules as they are: packets outlive the proxy."""
 
     def __init__(
-        self, services: Informer[Service], slices: Informer[EndpointSlice], nodes: Informer[Node], table: Table,
-        *, node: str, service_range: str, readiness: Readiness, clock: Clock = SYSTEM,
+        self, services: Informer[Service], slices: Informer[EndpointSlice], nodes: Informer[Node],
+        pods: Informer[Pod], table: Table, *,
+        node: str, service_range: str, readiness: Readiness, clock: Clock = SYSTEM,
     ) -> None:  # fmt: skip
-        self._services, self._slices, self._nodes = services, slices, nodes
+        self._services, self._slices, self._nodes, self._pods = services, slices, nodes, pods
         self._table = table
         self._node = node
         self._service_range = service_range
@@ -49,24 +56,34 @@ class Proxy:
         self._changed = asyncio.Event()
         self._check_due = False
         self._check_took = 0.0
-        slices.add_index("service", lambda s: [f"{k.namespace}/{k.name}" for k in _service_of(s)])
+        self._loopback_refused = False
+        self._held: frozenset[str] = frozenset()
+        self.healthy = False
+        """Whether the node was as it should be when that was last looked at."""
+        slices.add_index(SERVICE, lambda s: [f"{k.namespace}/{k.name}" for k in _service_of(s)])
         services.on_change(self._on_service)
         slices.on_change(self._on_slice)
-        nodes.on_change(lambda old, new: self._changed.set())
+        nodes.on_change(self._on_node)
+        pods.on_change(self._on_pod)
+
+    def holds(self, addresses: Iterable[str]) -> None:
+        """The addresses of load balancers that this node answers for: on them nothing else of the node does."""
+        self._held = frozenset(addresses)
+        self._mark(HELD)
 
     async def run(self) -> None:
         """Program the node until cancelled.
 
-        Nothing is programmed before both kinds are known completely: half of the services would cut off the others.
+        Nothing is programmed before all kinds are known completely: half of the services would cut off the others.
         """
-        for informer in (self._services, self._slices, self._nodes):
+        for informer in (self._services, self._slices, self._nodes, self._pods):
             await informer.synced()
         await together(self._follow(), self._check_now_and_then())
 
     async def _follow(self) -> None:
         done = False
         while True:
-            done = await self.sync()
+            self.healthy = done = await self.sync()
             await self._readiness.ready(done)
             if not done:
                 await self._clock.sleep(RETRY_SECONDS)
@@ -86,13 +103,27 @@ class Proxy:
         except NftablesError as e:
             log.error("the rules cannot be programmed: %s", e)
             return False
+        await self._allow_loopback()
         return await self._adapt_flows() & await self._ensure_routes()
 
+    async def _allow_loopback(self) -> None:
+        try:
+            await asyncio.to_thread(loopback.allow)
+        except OSError as e:
+            if not self._loopback_refused:
+                log.warning("ports of the node are not served on 127.0.0.1: %s", e)
+            self._loopback_refused = True
+
     def _desired(self, service: Key) -> Elements:
+        if service == HELD:
+            return {Element("held", address): "" for address in self._held}
+        if service.namespace.startswith(PODS):
+            pod = self._pods.get(service.namespace.removeprefix(PODS), service.name)
+            return published(pod) if pod is not None else {}
         found = self._services.get(*service)
         if found is None:
             return {}
-        slices = self._slices.by_index("service", str(service))
+        slices = self._slices.by_index(SERVICE, str(service))
         wanted: Elements = {}
         for port in balanced(found, slices, self._node):
             wanted |= elements(port)
@@ -145,19 +176,29 @@ class Proxy:
             for service in _service_of(each):
                 self._mark(service)
 
+    def _on_node(self, old: Node | None, new: Node | None) -> None:
+        if self._node in (each.metadata.name for each in (old, new) if each is not None):
+            self._changed.set()
+
+    def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
+        before, after = (published(each) if each is not None else {} for each in (old, new))
+        if before != after:
+            of = key(new or old)
+            self._mark(Key(PODS + of.namespace, of.name))
+
     def _mark(self, service: Key) -> None:
         self._dirty.add(service)
         self._changed.set()
 
 
 def udp_ends(change: Change) -> set[tuple[str, int]]:
-    """The addresses and ports (address "" for a node port) of UDP services whose endpoints changed."""
+    """The addresses and ports (address "" for a port of the node) of UDP services and pods that changed."""
     ends = set()
     for element in (*change.removed, *change.added):
         parts = element.key.split(" . ")
-        if element.map == "endpoints-udp":
+        if element.map in ("endpoints-udp", "host-ports-udp"):
             ends.add((parts[0], int(parts[2])))
-        elif element.map == "node-port-endpoints-udp":
+        elif element.map in ("node-port-endpoints-udp", "host-ports-anywhere-udp"):
             ends.add(("", int(parts[1])))
     return ends
 

@@ -91,6 +91,10 @@ def elements(port: Balanced) -> Elements:
         found |= _external(port, address)
     if port.node_port:
         found |= _external(port, "")
+    for address in port.limited_ips:
+        found[Element("limited", _key(port, address))] = ""
+        for source in port.sources:
+            found[Element("permitted", f"{_key(port, address)} . {source}")] = ""
     for address in port.hairpins:
         found[Element("hairpins", f"{address} . {address}")] = ""
     return found

@@ -3,8 +3,9 @@
 https://kubernetes.io/docs/reference/networking/virtual-ips/ ; terminating endpoints as in KEP-1669.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network, collapse_addresses
 from typing import NamedTuple
 
 from api.types import Endpoint, EndpointConditions, EndpointSlice, Service
@@ -37,6 +38,8 @@ class Balanced:
     here: tuple[Backend, ...] = ()
     hairpins: tuple[str, ...] = ()
     affinity_seconds: int = 0  # 0: none
+    limited_ips: tuple[str, ...] = ()  # those of the external ones that only `sources` may use
+    sources: tuple[str, ...] = ()
     internal_local: bool = False
     external_local: bool = False
 
@@ -44,12 +47,13 @@ class Balanced:
 def balanced(service: Service, slices: Iterable[EndpointSlice], node: str) -> list[Balanced]:
     """The ports of `service` that this proxy serves: none of a headless, external or foreign one."""
     spec = service.spec
-    addresses = tuple(a for a in spec.clusterIPs or [spec.clusterIP] if _is_ipv4(a))
+    addresses = tuple(a for a in spec.clusterIPs or [spec.clusterIP] if is_ipv4(a))
     if spec.type == "ExternalName" or not addresses or OTHER_PROXY in service.metadata.labels:
         return []
     slices = [s for s in slices if s.addressType == "IPv4"]
     ingress = [i.ip for i in service.status.loadBalancer.ingress if i.ipMode != "Proxy"]
-    external = dict.fromkeys(a for a in [*spec.externalIPs, *ingress] if _is_ipv4(a))
+    external = dict.fromkeys(a for a in [*spec.externalIPs, *ingress] if is_ipv4(a))
+    sources = _sources(spec.loadBalancerSourceRanges)
     affinity = 0
     if spec.sessionAffinity == "ClientIP":
         config = spec.sessionAffinityConfig
@@ -69,11 +73,43 @@ def balanced(service: Service, slices: Iterable[EndpointSlice], node: str) -> li
                 here=_usable([c for c in candidates if c.local]),
                 hairpins=tuple(sorted({c.backend.address for c in candidates if c.local and c.usable})),
                 affinity_seconds=affinity,
+                limited_ips=tuple(a for a in external if a in ingress) if sources is not None else (),
+                sources=sources or (),
                 internal_local=spec.internalTrafficPolicy == "Local",
                 external_local=spec.externalTrafficPolicy == "Local",
             )
         )
     return ports
+
+
+def local_endpoints(slices: Iterable[EndpointSlice], node: str) -> set[str]:
+    """The addresses of the ready endpoints on `node`."""
+    found = (_candidate(e, 0, node) for e in _endpoints(slices))
+    return {c.backend.address for c in found if c.local and c.ready}
+
+
+def nodes_with_endpoints(slices: Iterable[EndpointSlice], nodes: Iterable[str]) -> list[str]:
+    """Those of `nodes` with ready endpoints; without any, those whose endpoints still serve while they terminate."""
+    endpoints = [(e.nodeName, _candidate(e, 0, "")) for e in _endpoints(slices)]
+    ready = {node for node, c in endpoints if c.ready}
+    leaving = {node for node, c in endpoints if c.last_resort}
+    nodes = list(nodes)
+    return [node for node in nodes if node in ready] or [node for node in nodes if node in leaving]
+
+
+def _endpoints(slices: Iterable[EndpointSlice]) -> Iterator[Endpoint]:
+    for each in slices:
+        if each.addressType == "IPv4":
+            yield from (e for e in each.endpoints if e.addresses)
+
+
+def _sources(ranges: Iterable[str]) -> tuple[str, ...] | None:
+    """What may use a load balancer, without overlaps; None: everybody."""
+    given = [text.strip() for text in ranges]
+    networks = [IPv4Network(text, strict=False) for text in given if ":" not in text]
+    if not given or any(n.prefixlen == 0 for n in networks):
+        return None
+    return tuple(str(n) if n.prefixlen < 32 else str(n[0]) for n in collapse_addresses(networks))
 
 
 class _Candidate(NamedTuple):
@@ -117,5 +153,5 @@ def _usable(candidates: list[_Candidate]) -> tuple[Backend, ...]:
     return tuple(sorted(ready or {c.backend for c in candidates if c.last_resort}))
 
 
-def _is_ipv4(address: str) -> bool:
+def is_ipv4(address: str) -> bool:
     return address.count(".") == 3

@@ -20,6 +20,7 @@ from kube_proxy.transactions import Layout
 log = logging.getLogger(__name__)
 
 _FORGET_ROUNDS = 5
+_PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}
 
 
 class Kernel(Protocol):
@@ -116,8 +117,9 @@ class Table:
             found: Elements = {}
             for name in transactions.MAPS:
                 found |= {Element(name, key): value for key, value in _entries(self._kernel.listed(TABLE, name))}
-            for key, _ in _entries(self._kernel.listed(TABLE, "hairpins", kind="set")):
-                found[Element("hairpins", key)] = ""
+            for name in transactions.SETS:
+                listed = self._kernel.listed(TABLE, name, kind="set")
+                found |= {Element(name, key): "" for key, _ in _entries(listed)}
         except NftablesError as e:
             log.info("the table cannot be listed: %s", e)
             return False
@@ -149,13 +151,23 @@ def _elements(document: str) -> Iterable[tuple[Any, Any]]:
                 yield (element[0], element[1]) if kind == "map" else (element, None)
 
 
+def _named(parts: list[str]) -> list[str]:
+    """The parts of a key or a value, the protocol by its name: it comes first, or after the address of a key."""
+    at = 1 if "." in parts[0] else 0
+    if at == 0 or len(parts) > 2:
+        parts[at] = _PROTOCOLS.get(parts[at], parts[at])
+    return parts
+
+
 def _text(value: Any) -> str:
     """An expression of libnftables' JSON, as the ledger writes it."""
     match value:
         case None:
             return ""
         case {"concat": parts}:
-            return " . ".join(map(str, parts))
+            return " . ".join(_named([_text(part) for part in parts]))
+        case {"prefix": {"addr": address, "len": length}}:
+            return f"{address}/{length}"
         case {"goto": {"target": target}}:
             return f"goto {target}"
         case {"drop": _}:

@@ -35,10 +35,19 @@ MAPS = {
         f"node-port-endpoints-{p}": f"typeof meta l4proto . th dport . {_INDEX} : ip daddr . {p} dport"
         for p in PROTOCOLS
     },
+    **{f"host-ports-{p}": f"typeof ip daddr . meta l4proto . th dport : ip daddr . {p} dport" for p in PROTOCOLS},
+    **{f"host-ports-anywhere-{p}": f"typeof meta l4proto . th dport : ip daddr . {p} dport" for p in PROTOCOLS},
 }
+SETS = {
+    "hairpins": "type ipv4_addr . ipv4_addr",
+    "held": "type ipv4_addr",
+    "limited": f"type {_ADDRESSED}",
+    "permitted": f"type {_ADDRESSED} . ipv4_addr; flags interval",
+}
+# All but the rest of 127.0.0.0/8, where Docker's resolver and others have addresses of their own.
+_OWN = "ip daddr != { 127.0.0.0, 127.0.0.2-127.255.255.255 }"
 _MARK = f"meta mark set meta mark | {MASQUERADE:#x}"
 _UNMARK = f"meta mark set meta mark & {~MASQUERADE & 0xFFFFFFFF:#x}"
-HAIRPINS = "type ipv4_addr . ipv4_addr"
 AFFINITY = f"type {_ADDRESSED} . ipv4_addr : ipv4_addr . inet_service; flags dynamic, timeout; size 65536"
 
 
@@ -48,7 +57,7 @@ class Layout:
 
     service_range: str
     cluster_range: str = ""  # where pods live; "" if unknown, and then nobody is known to be outside
-    node_port_ranges: tuple[str, ...] = ()  # local addresses that serve node ports; none given: all but loopback
+    node_port_ranges: tuple[str, ...] = ()  # local addresses that serve node ports; none given: all
 
 
 def fixed(layout: Layout) -> str:
@@ -56,7 +65,7 @@ def fixed(layout: Layout) -> str:
 
     Priorities are numbers because nft 1.0.6 does not know the name `dstnat` in an output hook.
     """
-    node = "ip daddr != 127.0.0.0/8 fib daddr type local"
+    node = f"{_OWN} fib daddr type local"
     if layout.node_port_ranges:
         node = f"ip daddr {{ {', '.join(layout.node_port_ranges)} }} fib daddr type local"
     outside, pods, leaving = "", "", ""
@@ -67,6 +76,7 @@ def fixed(layout: Layout) -> str:
         leaving = f"ip saddr {layout.cluster_range} ip daddr != {layout.cluster_range} masquerade fully-random"
     addressed, numbered = "ip daddr . meta l4proto . th dport", "meta l4proto . th dport"
     original = "ct original ip daddr . meta l4proto . ct original proto-dst"
+    local = "fib daddr type local jump host-ports"
     # Each needs its own rule: nft learns the width of proto-dst from a match on the protocol before it.
     remember = [
         f"ct status dnat meta l4proto {p} {key} vmap @remembered-{what}"
@@ -80,19 +90,35 @@ def fixed(layout: Layout) -> str:
         f"ip daddr {layout.service_range} ct state new goto refuse",
         f"ip daddr {layout.service_range} drop",
     ]
+    host_ports = [
+        *(f"dnat ip to {addressed} map @host-ports-{p}" for p in PROTOCOLS),
+        *(f"{_OWN} dnat ip to {numbered} map @host-ports-anywhere-{p}" for p in PROTOCOLS),
+    ]
     chains: dict[str, list[str]] = {
+        # Connections to 127.0.0.1 can be led to pods; nothing of the kind may come in from elsewhere.
+        "strangers": [
+            "type filter hook prerouting priority -300",
+            "iif != lo ip daddr 127.0.0.0/8 drop",
+            "iif != lo ip saddr 127.0.0.0/8 drop",
+        ],
+        "sources": [
+            "type filter hook prerouting priority -110",
+            f"ct state new {addressed} @limited {addressed} . ip saddr != @permitted drop",
+        ],
+        "host-ports": host_ports,
         "services": [outside, f"{addressed} vmap @ips", f"{node} {numbered} vmap @node-ports"],
         "inside": [f"{addressed} vmap @inside-ips", f"{node} {numbered} vmap @inside-node-ports"],
         "remember": remember,
         # ICMP rejects are rate-limited and would stall TCP clients for a second.
         "refuse": ["meta l4proto tcp reject with tcp reset", "reject with icmp port-unreachable"],
-        "prerouting": ["type nat hook prerouting priority -100", pods, "jump services"],
-        "output": ["type nat hook output priority -100", "jump inside", "jump services"],
+        "prerouting": ["type nat hook prerouting priority -100", local, pods, "jump services"],
+        "output": ["type nat hook output priority -100", local, "jump inside", "jump services"],
         "postrouting": [
             "type nat hook postrouting priority 100",
             "jump remember",
             "ct status dnat ip saddr . ip daddr @hairpins masquerade fully-random",
             f"meta mark & {MASQUERADE:#x} == {MASQUERADE:#x} {_UNMARK} masquerade fully-random",
+            "ct status dnat oif != lo ip saddr 127.0.0.0/8 masquerade fully-random",
             leaving,
         ],
         "input": ["type nat hook input priority 100", "jump remember"],
@@ -101,12 +127,15 @@ def fixed(layout: Layout) -> str:
         "filter-input": [
             "type filter hook input priority 0",
             f"{node} ct state new {numbered} vmap @unserved-node-ports",
+            # An address of load balancers that is here has no other ports, whatever the node listens on.
+            "ct state new ip daddr @held meta l4proto { tcp, udp, sctp } goto refuse",
             *refused,
         ],
     }
     lines = [f"table ip {TABLE} {{"]
     lines += [f"map {name} {{ {kind}; }}" for name, kind in MAPS.items()]
-    lines += [f"set hairpins {{ {HAIRPINS}; }}", f"map affinity {{ {AFFINITY}; }}"]
+    lines += [f"set {name} {{ {kind}; }}" for name, kind in SETS.items()]
+    lines += [f"map affinity {{ {AFFINITY}; }}"]
     for name, rules in chains.items():
         lines += [f"chain {name} {{", *(r for r in rules if r), "}"]
     return "\n".join([*lines, "}", ""])

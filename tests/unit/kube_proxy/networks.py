@@ -129,12 +129,14 @@ def _answer_datagrams(server: socket.socket, name: str) -> None:
             server.sendto(f"{name} {address[0]}".encode(), address)
 
 
-def ask(namespace: str, address: str, port: int) -> tuple[str, str]:
+def ask(namespace: str, address: str, port: int, source: str = "", patience: float = 3) -> tuple[str, str]:
     """Who answers a TCP connection, and whom it saw asking.  Raises OSError."""
     with inside(namespace):
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     with client:
-        client.settimeout(3)
+        client.settimeout(patience)
+        if source:
+            client.bind((source, 0))
         client.connect((address, port))
         server, _, seen = client.recv(2048).decode().partition(" ")
         return server, seen

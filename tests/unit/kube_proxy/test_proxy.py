@@ -1,12 +1,11 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
-from api.meta import Key, key
-from api.types import Node, NodeAddress, NodeStatus, ObjectMeta
+from api.meta import Key
+from api.types import Container, ContainerPort, Node, NodeAddress, NodeStatus, ObjectMeta, Pod, PodSpec, PodStatus
 from kube_proxy.__main__ import parse
 from kube_proxy.conntrack import Flow
 from kube_proxy.ledger import Ledger
@@ -17,53 +16,19 @@ from machinery.testing import FakeClock, settle
 from tests.unit.kube_proxy.conftest import POD_A, POD_B
 from tests.unit.kube_proxy.networks import NODE_IP, SERVICE_RANGE, Network, ask, ip
 from tests.unit.kube_proxy.objects import NODE, endpoint, service, slice_of, wanted
+from tests.unit.kube_proxy.worlds import World
 
 IP = "10.96.0.10"
 
 
-class World:
-    """One kind's objects, told as an informer tells them."""
-
-    def __init__(self) -> None:
-        self.objects: dict[Key, Any] = {}
-        self.complete = asyncio.Event()
-        self._handlers: list[Callable[[Any, Any], None]] = []
-        self._index: Callable[[Any], Iterable[str]] = lambda _: ()
-
-    def put(self, obj: Any) -> None:
-        old, self.objects[key(obj)] = self.objects.get(key(obj)), obj
-        for handler in self._handlers:
-            handler(old, obj)
-
-    def drop(self, obj: Any) -> None:
-        del self.objects[key(obj)]
-        for handler in self._handlers:
-            handler(obj, None)
-
-    def on_change(self, handler: Callable[[Any, Any], None]) -> None:
-        self._handlers.append(handler)
-
-    def add_index(self, name: str, keys: Callable[[Any], Iterable[str]]) -> None:
-        self._index = keys
-
-    def by_index(self, name: str, value: str) -> list[Any]:
-        return [o for o in self.objects.values() if value in self._index(o)]
-
-    def get(self, namespace: str, name: str) -> Any:
-        return self.objects.get(Key(namespace, name))
-
-    async def synced(self) -> None:
-        await self.complete.wait()
-
-
 class Cluster:
     def __init__(self, table: Table) -> None:
-        self.services, self.slices, self.nodes = World(), World(), World()
+        self.services, self.slices, self.nodes, self.pods = World(), World(), World(), World()
         self.clock = FakeClock()
         self.readiness: list[bool] = []
         self.table = table
         self.proxy = Proxy(
-            self.services, self.slices, self.nodes, table,
+            self.services, self.slices, self.nodes, self.pods, table,
             node=NODE, service_range=SERVICE_RANGE, readiness=self, clock=self.clock,
         )  # type: ignore[arg-type] # fmt: skip
         self._synced = asyncio.Event()
@@ -77,6 +42,10 @@ class Cluster:
         await settle()
         self._synced.clear()
         await self.clock.advance(after)
+        await self.done()
+
+    async def done(self) -> None:
+        """Returns when the iteration that runs now has ended; the first one begins by itself."""
         async with asyncio.timeout(20):
             await self._synced.wait()
 
@@ -84,11 +53,11 @@ class Cluster:
 @asynccontextmanager
 async def running(table: Table) -> AsyncIterator[Cluster]:
     cluster = Cluster(table)
-    for world in (cluster.services, cluster.slices, cluster.nodes):
+    for world in (cluster.services, cluster.slices, cluster.nodes, cluster.pods):
         world.complete.set()
     task = asyncio.create_task(cluster.proxy.run())
     try:
-        await cluster.programmed()
+        await cluster.done()
         yield cluster
     finally:
         task.cancel()
@@ -123,10 +92,45 @@ async def test_a_service_is_served_once_its_slice_is_known_and_refused_when_it_i
         assert set(cluster.readiness) == {True}
 
 
+async def test_a_host_port_comes_and_goes_with_its_pod_and_is_not_mixed_up_with_a_service_of_its_name(
+    network: Network, table: Table
+) -> None:
+    async with running(table) as cluster:
+        cluster.nodes.put(node(NODE_IP))
+        port = ContainerPort(containerPort=8080, hostPort=9090, protocol="TCP")
+        pod = Pod(
+            metadata=ObjectMeta(name="web", namespace="default"),
+            spec=PodSpec(containers=[Container(name="c", ports=[port])]),
+            status=PodStatus(podIP=POD_A),
+        )
+        cluster.pods.put(pod)
+        cluster.services.put(service())
+        cluster.slices.put(slice_of(endpoint(POD_B)))
+        await cluster.programmed()
+        assert (ask(network.outside, NODE_IP, 9090)[0], ask(network.node, "127.0.0.1", 9090)[0]) == (POD_A, POD_A)
+        assert ask(network.node, IP, 80)[0] == POD_B
+        cluster.pods.drop(pod)
+        await cluster.programmed()
+        with pytest.raises(ConnectionRefusedError):
+            ask(network.outside, NODE_IP, 9090)
+        assert ask(network.node, IP, 80)[0] == POD_B
+
+
+async def test_a_held_address_has_no_other_ports(table: Table, kernel: Nftables) -> None:
+    async with running(table) as cluster:
+        cluster.proxy.holds({"192.0.2.200"})
+        await cluster.programmed()
+        assert "192.0.2.200" in kernel.listed("kube-proxy", "held", kind="set")
+        cluster.proxy.holds(())
+        await cluster.programmed()
+        assert "192.0.2.200" not in kernel.listed("kube-proxy", "held", kind="set")
+
+
 async def test_nothing_is_programmed_before_everything_is_known(table: Table, kernel: Nftables) -> None:
     cluster = Cluster(table)
     cluster.services.complete.set()
     cluster.nodes.complete.set()
+    cluster.pods.complete.set()
     cluster.services.put(service())
     task = asyncio.create_task(cluster.proxy.run())
     await settle()
