@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
@@ -10,8 +9,8 @@ import jwt
 import pytest
 import pytest_asyncio
 
-from machinery import kubeconfigs
-from machinery.testing import ControlPlane, control_plane, free_port, process
+from machinery.testing import ControlPlane, control_plane
+from tests.integration.processes import controller_manager
 
 from .people import Person, person
 
@@ -40,16 +39,8 @@ class Scene(NamedTuple):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     place = tmp_path_factory.mktemp("tokens")
-    async with control_plane(place) as plane, person(plane, "admin") as admin:
-        own = plane.pki / "controller-manager"
-        (place / "kubeconfig").write_text(kubeconfigs.dump(plane.access("controller-manager"), "test", "controllers"))
-        async with process(
-            sys.executable, "-m", "controller_manager", f"--kubeconfig={place / 'kubeconfig'}", "--leader-elect=false",
-            f"--secure-port={free_port()}", "--bind-address=127.0.0.1", f"--tls-cert-file={own / 'tls.crt'}",
-            f"--tls-private-key-file={own / 'tls.key'}", f"--client-ca-file={own / 'ca.crt'}",
-            f"--root-ca-file={own / 'ca.crt'}", log=place / "controllers.log",
-        ):  # fmt: skip
-            yield Scene(plane, admin)
+    async with control_plane(place) as plane, person(plane, "admin") as admin, controller_manager(plane, place):
+        yield Scene(plane, admin)
 
 
 def secret(name: str, account: str) -> dict[str, Any]:

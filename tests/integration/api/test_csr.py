@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,8 @@ from cryptography.x509.oid import NameOID
 
 from machinery import kubeconfigs
 from machinery.kubeconfigs import Access
-from machinery.testing import ControlPlane, control_plane, free_port, process
+from machinery.testing import ControlPlane, control_plane
+from tests.integration.processes import controller_manager
 
 from .people import Person, person
 
@@ -79,17 +79,8 @@ async def run(*command: str) -> str:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     place = tmp_path_factory.mktemp("csr")
-    async with control_plane(place) as plane, person(plane, "admin") as admin:
-        own = plane.pki / "controller-manager"
-        (place / "kubeconfig").write_text(kubeconfigs.dump(plane.access("controller-manager"), "test", "controllers"))
-        async with process(
-            sys.executable, "-m", "controller_manager", f"--kubeconfig={place / 'kubeconfig'}", "--leader-elect=false",
-            f"--secure-port={free_port()}", "--bind-address=127.0.0.1", f"--tls-cert-file={own / 'tls.crt'}",
-            f"--tls-private-key-file={own / 'tls.key'}", f"--client-ca-file={own / 'ca.crt'}",
-            f"--root-ca-file={own / 'ca.crt'}", f"--cluster-signing-cert-file={own / 'ca.crt'}",
-            f"--cluster-signing-key-file={own / 'ca.key'}", log=place / "controllers.log",
-        ):  # fmt: skip
-            yield Scene(plane, admin, place)
+    async with control_plane(place) as plane, person(plane, "admin") as admin, controller_manager(plane, place):
+        yield Scene(plane, admin, place)
 
 
 async def test_kubectl_approves_and_the_client_calls_with_what_it_got(scene: Scene) -> None:

@@ -1,16 +1,15 @@
 """Garbage collection and the end of namespaces, with objects of custom kinds."""
 
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from machinery import kubeconfigs
-from machinery.testing import ControlPlane, free_port, process
+from machinery.testing import ControlPlane
 from tests.integration.api.conftest import Send
 from tests.integration.api.customs import Customs, define, definition, until
+from tests.integration.processes import controller_manager
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -18,16 +17,8 @@ CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
 async def controllers(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[None]:
-    place, own = tmp_path_factory.mktemp("controllers"), plane.pki / "controller-manager"
-    config = place / "kubeconfig"
-    config.touch(0o600)
-    config.write_text(kubeconfigs.dump(plane.access("controller-manager"), "test", "controller-manager"))
-    async with process(
-        sys.executable, "-m", "controller_manager", "--kubeconfig", str(config), "--leader-elect=false",
-        "--tls-cert-file", str(own / "tls.crt"), "--tls-private-key-file", str(own / "tls.key"),
-        "--client-ca-file", str(own / "ca.crt"), "--secure-port", str(free_port()),
-        "--controllers", "namespace-controller,garbage-collector-controller", log=place / "log",
-    ):  # fmt: skip
+    wanted = ("--leader-elect=false", "--controllers", "namespace-controller,garbage-collector-controller")
+    async with controller_manager(plane, tmp_path_factory.mktemp("controllers"), *wanted):
         yield
 
 
