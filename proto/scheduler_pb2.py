@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15proto/scheduler.proto\x12\twherry.v1\"1\n\x0e\x45xplainRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"a\n\x0b\x45xplanation\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x62ound\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\x12$\n\x08verdicts\x18\x04 \x03(\x0b\x32\x12.wherry.v1.Verdict\"\xaa\x01\n\x07Verdict\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x13\n\x0brejected_by\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12.\n\x06scores\x18\x04 \x03(\x0b\x32\x1e.wherry.v1.Verdict.ScoresEntry\x12\r\n\x05total\x18\x05 \x01(\x03\x1a-\n\x0bScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x0e\n\x0cQueueRequest\"\x86\x01\n\nQueueState\x12$\n\x06\x61\x63tive\x18\x01 \x03(\x0b\x32\x14.wherry.v1.QueuedPod\x12%\n\x07\x62\x61\x63koff\x18\x02 \x03(\x0b\x32\x14.wherry.v1.QueuedPod\x12+\n\runschedulable\x18\x03 \x03(\x0b\x32\x14.wherry.v1.QueuedPod\"O\n\tQueuedPod\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\x05\x12\x0f\n\x07message\x18\x04 \x01(\t2\x82\x01\n\tScheduler\x12<\n\x07\x45xplain\x12\x19.wherry.v1.ExplainRequest\x1a\x16.wherry.v1.Explanation\x12\x37\n\x05Queue\x12\x17.wherry.v1.QueueRequest\x1a\x15.wherry.v1.QueueStateb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15proto/scheduler.proto\x12\twherry.v1\"1\n\x0e\x45xplainRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x8c\x01\n\x0b\x45xplanation\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x62ound\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\x12$\n\x08verdicts\x18\x04 \x03(\x0b\x32\x12.wherry.v1.Verdict\x12)\n\npreemption\x18\x05 \x01(\x0b\x32\x15.wherry.v1.Preemption\"?\n\nPreemption\x12\x0c\n\x04node\x18\x01 \x01(\t\x12#\n\x07victims\x18\x02 \x03(\x0b\x32\x12.wherry.v1.PodName\"*\n\x07PodName\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\xaa\x01\n\x07Verdict\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x13\n\x0brejected_by\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12.\n\x06scores\x18\x04 \x03(\x0b\x32\x1e.wherry.v1.Verdict.ScoresEntry\x12\r\n\x05total\x18\x05 \x01(\x03\x1a-\n\x0bScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x0e\n\x0cQueueRequest\"\x86\x01\n\nQueueState\x12$\n\x06\x61\x63tive\x18\x01 \x03(\x0b\x32\x14.wherry.v1.QueuedPod\x12%\n\x07\x62\x61\x63koff\x18\x02 \x03(\x0b\x32\x14.wherry.v1.QueuedPod\x12+\n\runschedulable\x18\x03 \x03(\x0b\x32\x14.wherry.v1.QueuedPod\"O\n\tQueuedPod\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\x05\x12\x0f\n\x07message\x18\x04 \x01(\t\"?\n\x0fSimulateRequest\x12\x0c\n\x04pods\x18\x01 \x03(\x0c\x12\r\n\x05nodes\x18\x02 \x03(\x0c\x12\x0f\n\x07without\x18\x03 \x03(\t\"6\n\nSimulation\x12(\n\nplacements\x18\x01 \x03(\x0b\x32\x14.wherry.v1.Placement\"v\n\tPlacement\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12)\n\npreemption\x18\x05 \x01(\x0b\x32\x15.wherry.v1.Preemption\"\x10\n\x0eMetricsRequest\"0\n\nExposition\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x32\xfe\x01\n\tScheduler\x12<\n\x07\x45xplain\x12\x19.wherry.v1.ExplainRequest\x1a\x16.wherry.v1.Explanation\x12\x37\n\x05Queue\x12\x17.wherry.v1.QueueRequest\x1a\x15.wherry.v1.QueueState\x12=\n\x08Simulate\x12\x1a.wherry.v1.SimulateRequest\x1a\x15.wherry.v1.Simulation\x12;\n\x07Metrics\x12\x19.wherry.v1.MetricsRequest\x1a\x15.wherry.v1.Expositionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,18 +35,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERDICT_SCORESENTRY']._serialized_options = b'8\001'
   _globals['_EXPLAINREQUEST']._serialized_start=36
   _globals['_EXPLAINREQUEST']._serialized_end=85
-  _globals['_EXPLANATION']._serialized_start=87
-  _globals['_EXPLANATION']._serialized_end=184
-  _globals['_VERDICT']._serialized_start=187
-  _globals['_VERDICT']._serialized_end=357
-  _globals['_VERDICT_SCORESENTRY']._serialized_start=312
-  _globals['_VERDICT_SCORESENTRY']._serialized_end=357
-  _globals['_QUEUEREQUEST']._serialized_start=359
-  _globals['_QUEUEREQUEST']._serialized_end=373
-  _globals['_QUEUESTATE']._serialized_start=376
-  _globals['_QUEUESTATE']._serialized_end=510
-  _globals['_QUEUEDPOD']._serialized_start=512
-  _globals['_QUEUEDPOD']._serialized_end=591
-  _globals['_SCHEDULER']._serialized_start=594
-  _globals['_SCHEDULER']._serialized_end=724
+  _globals['_EXPLANATION']._serialized_start=88
+  _globals['_EXPLANATION']._serialized_end=228
+  _globals['_PREEMPTION']._serialized_start=230
+  _globals['_PREEMPTION']._serialized_end=293
+  _globals['_PODNAME']._serialized_start=295
+  _globals['_PODNAME']._serialized_end=337
+  _globals['_VERDICT']._serialized_start=340
+  _globals['_VERDICT']._serialized_end=510
+  _globals['_VERDICT_SCORESENTRY']._serialized_start=465
+  _globals['_VERDICT_SCORESENTRY']._serialized_end=510
+  _globals['_QUEUEREQUEST']._serialized_start=512
+  _globals['_QUEUEREQUEST']._serialized_end=526
+  _globals['_QUEUESTATE']._serialized_start=529
+  _globals['_QUEUESTATE']._serialized_end=663
+  _globals['_QUEUEDPOD']._serialized_start=665
+  _globals['_QUEUEDPOD']._serialized_end=744
+  _globals['_SIMULATEREQUEST']._serialized_start=746
+  _globals['_SIMULATEREQUEST']._serialized_end=809
+  _globals['_SIMULATION']._serialized_start=811
+  _globals['_SIMULATION']._serialized_end=865
+  _globals['_PLACEMENT']._serialized_start=867
+  _globals['_PLACEMENT']._serialized_end=985
+  _globals['_METRICSREQUEST']._serialized_start=987
+  _globals['_METRICSREQUEST']._serialized_end=1003
+  _globals['_EXPOSITION']._serialized_start=1005
+  _globals['_EXPOSITION']._serialized_end=1053
+  _globals['_SCHEDULER']._serialized_start=1056
+  _globals['_SCHEDULER']._serialized_end=1310
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,16 @@ class SchedulerStub:
                 request_serializer=proto_dot_scheduler__pb2.QueueRequest.SerializeToString,
                 response_deserializer=proto_dot_scheduler__pb2.QueueState.FromString,
                 _registered_method=True)
+        self.Simulate = channel.unary_unary(
+                '/wherry.v1.Scheduler/Simulate',
+                request_serializer=proto_dot_scheduler__pb2.SimulateRequest.SerializeToString,
+                response_deserializer=proto_dot_scheduler__pb2.Simulation.FromString,
+                _registered_method=True)
+        self.Metrics = channel.unary_unary(
+                '/wherry.v1.Scheduler/Metrics',
+                request_serializer=proto_dot_scheduler__pb2.MetricsRequest.SerializeToString,
+                response_deserializer=proto_dot_scheduler__pb2.Exposition.FromString,
+                _registered_method=True)
 
 
 class SchedulerServicer:
@@ -62,6 +72,20 @@ class SchedulerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Simulate(self, request, context):
+        """What would become of pods on a changed set of nodes. Nothing in the cluster changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Metrics(self, request, context):
+        """The scheduler's measurements in Prometheus' text format, under upstream's names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SchedulerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +98,16 @@ def add_SchedulerServicer_to_server(servicer, server):
                     servicer.Queue,
                     request_deserializer=proto_dot_scheduler__pb2.QueueRequest.FromString,
                     response_serializer=proto_dot_scheduler__pb2.QueueState.SerializeToString,
+            ),
+            'Simulate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Simulate,
+                    request_deserializer=proto_dot_scheduler__pb2.SimulateRequest.FromString,
+                    response_serializer=proto_dot_scheduler__pb2.Simulation.SerializeToString,
+            ),
+            'Metrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.Metrics,
+                    request_deserializer=proto_dot_scheduler__pb2.MetricsRequest.FromString,
+                    response_serializer=proto_dot_scheduler__pb2.Exposition.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +164,60 @@ class Scheduler:
             '/wherry.v1.Scheduler/Queue',
             proto_dot_scheduler__pb2.QueueRequest.SerializeToString,
             proto_dot_scheduler__pb2.QueueState.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Simulate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wherry.v1.Scheduler/Simulate',
+            proto_dot_scheduler__pb2.SimulateRequest.SerializeToString,
+            proto_dot_scheduler__pb2.Simulation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Metrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wherry.v1.Scheduler/Metrics',
+            proto_dot_scheduler__pb2.MetricsRequest.SerializeToString,
+            proto_dot_scheduler__pb2.Exposition.FromString,
             options,
             channel_credentials,
             insecure,

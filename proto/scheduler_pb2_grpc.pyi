@@ -34,6 +34,10 @@ class SchedulerStub:
     Explain: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ExplainRequest, _scheduler_pb2.Explanation]
     """Why a pod is where it is, or why it is nowhere: for every node the plug-in that rejects it, or its scores."""
     Queue: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.QueueRequest, _scheduler_pb2.QueueState]
+    Simulate: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.SimulateRequest, _scheduler_pb2.Simulation]
+    """What would become of pods on a changed set of nodes. Nothing in the cluster changes."""
+    Metrics: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.MetricsRequest, _scheduler_pb2.Exposition]
+    """The scheduler's measurements in Prometheus' text format, under upstream's names."""
 
 @_typing.type_check_only
 class SchedulerAsyncStub(SchedulerStub):
@@ -41,6 +45,10 @@ class SchedulerAsyncStub(SchedulerStub):
     Explain: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ExplainRequest, _scheduler_pb2.Explanation]  # type: ignore[assignment]
     """Why a pod is where it is, or why it is nowhere: for every node the plug-in that rejects it, or its scores."""
     Queue: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.QueueRequest, _scheduler_pb2.QueueState]  # type: ignore[assignment]
+    Simulate: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.SimulateRequest, _scheduler_pb2.Simulation]  # type: ignore[assignment]
+    """What would become of pods on a changed set of nodes. Nothing in the cluster changes."""
+    Metrics: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.MetricsRequest, _scheduler_pb2.Exposition]  # type: ignore[assignment]
+    """The scheduler's measurements in Prometheus' text format, under upstream's names."""
 
 class SchedulerServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -57,5 +65,21 @@ class SchedulerServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_pb2.QueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_pb2.QueueState, _abc.Awaitable[_scheduler_pb2.QueueState]]: ...
+
+    @_abc_1.abstractmethod
+    def Simulate(
+        self,
+        request: _scheduler_pb2.SimulateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.Simulation, _abc.Awaitable[_scheduler_pb2.Simulation]]:
+        """What would become of pods on a changed set of nodes. Nothing in the cluster changes."""
+
+    @_abc_1.abstractmethod
+    def Metrics(
+        self,
+        request: _scheduler_pb2.MetricsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.Exposition, _abc.Awaitable[_scheduler_pb2.Exposition]]:
+        """The scheduler's measurements in Prometheus' text format, under upstream's names."""
 
 def add_SchedulerServicer_to_server(servicer: SchedulerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any
 
-from api.types import Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, StorageClass
+from api.types import Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodDisruptionBudget, StorageClass
 from machinery.client import connect
 from machinery.events import Recorder
 from machinery.informers import Informer
@@ -11,26 +11,31 @@ from machinery.leases import Election
 from machinery.running import main, together
 from machinery.serving import Server
 from scheduler.configs import Config, parse
+from scheduler.configurations import DEFAULT, load
 from scheduler.groups import KINDS, Groups
-from scheduler.scheduling import NAME, Scheduler
+from scheduler.scheduling import Scheduler
 from scheduler.serving import SERVICE, Explainer
 
 
 async def run(config: Config) -> None:
     """Schedule until cancelled.  Raises leases.Lost when another process has taken over."""
-    async with connect(config.kubeconfig) as client:
+    configuration = load(config.file) if config.file is not None else DEFAULT
+    leads = config.leader_elect if configuration.leader_elect is None else configuration.leader_elect
+    async with connect(configuration.kubeconfig or config.kubeconfig) as client:
         nodes, pods, namespaces = Informer(client, Node), Informer(client, Pod), Informer(client, Namespace)
         groups = {kind: Informer(client, kind) for kind in KINDS}
-        recorder = Recorder(client, NAME)
-        scheduler = Scheduler(client, recorder, Groups(groups), random=Random())
+        recorders = {profile.name: Recorder(client, profile.name) for profile in configuration.profiles}
+        scheduler = Scheduler(client, recorders, Groups(groups), random=Random(), configuration=configuration)
         scheduler.follow(nodes, pods, namespaces)
         claims, volumes = Informer(client, PersistentVolumeClaim), Informer(client, PersistentVolume)
         classes = Informer(client, StorageClass)
         scheduler.follow_storage(claims, volumes, classes)
-        explainer = Explainer(scheduler, pods)
+        budgets = Informer(client, PodDisruptionBudget)
+        scheduler.follow_budgets(budgets)
+        explainer = Explainer(scheduler, pods, nodes)
         server = Server(config.address, config.files, explainer.register, (SERVICE,), allowed=config.allowed)
         informers: list[Informer[Any]] = [
-            nodes, pods, namespaces, claims, volumes, classes, *groups.values(),
+            nodes, pods, namespaces, claims, volumes, classes, budgets, *groups.values(),
         ]  # fmt: skip
 
         async def lead() -> None:
@@ -44,8 +49,10 @@ async def run(config: Config) -> None:
                 await informer.synced()
             await server.ready()
 
-        leading = Election(client, config.lease, identity=config.identity).run(lead) if config.leader_elect else lead()
-        await together(server.run(), recorder.run(), *(i.run() for i in informers), serve_once_known(), leading)
+        lease = configuration.lease or config.lease
+        leading = Election(client, lease, identity=config.identity).run(lead) if leads else lead()
+        told, known = [r.run() for r in recorders.values()], [i.run() for i in informers]
+        await together(server.run(), *told, *known, serve_once_known(), leading)
 
 
 if __name__ == "__main__":

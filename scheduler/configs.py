@@ -25,11 +25,14 @@ class Config:
     allowed: tuple[str, ...] = ("kubernetes-admin",)
     """Who may call the gRPC service."""
     verbosity: int = 0
+    file: Path | None = None
+    """A KubeSchedulerConfiguration. What it says of the kubeconfig and of leader election outdoes the flags."""
 
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
     parser = argparse.ArgumentParser("scheduler", description="Finds a node for every pod.")
     add = parser.add_argument
+    add("--config", type=Path, default=None, help="a file with a KubeSchedulerConfiguration")
     add("--kubeconfig", type=Path, default=PKI / "kubeconfig")
     add("--leader-elect", type=_boolean, nargs="?", const=True, default=True)
     add("--leader-elect-resource-name", default="kube-scheduler")
@@ -52,6 +55,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         lease=given.leader_elect_resource_name,
         identity=given.leader_elect_identity,
         verbosity=given.verbosity,
+        file=given.config,
     )
 
 

@@ -1,22 +1,27 @@
 """One pod, one snapshot, one decision. Pure, but for the random choice among equals, which is a parameter."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
 import numpy as np
 
-from scheduler.columns import Ints, Mask
-from scheduler.filters import FILTERS
-from scheduler.rejections import Rejection
-from scheduler.scores import SCORES
+from scheduler import volumes
+from scheduler.columns import Ints
+from scheduler.judgements import Judgement, judge, summary
+from scheduler.preemption import NOTHING_HELPS, Preemption, preempt
+from scheduler.profiles import DEFAULT, Profile
 from scheduler.snapshots import Snapshot
 from scheduler.storage import Choice
-from scheduler.volumes import choose
 from scheduler.wishes import Wish
 
-Judgement = tuple[str, list[Rejection]]
+NO_NODES = "no nodes available to schedule pods"
+Lap = Callable[[str], None]
+"""Is told which extension point has been run."""
+
+
+def unmeasured(point: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,10 @@ class Decision:
     rejectors: frozenset[str] = frozenset()
     choices: tuple[Choice, ...] = ()
     """What is to become of the pod's claims before it is bound."""
+    preemption: Preemption = NOTHING_HELPS
+    """Without a node: how there could be one."""
+    room_helps: bool = True
+    """Without a node: the pod may fit when others go, whoever they are."""
 
 
 @dataclass(slots=True)
@@ -40,31 +49,62 @@ class Verdict:
     scores: dict[str, int] = field(default_factory=dict)
 
 
-def schedule(snapshot: Snapshot, wish: Wish, random: Random) -> Decision:
-    """The best feasible node; one of the best at random if there are several."""
+def schedule(
+    snapshot: Snapshot, wish: Wish, random: Random, profile: Profile = DEFAULT, lap: Lap = unmeasured
+) -> Decision:  # fmt: skip
+    """The node that the pod was nominated to, if it is feasible, or else a node with the highest score, at random."""
     if not len(snapshot):
-        return Decision("", "no nodes available to schedule pods")
-    feasible, judgements = _filter(snapshot, wish)
+        return Decision("", NO_NODES)
+    feasible, judgements = judge(snapshot, wish, profile)
     rows = np.flatnonzero(feasible)
+    lap("Filter")
     if not len(rows):
-        rejectors = frozenset(name for name, found in judgements if any(r.rejected.any() for r in found))
-        return Decision("", _why(snapshot, wish, judgements), rejectors)
-    row = _best(snapshot, wish, rows, random)
-    return Decision(snapshot.names[row], choices=choose(wish, snapshot, row) if wish.claims else ())
+        decision = _rejection(snapshot, wish, judgements, random, profile)
+        lap("PostFilter")
+        return decision
+    nominated = snapshot.rows.get(snapshot.nominations.node_of(wish.key))
+    row = nominated if nominated is not None and feasible[nominated] else _best(snapshot, wish, rows, random, profile)
+    lap("Score")
+    binds = wish.claims and profile.asks(volumes.binding)
+    return Decision(snapshot.names[row], choices=volumes.choose(wish, snapshot, row) if binds else ())
 
 
-def _best(snapshot: Snapshot, wish: Wish, rows: Ints, random: Random) -> int:
+def _rejection(
+    snapshot: Snapshot, wish: Wish, judgements: list[Judgement], random: Random, profile: Profile
+) -> Decision:  # fmt: skip
+    why, hopeless = summary(snapshot, judgements)
+    preemption = NOTHING_HELPS
+    if profile.preempts:
+        preemption = preempt(snapshot, wish, judgements, hopeless, random, profile)
+    rejectors = frozenset(name for name, found in judgements if any(r.rejected.any() for r in found))
+    if preemption.message:
+        why = f"{why} preemption: {preemption.message}"
+    return Decision("", why, rejectors, preemption=preemption, room_helps=_room_helps(snapshot, judgements))
+
+
+def _room_helps(snapshot: Snapshot, judgements: list[Judgement]) -> bool:
+    """Whether there is a node that is rejected for nothing but other pods."""
+    left = snapshot.exists.copy()
+    for name, found in judgements:
+        # The last of a group that wants to be together may leave, and the next is the first of one.
+        for rejection in found if name != "InterPodAffinity" else ():
+            if rejection.final:
+                left &= ~rejection.rejected
+    return bool(left.any())
+
+
+def _best(snapshot: Snapshot, wish: Wish, rows: Ints, random: Random, profile: Profile) -> int:
     if len(rows) > 1:
         total = np.zeros(len(rows), dtype=np.int64)
-        for _, points in _scores(snapshot, wish, rows):
+        for _, points in _scores(snapshot, wish, rows, profile):
             total += points
         rows = rows[total == total.max()]
     return int(rows[random.randrange(len(rows))]) if len(rows) > 1 else int(rows[0])
 
 
-def explain(snapshot: Snapshot, wish: Wish) -> tuple[str, list[Verdict]]:
-    """The message (as if no node were feasible; "" if one is), and a verdict on each node, by name."""
-    feasible, judgements = _filter(snapshot, wish)
+def explain(snapshot: Snapshot, wish: Wish, profile: Profile = DEFAULT) -> list[Verdict]:
+    """A verdict on each node, by name."""
+    feasible, judgements = judge(snapshot, wish, profile)
     verdicts = {row: Verdict(name) for name, row in sorted(snapshot.rows.items())}
     for name, found in judgements:
         for at, verdict in verdicts.items():
@@ -73,61 +113,14 @@ def explain(snapshot: Snapshot, wish: Wish) -> tuple[str, list[Verdict]]:
                 verdict.rejected_by, verdict.reason = name, ", ".join(reasons)
     rows = np.flatnonzero(feasible)
     if len(rows):
-        for name, points in _scores(snapshot, wish, rows):
+        for name, points in _scores(snapshot, wish, rows, profile):
             for row, value in zip(rows, points, strict=True):
                 verdicts[int(row)].scores[name] = int(value)
-        return "", [*verdicts.values()]
-    message = _why(snapshot, wish, judgements) if len(snapshot) else "no nodes available to schedule pods"
-    return message, [*verdicts.values()]
+    return [*verdicts.values()]
 
 
-def _filter(snapshot: Snapshot, wish: Wish) -> tuple[Mask, list[Judgement]]:
-    feasible = snapshot.exists.copy()
-    judgements = []
-    for name, judge in FILTERS:
-        found = [*judge(wish, snapshot)]
-        if not found:
-            continue
-        judgements.append((name, found))
-        for rejection in found:
-            feasible &= ~rejection.rejected
-    return feasible, judgements
-
-
-def _scores(snapshot: Snapshot, wish: Wish, rows: Ints) -> Iterator[tuple[str, Ints]]:
-    for name, weight, score in SCORES:
+def _scores(snapshot: Snapshot, wish: Wish, rows: Ints, profile: Profile) -> Iterator[tuple[str, Ints]]:
+    for name, weight, score in profile.scores:
         points = score(wish, snapshot, rows)
         if points is not None:
             yield name, weight * points
-
-
-def _why(snapshot: Snapshot, wish: Wish, judgements: list[Judgement]) -> str:
-    """Upstream's sentence: each node under the first filter that rejects it, with every reason that this one has."""
-    nodes = len(snapshot)
-    whole = next((r for _, found in judgements for r in found if r.whole), None)
-    if whole is not None:
-        judgements = [("", [whole])]
-    reasons: Counter[str] = Counter()
-    left, final = snapshot.exists.copy(), np.zeros_like(snapshot.exists)
-    for _, found in judgements:
-        rejected = np.zeros_like(left)
-        for rejection in found:
-            here = rejection.rejected & left
-            reasons[rejection.reason] += int(here.sum())
-            rejected |= here
-            if rejection.final:
-                final |= here
-        left &= ~rejected
-    preemption = {
-        "Preemption is not helpful for scheduling": int(final.sum()),
-        "No preemption victims found for incoming pod": nodes - int(final.sum()),
-    }
-    listed = _listed(reasons) if whole is None else whole.reason
-    why = f"0/{nodes} nodes are available: {listed}. preemption: "
-    if wish.pod.spec.preemptionPolicy == "Never":
-        return f"{why}not eligible due to preemptionPolicy=Never."
-    return f"{why}0/{nodes} nodes are available: {_listed(preemption)}."
-
-
-def _listed(reasons: dict[str, int]) -> str:
-    return ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items() if count))

@@ -3,23 +3,25 @@
 https://github.com/kubernetes/enhancements/tree/master/keps/sig-scheduling/4247-queueinghint
 """
 
-from enum import Enum, auto
+from enum import Enum
 
 from api.types import Node, Pod
 
 
 class Event(Enum):
-    NODE_ADDED = auto()
-    NODE_REMOVED = auto()
-    NODE_RESOURCES = auto()
-    NODE_LABELS = auto()
-    NODE_TAINTS = auto()
-    NODE_UNSCHEDULABLE = auto()
-    POD_PLACED = auto()
-    POD_REMOVED = auto()
-    POD_LABELS = auto()  # of a pod on a node
-    NAMESPACE = auto()
-    STORAGE = auto()  # a claim, a volume or a class
+    """With upstream's names for them in metrics."""
+
+    NODE_ADDED = "NodeAdd"
+    NODE_REMOVED = "NodeDelete"
+    NODE_RESOURCES = "NodeUpdateNodeAllocatable"
+    NODE_LABELS = "NodeUpdateNodeLabel"
+    NODE_TAINTS = "NodeUpdateNodeTaint"
+    NODE_UNSCHEDULABLE = "NodeUpdate"
+    POD_PLACED = "AssignedPodAdd"
+    POD_REMOVED = "AssignedPodDelete"
+    POD_LABELS = "AssignedPodUpdatePodLabel"  # of a pod on a node
+    NAMESPACE = "NamespaceUpdate"
+    STORAGE = "PersistentVolumeClaimUpdate"  # or a volume, or a class
 
 
 _NODES = frozenset({Event.NODE_ADDED})
@@ -39,10 +41,15 @@ HELPS: dict[str, frozenset[Event]] = {
 }
 
 
-def may_help(event: Event, rejectors: frozenset[str]) -> bool:
-    """Whether a pod that these plug-ins rejected may fit now. Without a plug-in there was no node."""
+def may_help(event: Event, rejectors: frozenset[str], room_helps: bool = True) -> bool:
+    """Whether a pod that these plug-ins rejected may fit now. Without a plug-in there was no node.
+
+    `room_helps`: on some node only other pods are in its way.
+    """
     if not rejectors:
         return event is Event.NODE_ADDED
+    if event is Event.POD_REMOVED and not room_helps:
+        return False
     return any(event in HELPS[name] for name in rejectors)
 
 

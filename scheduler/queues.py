@@ -12,6 +12,7 @@ https://github.com/kubernetes/community/blob/master/contributors/devel/sig-sched
 import asyncio
 import heapq
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 
@@ -32,6 +33,11 @@ class State(Enum):
     IN_FLIGHT = "in flight"
 
 
+FAILURE = "ScheduleAttemptFailure"
+# What brings pods back when their time has come.
+TIMED = {State.BACKOFF: "BackoffComplete", State.UNSCHEDULABLE: "UnschedulableTimeout"}
+
+
 @dataclass(slots=True, eq=False)
 class Waiting:
     """A pod and what has become of it so far."""
@@ -43,6 +49,7 @@ class Waiting:
     attempts: int = 0
     message: str = ""
     rejectors: frozenset[str] = frozenset()
+    room_helps: bool = True
     since: float = 0.0  # monotonic time of the last failure
     ticket: int = 0  # of its newest entry in a heap: older entries are void
 
@@ -50,27 +57,31 @@ class Waiting:
     def rank(self) -> tuple[int, int]:
         return -(self.pod.spec.priority or 0), self.arrival
 
-    @property
-    def backoff(self) -> float:
-        doubled: float = FIRST_BACKOFF * 2 ** min(max(self.attempts - 1, 0), 10)
-        return min(doubled, LONGEST_BACKOFF)
-
 
 class SchedulingQueue:
     """For one event loop."""
 
-    def __init__(self, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self, clock: Clock = SYSTEM, *, first_backoff: float = FIRST_BACKOFF, longest_backoff: float = LONGEST_BACKOFF
+    ) -> None:  # fmt: skip
         self._clock = clock
+        self._backoffs = first_backoff, longest_backoff
         self._pods: dict[Key, Waiting] = {}
         self._unschedulable: dict[Key, Waiting] = {}  # those of _pods that an event may help
         self._active: list[tuple[int, int, int, Waiting]] = []
         self._timed: list[tuple[float, int, Waiting]] = []  # back-off and unschedulable pods, by when their time comes
         self._count = itertools.count(1)
+        self.incoming: Counter[tuple[str, str]] = Counter()
+        """How often a pod came into a part of the queue for a reason, in upstream's words."""
         self._arrived = asyncio.Event()
         self._timing = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._pods)
+
+    def lengths(self) -> Counter[str]:
+        """How many pods are in each part; those in flight are in none."""
+        return Counter(w.state.value for w in self._pods.values() if w.state is not State.IN_FLIGHT)
 
     def waiting(self, *states: State) -> list[Waiting]:
         """Those in any of the states, in the order in which the active ones would be tried."""
@@ -78,14 +89,20 @@ class SchedulingQueue:
 
     def add(self, pod: Pod, key: Key) -> None:
         """A pod that has no node: new, or changed so that it may fit now."""
-        waiting = self._pods.get(key)
+        waiting, cause = self._pods.get(key), "PodUpdate"
         if waiting is None:
-            waiting = self._pods[key] = Waiting(pod, key, next(self._count))
+            waiting, cause = Waiting(pod, key, next(self._count)), "PodAdd"
+            self._pods[key] = waiting
         waiting.pod = pod
         if pod.spec.schedulingGates:
-            self._enter(waiting, State.GATED)
+            self._enter(waiting, State.GATED, cause)
         elif waiting.state in (State.UNSCHEDULABLE, State.GATED) or not waiting.ticket:
-            self._try_again(waiting)
+            self._try_again(waiting, cause)
+
+    def again(self, key: Key) -> None:
+        """Let the pod be tried again, after what is left of its back-off."""
+        if (waiting := self._unschedulable.get(key)) is not None:
+            self._try_again(waiting, "ForceActivate")
 
     def refresh(self, pod: Pod, key: Key) -> None:
         """A newer revision of a pod, which changes nothing about where it may go."""
@@ -109,24 +126,26 @@ class SchedulingQueue:
             self._arrived.clear()
             await self._arrived.wait()
 
-    def failed(self, waiting: Waiting, message: str, rejectors: frozenset[str] | None = None) -> None:
+    def failed(
+        self, waiting: Waiting, message: str, rejectors: frozenset[str] | None = None, *, room_helps: bool = True
+    ) -> None:  # fmt: skip
         """Put a pod back: until an event concerns its rejectors or, without them, until its back-off ends."""
         if self._pods.get(waiting.key) is not waiting:
             return  # deleted meanwhile
-        waiting.message, waiting.since = message, self._clock.monotonic()
+        waiting.message, waiting.since, waiting.room_helps = message, self._clock.monotonic(), room_helps
         if waiting.pod.spec.schedulingGates:
-            self._enter(waiting, State.GATED)
+            self._enter(waiting, State.GATED, FAILURE)
         elif rejectors is None:
             waiting.rejectors = frozenset()
-            self._wait(waiting, State.BACKOFF, waiting.backoff)
+            self._wait(waiting, State.BACKOFF, self._backoff(waiting), FAILURE)
         else:
             waiting.rejectors = rejectors
-            self._wait(waiting, State.UNSCHEDULABLE, LEFTOVER_SECONDS)
+            self._wait(waiting, State.UNSCHEDULABLE, LEFTOVER_SECONDS, FAILURE)
 
     def happened(self, event: Event) -> None:
         """Let those that this may help be tried again, after what is left of their back-off."""
-        for waiting in [w for w in self._unschedulable.values() if may_help(event, w.rejectors)]:
-            self._try_again(waiting)
+        for waiting in [w for w in self._unschedulable.values() if may_help(event, w.rejectors, w.room_helps)]:
+            self._try_again(waiting, event.value)
 
     async def run(self) -> None:
         """Bring back those whose time has come, until cancelled."""
@@ -135,8 +154,8 @@ class SchedulingQueue:
             now = self._clock.monotonic()
             while self._timed and self._timed[0][0] <= now:
                 _, ticket, waiting = heapq.heappop(self._timed)
-                if waiting.ticket == ticket and waiting.state in (State.BACKOFF, State.UNSCHEDULABLE):
-                    self._activate(waiting)
+                if waiting.ticket == ticket and waiting.state in TIMED:
+                    self._activate(waiting, TIMED[waiting.state])
             await self._until(self._timed[0][0] - now if self._timed else None)
 
     async def _until(self, seconds: float | None) -> None:
@@ -152,28 +171,34 @@ class SchedulingQueue:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _try_again(self, waiting: Waiting) -> None:
-        left = waiting.since + waiting.backoff - self._clock.monotonic() if waiting.attempts else 0.0
-        if left > 0:
-            self._wait(waiting, State.BACKOFF, left)
-        else:
-            self._activate(waiting)
+    def _backoff(self, waiting: Waiting) -> float:
+        first, longest = self._backoffs
+        doubled: float = first * 2 ** min(max(waiting.attempts - 1, 0), 10)
+        return min(doubled, longest)
 
-    def _enter(self, waiting: Waiting, state: State) -> None:
+    def _try_again(self, waiting: Waiting, cause: str) -> None:
+        left = waiting.since + self._backoff(waiting) - self._clock.monotonic() if waiting.attempts else 0.0
+        if left > 0:
+            self._wait(waiting, State.BACKOFF, left, cause)
+        else:
+            self._activate(waiting, cause)
+
+    def _enter(self, waiting: Waiting, state: State, cause: str) -> None:
+        self.incoming[state.value, cause] += 1
         waiting.state, waiting.ticket = state, next(self._count)
         if state is State.UNSCHEDULABLE:
             self._unschedulable[waiting.key] = waiting
         else:
             self._unschedulable.pop(waiting.key, None)
 
-    def _wait(self, waiting: Waiting, state: State, seconds: float) -> None:
-        self._enter(waiting, state)
+    def _wait(self, waiting: Waiting, state: State, seconds: float, cause: str) -> None:
+        self._enter(waiting, state, cause)
         entry = (self._clock.monotonic() + seconds, waiting.ticket, waiting)
         heapq.heappush(self._timed, entry)
         if self._timed[0] is entry:
             self._timing.set()
 
-    def _activate(self, waiting: Waiting) -> None:
-        self._enter(waiting, State.ACTIVE)
+    def _activate(self, waiting: Waiting, cause: str) -> None:
+        self._enter(waiting, State.ACTIVE, cause)
         heapq.heappush(self._active, (*waiting.rank, waiting.ticket, waiting))
         self._arrived.set()

@@ -6,7 +6,7 @@ does, the pod is *assumed*; a binding that fails takes it back. So decisions nev
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from random import Random
 from typing import Any
 
@@ -22,16 +22,23 @@ from api.types import (
     PersistentVolumeClaim,
     Pod,
     PodCondition,
+    PodDisruptionBudget,
     StorageClass,
 )
 from machinery.client import Client
 from machinery.clocks import SYSTEM, Clock
 from machinery.events import Recorder
 from machinery.informers import Informer
+from scheduler.budgets import budget
+from scheduler.configurations import DEFAULT, Configuration
 from scheduler.decisions import Decision, schedule
 from scheduler.groups import Groups
 from scheduler.hints import Event, changes_wish, node_events
+from scheduler.metrics import Metrics
 from scheduler.prebinding import Prebinding
+from scheduler.preempting import Preempting
+from scheduler.preemption import Preemption
+from scheduler.profiles import Profile
 from scheduler.queues import SchedulingQueue, State, Waiting
 from scheduler.snapshots import Snapshot
 from scheduler.wishes import Wish, wish
@@ -48,12 +55,18 @@ class Scheduler:
     """Knows the cluster from the first event on, and decides while `run` runs."""
 
     def __init__(
-        self, client: Client, recorder: Recorder, groups: Groups, *, random: Random, clock: Clock = SYSTEM
+        self, client: Client, recorders: Mapping[str, Recorder], groups: Groups, *, random: Random,
+        configuration: Configuration = DEFAULT, clock: Clock = SYSTEM,
     ) -> None:  # fmt: skip
+        """There is a recorder for each profile's name."""
         self.snapshot = Snapshot()
-        self.queue = SchedulingQueue(clock)
+        self.queue = SchedulingQueue(
+            clock, first_backoff=configuration.first_backoff, longest_backoff=configuration.longest_backoff
+        )
+        self.metrics = Metrics(self.queue, clock)
         self._client = client
-        self._recorder = recorder
+        self._recorders = recorders
+        self._profiles = {profile.name: profile for profile in configuration.profiles}
         self._groups = groups
         self._random = random
         self._clock = clock
@@ -61,6 +74,7 @@ class Scheduler:
         self._writes: asyncio.TaskGroup | None = None
         self._binding = asyncio.Semaphore(BINDINGS)
         self._prebinding = Prebinding(client, self.snapshot.storage)
+        self._preempting = Preempting(client, self._event, self.snapshot, clock)
 
     def follow(self, nodes: Informer[Node], pods: Informer[Pod], namespaces: Informer[Namespace]) -> None:
         nodes.on_change(self.on_node)
@@ -77,6 +91,9 @@ class Scheduler:
         classes.on_change(self._prebinding.on_class)
         for informer in (claims, volumes, classes):
             informer.on_change(told)
+
+    def follow_budgets(self, budgets: Informer[PodDisruptionBudget]) -> None:
+        budgets.on_change(self.on_budget)
 
     async def run(self) -> None:
         """Decide and bind until cancelled."""
@@ -99,15 +116,23 @@ class Scheduler:
     def decide(self, waiting: Waiting) -> bool:
         """One iteration; whether a binding is under way now."""
         wanted = self.wish_of(waiting.pod)
-        decision = schedule(self.snapshot, wanted, self._random)
+        profile = self.profile_of(waiting.pod)
+        self.metrics.begin(profile.name)
+        decision = schedule(self.snapshot, wanted, self._random, profile, self.metrics.lap)
+        self.metrics.decided(decision)
         if not decision.node:
-            self._reject(waiting, decision)
+            self._reject(waiting, wanted, decision)
             return False
         self._assumed[waiting.key] = waiting
+        self._renounce(waiting.key, decision.node)
         self.snapshot.set_pod(wanted, decision.node)
         self.snapshot.storage.reserve(decision.choices, decision.node)
         self._write(self._bind(waiting, decision))
         return True
+
+    def profile_of(self, pod: Pod) -> Profile:
+        """Pods of other schedulers are judged by the first one."""
+        return self._profiles.get(pod.spec.schedulerName or NAME) or next(iter(self._profiles.values()))
 
     def wish_of(self, pod: Pod) -> Wish:
         return wish(pod, self._groups.selector(pod))
@@ -134,19 +159,28 @@ class Scheduler:
         if old is None or old.metadata.labels != new.metadata.labels:
             self.queue.happened(Event.NAMESPACE)
 
+    def on_budget(self, old: PodDisruptionBudget | None, new: PodDisruptionBudget | None) -> None:
+        if new is not None:
+            self.snapshot.budgets[meta.key(new)] = budget(new)
+        elif old is not None:
+            self.snapshot.budgets.pop(meta.key(old), None)
+
     def on_pod(self, old: Pod | None, new: Pod | None) -> None:
         pod = new or old
         assert pod is not None
+        if new is None or _dying(new):
+            self._preempting.seen(pod)
         if new is None or new.status.phase in ("Succeeded", "Failed"):
             self._gone(meta.key(pod))
         elif new.spec.nodeName:
             self._placed(old, new)
-        elif new.spec.schedulerName in ("", NAME):
+        elif (new.spec.schedulerName or NAME) in self._profiles:
             self._pending(old, new)
 
     def _gone(self, key: Key) -> None:
         self._assumed.pop(key, None)
         self.queue.remove(key)
+        self._renounce(key)
         if self.snapshot.remove_pod(key) is not None:
             self.queue.happened(Event.POD_REMOVED)
 
@@ -154,8 +188,11 @@ class Scheduler:
         key = meta.key(new)
         assumed = self._assumed.pop(key, None)
         self.queue.remove(key)
+        self._renounce(key, new.spec.nodeName)
         known = self.snapshot.node_of(key)
         if known and old is not None and not changes_wish(old, new) and _dying(old) == _dying(new):
+            if old.status.startTime != new.status.startTime:  # preemption spares those that have run for long
+                self.snapshot.refresh(key, new)
             return
         # Its group matters only while it looks for a place.
         self.snapshot.set_pod(wish(new), new.spec.nodeName)
@@ -178,7 +215,15 @@ class Scheduler:
             return
         if _dying(new):  # it will never run, so it needs no place
             self.queue.remove(key)
-        elif old is None or changes_wish(old, new):
+            self._renounce(key)
+            return
+        # Otherwise what is known here stands: it is newer, and being written.
+        if old is None or old.status.nominatedNodeName != new.status.nominatedNodeName:
+            if nominated := new.status.nominatedNodeName:
+                self.snapshot.nominate(self.wish_of(new), nominated)
+            else:
+                self._renounce(key)
+        if old is None or changes_wish(old, new):
             self.queue.add(new, key)
             if new.spec.schedulingGates:
                 self._tell_gated(new)
@@ -187,29 +232,59 @@ class Scheduler:
 
     # Writes
 
-    def _reject(self, waiting: Waiting, decision: Decision) -> None:
-        self.queue.failed(waiting, decision.message, decision.rejectors)
-        self._recorder.event(waiting.pod, "Warning", "FailedScheduling", decision.message)
-        self._set_condition(waiting.pod, "Unschedulable", decision.message)
+    def _reject(self, waiting: Waiting, wanted: Wish, decision: Decision) -> None:
+        self.queue.failed(waiting, decision.message, decision.rejectors, room_helps=decision.room_helps)
+        self._event(waiting.pod, "Warning", "FailedScheduling", decision.message)
+        preemption = decision.preemption
+        if preemption.node:
+            self._preempt(waiting.pod, wanted, preemption)
+        elif not preemption.keeps:
+            self._renounce(waiting.key)
+        nominated = self.snapshot.nominations.node_of(waiting.key)
+        self._tell(waiting.pod, "Unschedulable", decision.message, nominated)
+
+    def _preempt(self, pod: Pod, wanted: Wish, preemption: Preemption) -> None:
+        victims, outranked = self._preempting.begin(wanted, preemption)
+        if victims:
+            self._write(self._evict(victims, pod, preemption.node))
+        for other in outranked:
+            self._write(self._patch(other, {"nominatedNodeName": None}))
+            self.queue.again(meta.key(other))  # there may be another place for it
+
+    async def _evict(self, victims: list[Pod], pod: Pod, node: str) -> None:
+        if not await self._preempting.evict(victims, pod, node):
+            self.queue.again(meta.key(pod))
+
+    def _renounce(self, key: Key, node: str = "") -> None:
+        """The pod needs no node any more but the one that it has; others may have the one it was nominated to."""
+        nominated = self.snapshot.renounce(key)
+        if nominated and nominated != node:
+            self.queue.happened(Event.POD_REMOVED)
 
     def _tell_gated(self, pod: Pod) -> None:
         if self._writes is not None:
-            self._set_condition(pod, *GATED)
+            self._tell(pod, *GATED, pod.status.nominatedNodeName)
 
-    def _set_condition(self, pod: Pod, reason: str, message: str) -> None:
+    def _tell(self, pod: Pod, reason: str, message: str, nominated: str) -> None:
         now = times.format(self._clock.now())
         condition = PodCondition(
-            type="PodScheduled", status="False", reason=reason, message=message, lastTransitionTime=now
-        )
+            type="PodScheduled", status="False", reason=reason, message=message, lastTransitionTime=now,
+            observedGeneration=pod.metadata.generation,
+        )  # fmt: skip
+        changes: dict[str, Any] = {}
         if meta.set_condition([*pod.status.conditions], condition):
-            self._write(self._patch(pod, condition))
+            changes["conditions"] = [condition]
+        if nominated != pod.status.nominatedNodeName:
+            changes["nominatedNodeName"] = nominated or None
+        if changes:
+            self._write(self._patch(pod, changes))
 
-    async def _patch(self, pod: Pod, condition: PodCondition) -> None:
-        key, change = meta.key(pod), {"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}}
+    async def _patch(self, pod: Pod, status: dict[str, Any]) -> None:
+        key, change = meta.key(pod), {"metadata": {"uid": pod.metadata.uid}, "status": status}
         try:
             await self._client.patch(Pod, key.name, key.namespace, change, kind="strategic", subresource="status")
         except errors.ApiError as e:
-            log.info("the condition of %s was not written: %s", key, e)
+            log.info("the status of %s was not written: %s", key, e)
 
     async def _bind(self, waiting: Waiting, decision: Decision) -> None:
         node = decision.node
@@ -223,9 +298,11 @@ class Scheduler:
                 await self._prepare(decision)
             await self._client.create_subresource(Pod, key.name, key.namespace, "binding", target)
         except errors.ApiError as e:
+            self.metrics.failed(self.profile_of(waiting.pod).name)
             self._take_back(waiting, node, e)
         else:
-            self._recorder.event(
+            self.metrics.bound(self.profile_of(waiting.pod).name, waiting.attempts)
+            self._event(
                 waiting.pod, "Normal", "Scheduled", f"Successfully assigned {key.namespace}/{key.name} to {node}"
             )
         finally:
@@ -253,7 +330,11 @@ class Scheduler:
             return
         message = f"binding rejected: {error.message}"
         self.queue.failed(waiting, message)
-        self._recorder.event(waiting.pod, "Warning", "FailedScheduling", message)
+        self._event(waiting.pod, "Warning", "FailedScheduling", message)
+
+    def _event(self, pod: Pod, kind: str, reason: str, message: str, by: Pod | None = None) -> None:
+        """Told by the scheduler of that pod, or of the one `by` which it happened."""
+        self._recorders[self.profile_of(by or pod).name].event(pod, kind, reason, message)
 
     def _write(self, write: Coroutine[Any, Any, None]) -> None:
         assert self._writes is not None

@@ -3,7 +3,7 @@
 https://kubernetes.io/docs/reference/scheduling/config/#scheduling-plugins
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from scheduler.wishes import Wish
 
 Score = Callable[[Wish, Snapshot, Ints], Ints | None]
 """The points of the rows, or None where the plug-in has nothing to compare."""
+Strategy = Callable[[Ints, Ints], Ints]
+"""From what would be used and what there is, never 0: 0-100."""
 
 MIB = 2**20
 SMALLEST_IMAGE, LARGEST_IMAGE = 23 * MIB, 1000 * MIB
@@ -45,17 +47,63 @@ def node_preferences(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
     return 100 * chosen // most if most else chosen
 
 
-def least_allocated(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints:
-    """The more of cpu and memory stays free, the better; unstated requests count as upstream's stand-ins."""
-    points = np.zeros(len(rows), dtype=np.int64)
-    weights = np.zeros(len(rows), dtype=np.int64)
-    for resource in (CPU, MEMORY):
-        allocatable = snapshot.allocatable[resource][rows]
-        free = allocatable - snapshot.compared[resource][rows] - wish.compared.get(resource, 0)
-        has = allocatable > 0
-        points += np.maximum(free, 0) * 100 // np.where(has, allocatable, 1)
-        weights += has
-    return points // np.maximum(weights, 1)
+def least_allocated(used: Ints, capacity: Ints) -> Ints:
+    """The more stays free, the better."""
+    free: Ints = np.maximum(capacity - used, 0)
+    return free * 100 // capacity
+
+
+def most_allocated(used: Ints, capacity: Ints) -> Ints:
+    taken: Ints = np.minimum(used, capacity)
+    return taken * 100 // capacity
+
+
+def requested_to_capacity(shape: Sequence[tuple[int, int]]) -> Strategy:
+    """The points of the shape (utilization in percent, 0-10) are joined by straight lines."""
+    at, points = np.array([u for u, _ in shape]), np.array([10 * score for _, score in shape])
+
+    def score(used: Ints, capacity: Ints) -> Ints:
+        utilization = np.clip(most_allocated(used, capacity), at[0], at[-1])
+        if len(at) == 1:
+            return np.full(len(used), points[0], dtype=np.int64)
+        after = np.clip(np.searchsorted(at, utilization), 1, len(at) - 1)
+        x0, x1, y0, y1 = at[after - 1], at[after], points[after - 1], points[after]
+        found: Ints = np.trunc(y0 + (y1 - y0) * (utilization - x0) / (x1 - x0)).astype(np.int64)
+        return found
+
+    return score
+
+
+def allocation(strategy: Strategy, weights: Mapping[str, int], *, only_positive: bool = False) -> Score:
+    """NodeResourcesFit's score: the weighted mean over resources; unstated requests count as upstream's stand-ins.
+
+    `only_positive`: a resource without a point does not count.
+    """
+
+    def score(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints:
+        points = np.zeros(len(rows), dtype=np.int64)
+        total = np.zeros(1, dtype=np.int64)  # for all rows, or for each
+        for resource, weight in weights.items():
+            asked = wish.compared.get(resource, 0)
+            if resource not in snapshot.allocatable or (not asked and resource not in (CPU, MEMORY)):
+                continue
+            capacity = snapshot.allocatable[resource][rows]
+            column = snapshot.compared.get(resource, snapshot.used.get(resource))
+            used = column[rows] + asked if column is not None else np.full(len(rows), asked)
+            has = capacity > 0
+            if has.all() and not only_positive:  # the usual case, at two thirds of the cost
+                points += strategy(used, capacity) * weight
+                total = total + weight
+                continue
+            found = strategy(used, np.where(has, capacity, 1))
+            counts = has & (found > 0) if only_positive else has
+            points += weight * found * counts
+            total = total + weight * counts
+        total = np.maximum(total, 1)
+        mean: Ints = np.rint(points / total).astype(np.int64) if only_positive else points // total
+        return mean
+
+    return score
 
 
 def balanced_allocation(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
@@ -90,7 +138,7 @@ def image_locality(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
 SCORES: tuple[tuple[str, int, Score], ...] = (
     ("TaintToleration", 3, taint_toleration),
     ("NodeAffinity", 2, node_preferences),
-    ("NodeResourcesFit", 1, least_allocated),
+    ("NodeResourcesFit", 1, allocation(least_allocated, {CPU: 1, MEMORY: 1})),
     ("PodTopologySpread", 2, spreading.score),
     ("InterPodAffinity", 2, inter_pod_affinity.score),
     ("NodeResourcesBalancedAllocation", 1, balanced_allocation),

@@ -1,27 +1,35 @@
-"""The gRPC service wherry.v1.Scheduler: why is a pod where it is, and what waits."""
+"""The gRPC service wherry.v1.Scheduler: why is a pod where it is, what waits, what would be if."""
 
+from functools import partial
+from random import Random
 from typing import Any
 
 import grpc
+import msgspec
 
 from api import meta
 from api.meta import Key
-from api.types import Pod
+from api.types import Node, Pod
 from machinery.informers import Informer
 from proto import scheduler_pb2 as pb
 from proto.scheduler_pb2_grpc import SchedulerServicer, add_SchedulerServicer_to_server
-from scheduler.decisions import Verdict, explain
+from scheduler.decisions import Decision, Verdict, explain, schedule
 from scheduler.queues import State, Waiting
 from scheduler.scheduling import Scheduler
+from scheduler.simulation import Change, simulate
+from scheduler.wishes import Wish
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Scheduler"].full_name
 Context = grpc.aio.ServicerContext[Any, Any]
+# Nothing else is decided meanwhile.
+SIMULATED_PODS = 1000
 
 
 class Explainer(SchedulerServicer):
-    def __init__(self, scheduler: Scheduler, pods: Informer[Pod]) -> None:
+    def __init__(self, scheduler: Scheduler, pods: Informer[Pod], nodes: Informer[Node]) -> None:
         self._scheduler = scheduler
         self._pods = pods
+        self._nodes = nodes
 
     def register(self, server: grpc.aio.Server) -> None:
         add_SchedulerServicer_to_server(self, server)
@@ -40,25 +48,74 @@ class Explainer(SchedulerServicer):
             unschedulable=[_queued(w) for w in queue.waiting(State.UNSCHEDULABLE, State.GATED)],
         )
 
+    async def Simulate(self, request: pb.SimulateRequest, context: Context) -> pb.Simulation:
+        try:
+            return simulation(self._scheduler, self._nodes.list(), request)
+        except (msgspec.MsgspecError, ValueError) as e:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(e))
+
+    async def Metrics(self, request: pb.MetricsRequest, context: Context) -> pb.Exposition:
+        content_type, body = self._scheduler.metrics.exposition.render()
+        return pb.Exposition(content_type=content_type, body=body)
+
+
+def simulation(scheduler: Scheduler, known: list[Node], request: pb.SimulateRequest) -> pb.Simulation:
+    """Raises ValueError and what decoding raises."""
+    if len(request.pods) > SIMULATED_PODS:
+        raise ValueError(f"at most {SIMULATED_PODS} pods can be placed at once")
+    change = Change([meta.decode(each, Node) for each in request.nodes], request.without)
+    wishes = [scheduler.wish_of(_free(meta.decode(each, Pod))) for each in request.pods]
+    decide = partial(_decide, scheduler, Random(0))
+    decisions = simulate(scheduler.snapshot, wishes, change, known, decide)
+    return pb.Simulation(
+        placements=[
+            pb.Placement(
+                namespace=wish.namespace, name=wish.key.name, node=decision.node, message=decision.message,
+                preemption=preemption_of(decision),
+            )
+            for wish, decision in zip(wishes, decisions, strict=True)
+        ]
+    )  # fmt: skip
+
+
+def _decide(scheduler: Scheduler, random: Random, wish: Wish) -> Decision:
+    return schedule(scheduler.snapshot, wish, random, scheduler.profile_of(wish.pod))
+
+
+def _free(pod: Pod) -> Pod:
+    """The pod without a node, as the API server would first store it."""
+    pod.metadata.namespace = pod.metadata.namespace or "default"
+    pod.spec.nodeName = ""
+    return pod
+
 
 def explanation(scheduler: Scheduler, pod: Pod) -> pb.Explanation:
     """What would be decided now; for a pod that has a node, as if it had none yet."""
     key, bound_to = meta.key(pod), pod.spec.nodeName
-    free = meta.clone(pod)
-    free.spec.nodeName = ""
-    node = scheduler.snapshot.node_of(key)
-    counted = scheduler.snapshot.remove_pod(key)
+    snapshot, wish = scheduler.snapshot, scheduler.wish_of(_free(meta.clone(pod)))
+    node = snapshot.node_of(key)
+    counted = snapshot.remove_pod(key)
     try:
-        message, verdicts = explain(scheduler.snapshot, scheduler.wish_of(free))
+        profile = scheduler.profile_of(pod)
+        decision, verdicts = schedule(snapshot, wish, Random(0), profile), explain(snapshot, wish, profile)
     finally:
         if counted is not None:
-            scheduler.snapshot.set_pod(counted, node)
+            snapshot.set_pod(counted, node)
     return pb.Explanation(
         node=bound_to or _best(verdicts),
         bound=bool(bound_to),
-        message=message,
+        message=decision.message,
         verdicts=[_verdict(v) for v in verdicts],
+        preemption=preemption_of(decision),
     )
+
+
+def preemption_of(decision: Decision) -> pb.Preemption | None:
+    found = decision.preemption
+    if not found.node:
+        return None
+    victims = [pb.PodName(namespace=v.namespace, name=v.key.name) for v in found.victims]
+    return pb.Preemption(node=found.node, victims=victims)
 
 
 def _best(verdicts: list[Verdict]) -> str:

@@ -53,6 +53,7 @@ class Wish:
 
     pod: Pod
     key: Key
+    priority: int
     labels: Mapping[str, str]
     requests: Amounts
     compared: Amounts  # requests, with what stands in for unstated ones: for scores
@@ -70,6 +71,10 @@ class Wish:
         return self.key.namespace
 
     @property
+    def spreads_strictly(self) -> bool:
+        return any(spread.required for spread in self.spreads)
+
+    @property
     def tolerations(self) -> list[Toleration]:
         return self.pod.spec.tolerations
 
@@ -85,6 +90,7 @@ def wish(pod: Pod, group: Selector = EVERYTHING) -> Wish:
     return Wish(
         pod=pod,
         key=key(pod),
+        priority=spec.priority or 0,
         labels=labels,
         requests=resources.requests(pod),
         compared=resources.requests(pod, resources.UNSTATED),

@@ -61,6 +61,9 @@ async def explain(lab: Lab, namespace: str, pod: str) -> pb.Explanation:
 
 def tell(explanation: pb.Explanation) -> str:
     lines = [f"is on {explanation.node}" if explanation.bound else explanation.message or "waits for its turn"]
+    if explanation.HasField("preemption"):
+        victims = ", ".join(f"{v.namespace}/{v.name}" for v in explanation.preemption.victims)
+        lines.append(f"  could go to {explanation.preemption.node} in the place of {victims}")
     for verdict in explanation.verdicts:
         if verdict.rejected_by:
             lines.append(f"  {verdict.node:12} no   {verdict.rejected_by}: {verdict.reason}")

@@ -111,6 +111,9 @@ class Registering:
         )
         status.conditions = conditions(node, health)
         status.volumesInUse, status.volumesAttached = node.status.volumesInUse, node.status.volumesAttached
+        # Extended resources are whoever's who wrote them; all of what there is can be given away.
+        extended = {r: amount for r, amount in node.status.capacity.items() if "/" in r and r not in status.capacity}
+        status.capacity, status.allocatable = status.capacity | extended, status.allocatable | extended
         return status
 
     def _facts(self, engine: Version, images: list[Image]) -> NodeStatus:

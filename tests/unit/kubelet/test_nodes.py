@@ -165,6 +165,20 @@ async def test_an_existing_node_keeps_what_others_gave_it(registering: Registeri
     assert (node.metadata.labels["mine"], node.metadata.labels["zone"]) == ("yes", "a")
 
 
+async def test_what_others_give_a_node_to_give_away_stays_and_can_be_had(
+    registering: Registering, server: Server
+) -> None:  # fmt: skip
+    await registering.register()
+    server.objects[Node].status.capacity["example.com/gpu"] = "3"
+    registering.networked()
+    await registering._update()
+    status = server.objects[Node].status
+    assert (status.capacity["example.com/gpu"], status.allocatable["example.com/gpu"]) == ("3", "3")
+    del status.capacity["example.com/gpu"]
+    await registering._update()
+    assert "example.com/gpu" not in server.objects[Node].status.allocatable
+
+
 async def test_the_lease_is_made_once_and_renewed(registering: Registering, server: Server) -> None:
     await registering.register()
     await registering._renew()

@@ -112,9 +112,9 @@ class World:
 
     def rejected(self, wanted: Pod) -> dict[str, tuple[str, str]]:
         """The plug-in and the reason by node, for those that are rejected."""
-        _, verdicts = explain(self.snapshot, wish(wanted))
+        verdicts = explain(self.snapshot, wish(wanted))
         return {v.node: (v.rejected_by, v.reason) for v in verdicts if v.rejected_by}
 
     def scores(self, wanted: Pod, plugin: str, group: Selector = EVERYTHING) -> dict[str, int]:
-        _, verdicts = explain(self.snapshot, wish(wanted, group))
+        verdicts = explain(self.snapshot, wish(wanted, group))
         return {v.node: v.scores[plugin] for v in verdicts if plugin in v.scores}

@@ -14,6 +14,7 @@ from api.types import (
     ObjectMeta,
     OwnerReference,
     Pod,
+    PodCondition,
     PodSchedulingGate,
     ReplicaSet,
     ReplicaSetSpec,
@@ -21,12 +22,16 @@ from api.types import (
     ServiceSpec,
 )
 from machinery.testing import FakeClock, settle
+from proto import scheduler_pb2 as pb
 from scheduler.configs import parse
+from scheduler.configurations import DEFAULT, Configuration
+from scheduler.decisions import explain
 from scheduler.groups import KINDS, Groups
+from scheduler.profiles import Profile
 from scheduler.queues import State
 from scheduler.scheduling import Scheduler
-from scheduler.serving import explanation
-from tests.unit.scheduler.objects import node, pod
+from scheduler.serving import explanation, simulation
+from tests.unit.scheduler.objects import node, pod, taint
 
 
 class Server:
@@ -35,6 +40,8 @@ class Server:
     def __init__(self) -> None:
         self.bound: dict[Key, str] = {}
         self.conditions: dict[str, Any] = {}
+        self.nominated: dict[str, str | None] = {}
+        self.deleted: list[str] = []
         self.refusals: list[errors.ApiError] = []
         self.held: asyncio.Event | None = None
         self.told: list[tuple[str, str, str]] = []
@@ -50,7 +57,17 @@ class Server:
 
     async def patch(self, what: Any, name: str, namespace: str, patch: Any, *, kind: str, subresource: str) -> None:
         assert (kind, subresource) == ("strategic", "status")
-        [self.conditions[name]] = patch["status"]["conditions"]
+        status = patch["status"]
+        for condition in status.get("conditions", ()):
+            self.conditions[name] = condition
+        if "nominatedNodeName" in status:
+            self.nominated[name] = status["nominatedNodeName"]
+
+    async def delete(self, what: Any, name: str, namespace: str, *, uid: str) -> None:
+        assert uid == f"uid-{name}"
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.deleted.append(name)
 
     def event(self, regarding: Any, kind: str, reason: str, message: str) -> None:
         self.told.append((kind, reason, message))
@@ -68,11 +85,12 @@ class Store:
 
 
 class Cluster:
-    def __init__(self) -> None:
+    def __init__(self, configuration: Configuration = DEFAULT) -> None:
         self.server, self.clock = Server(), FakeClock()
         self.stores = {kind: Store() for kind in KINDS}
         self.scheduler = Scheduler(
-            self.server, self.server, Groups(self.stores), random=Random(1), clock=self.clock
+            self.server, dict.fromkeys((p.name for p in configuration.profiles), self.server), Groups(self.stores), random=Random(1), configuration=configuration,
+            clock=self.clock,
         )  # type: ignore[arg-type] # fmt: skip
         self.pods: dict[str, Pod] = {}
 
@@ -96,8 +114,8 @@ class Cluster:
 
 
 @asynccontextmanager
-async def running(*nodes: Any) -> AsyncIterator[Cluster]:
-    cluster = Cluster()
+async def running(*nodes: Any, configuration: Configuration = DEFAULT) -> AsyncIterator[Cluster]:
+    cluster = Cluster(configuration)
     for each in nodes:
         cluster.scheduler.on_node(None, each)
     task = asyncio.create_task(cluster.scheduler.run())
@@ -220,6 +238,183 @@ async def test_finished_pods_leave_room() -> None:
         assert cluster.bound == {"b": "n1"}
 
 
+def low(name: str, cpu: str = "1", **spec: Any) -> Pod:
+    placed = pod(name, cpu=cpu, priority=1, **spec)
+    placed.spec.nodeName = "n1"
+    return placed
+
+
+def dying(known: Pod) -> Pod:
+    changed = meta.clone(known)
+    changed.metadata.deletionTimestamp = "2026-01-01T00:00:00Z"
+    changed.status.conditions = [
+        PodCondition(type="DisruptionTarget", status="True", reason="PreemptionByScheduler")
+    ]  # fmt: skip
+    return changed
+
+
+def high(name: str, priority: int = 9) -> Pod:
+    return pod(name, cpu="1", priority=priority, schedulerName="default-scheduler")
+
+
+async def test_a_victim_is_told_why_and_goes_and_the_pod_comes_when_it_is_gone() -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        cluster.put(low("victim"))
+        cluster.put(high("a"))
+        await settle()
+        told = cluster.server.conditions["victim"]
+        assert (told.type, told.status, told.reason) == ("DisruptionTarget", "True", "PreemptionByScheduler")
+        assert told.message == "default-scheduler: preempting to accommodate a higher priority pod"
+        assert (cluster.server.deleted, cluster.server.nominated) == (["victim"], {"a": "n1"})
+        assert cluster.server.told == [
+            ("Warning", "FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu."),
+            ("Normal", "Preempted", "Preempted by pod uid-a on node n1"),
+        ]
+        cluster.put(dying(cluster.pods["victim"]))
+        await cluster.clock.advance(60)
+        assert cluster.bound == {}
+        cluster.put(None, "victim")
+        await cluster.clock.advance(60)
+        assert cluster.bound == {"a": "n1"}
+        assert cluster.server.deleted == ["victim"]
+        assert not cluster.scheduler.snapshot.nominations.node_of(Key("default", "a"))
+
+
+async def test_two_pods_that_need_the_same_victim_delete_it_once() -> None:
+    async with running(node("n1", cpu="2")) as cluster:
+        cluster.put(low("victim", "2"))
+        cluster.put(high("a"))
+        cluster.put(high("b"))
+        await settle()
+        assert cluster.server.nominated == {"a": "n1", "b": "n1"}
+        assert cluster.server.deleted == ["victim"]
+        cluster.put(None, "victim")
+        await cluster.clock.advance(1)
+        assert cluster.bound == {"a": "n1", "b": "n1"}
+
+
+async def test_a_higher_pod_takes_the_nomination_from_a_lower_one() -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        cluster.put(low("victim"))
+        cluster.put(high("a", 5))
+        await settle()
+        waiting = meta.clone(cluster.pods["a"])
+        waiting.status.nominatedNodeName = "n1"
+        cluster.put(waiting)
+        cluster.put(dying(cluster.pods["victim"]))
+        cluster.put(high("b", 7))
+        await settle()
+        assert cluster.server.nominated == {"a": None, "b": "n1"}
+        assert cluster.server.deleted == ["victim"]
+        cluster.put(None, "victim")
+        await cluster.clock.advance(60)
+        assert cluster.bound == {"b": "n1"}
+
+
+async def test_a_preemption_that_fails_is_tried_again() -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        cluster.server.refusals = [errors.Unavailable("gone")]
+        cluster.put(low("victim"))
+        cluster.put(high("a"))
+        await settle()
+        assert cluster.server.deleted == []
+        await cluster.clock.advance(1)
+        assert cluster.server.deleted == ["victim"]
+
+
+async def test_a_nomination_survives_the_scheduler_and_ends_with_the_pod() -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        nominee = high("a")
+        nominee.spec.schedulingGates = [PodSchedulingGate(name="g")]
+        nominee.status.nominatedNodeName = "n1"
+        cluster.put(nominee)
+        cluster.put(high("b", 5))
+        await settle()
+        assert cluster.bound == {}
+        cluster.put(None, "a")
+        await cluster.clock.advance(1)
+        assert cluster.bound == {"b": "n1"}
+
+
+async def test_a_nomination_that_has_become_hopeless_is_taken_back() -> None:
+    async with running(node("n1", cpu="1"), node("n2", cpu="1")) as cluster:
+        cluster.put(low("victim"))
+        full = low("full")
+        full.spec.nodeName, full.spec.priority = "n2", 100
+        cluster.put(full)
+        cluster.put(high("a"))
+        await settle()
+        waiting = meta.clone(cluster.pods["a"])
+        waiting.status.nominatedNodeName = "n1"
+        cluster.put(waiting)
+        cluster.scheduler.on_node(node("n1", cpu="1"), None)
+        cluster.scheduler.on_node(None, node("n3", cpu="500m"))
+        await cluster.clock.advance(1)
+        assert cluster.server.nominated == {"a": None}
+
+
+async def test_what_no_node_could_hold_is_not_tried_again_when_pods_go() -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        cluster.put(low("a"))
+        for i in range(10):
+            cluster.put(pod(f"big-{i}", cpu="2"))
+        await settle()
+        cluster.put(None, "a")
+        await cluster.clock.advance(60)
+        assert {w.attempts for w in cluster.scheduler.queue.waiting(State.UNSCHEDULABLE)} == {1}
+        cluster.scheduler.on_node(None, node("n2", cpu="2"))
+        await cluster.clock.advance(1)
+        assert len(cluster.bound) == 1
+
+
+async def test_attempts_and_what_waits_are_counted() -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        cluster.put(low("victim"))
+        cluster.put(high("a"))
+        cluster.put(pod("b", cpu="9"))
+        cluster.put(pod("c", schedulingGates=[PodSchedulingGate(name="g")]))
+        await settle()
+        cluster.put(None, "victim")
+        await cluster.clock.advance(1)
+        _, body = cluster.scheduler.metrics.exposition.render()
+        shown = body.decode()
+        for line in (
+            'scheduler_schedule_attempts_total{profile="default-scheduler",result="scheduled"} 1.0',
+            'scheduler_scheduling_attempt_duration_seconds_count{profile="default-scheduler",result="scheduled"} 1.0',
+            'scheduler_pending_pods{queue="unschedulable"} 1.0',
+            'scheduler_pending_pods{queue="gated"} 1.0',
+            'scheduler_queue_incoming_pods_total{event="PodAdd",queue="active"} 2.0',
+            'scheduler_queue_incoming_pods_total{event="AssignedPodDelete",queue="backoff"} 1.0',
+            "scheduler_preemption_attempts_total 2.0",
+            "scheduler_preemption_victims_sum 1.0",
+            "scheduler_pod_scheduling_attempts_sum 2.0",
+        ):
+            assert line in shown
+
+
+def test_a_simulation_answers_and_leaves_everything_as_it_was() -> None:
+    cluster = Cluster()
+    nodes = [node("n1", cpu="1"), node("n2", cpu="1", taints=[taint("x")])]
+    for each in nodes:
+        cluster.scheduler.on_node(None, each)
+    cluster.put(low("victim"))
+    probe = cluster.scheduler.wish_of(pod("probe", cpu="1"))
+    before = explain(cluster.scheduler.snapshot, probe)
+    pods = [meta.encode(each) for each in (high("a"), pod("b", cpu="3"), cluster.pods["victim"], pod("d", cpu="3"))]
+    added = [meta.encode(node("n2", cpu="4")), meta.encode(node("n3", cpu="500m"))]
+    request = pb.SimulateRequest(pods=pods, nodes=added, without=["n1"])
+    found = simulation(cluster.scheduler, nodes, request).placements
+    assert [p.node for p in found] == ["n2", "n2", "", ""]
+    assert found[3].message.startswith("0/2 nodes are available: 2 Insufficient cpu.")
+    assert found[3].preemption.node == ""
+    [alone] = simulation(cluster.scheduler, nodes, pb.SimulateRequest(pods=pods[:1])).placements
+    assert (alone.node, alone.preemption.node) == ("", "n1")
+    assert [v.name for v in alone.preemption.victims] == ["victim"]
+    assert explain(cluster.scheduler.snapshot, probe) == before
+    assert cluster.scheduler.snapshot.node_of(Key("default", "victim")) == "n1"
+    assert len(cluster.scheduler.snapshot) == 2
+
+
 async def test_a_gated_pod_is_told_so_and_scheduled_when_the_gate_goes() -> None:
     async with running(node("n1")) as cluster:
         cluster.put(pod("a", schedulingGates=[PodSchedulingGate(name="g")]))
@@ -229,6 +424,26 @@ async def test_a_gated_pod_is_told_so_and_scheduled_when_the_gate_goes() -> None
         cluster.put(pod("a"))
         await settle()
         assert cluster.bound == {"a": "n1"}
+
+
+async def test_each_profile_takes_the_pods_that_name_it() -> None:
+    first, second = Profile("first", preempts=False), Profile("second")
+    configuration = Configuration((first, second), first_backoff=3.0)
+    async with running(node("n1", cpu="1"), configuration=configuration) as cluster:
+        cluster.put(low("victim"))
+        for name in ("first", "second", "default-scheduler"):
+            wanted = high(name)
+            wanted.spec.schedulerName = name
+            cluster.put(wanted)
+        await settle()
+        assert cluster.server.nominated == {"second": "n1"}
+        assert cluster.server.conditions["victim"].message.startswith("second: preempting")
+        cluster.put(None, "first")
+        cluster.put(None, "victim")
+        await cluster.clock.advance(2)
+        assert cluster.bound == {}
+        await cluster.clock.advance(1)
+        assert cluster.bound == {"second": "n1"}
 
 
 async def test_pods_of_other_schedulers_and_dying_ones_are_left_alone() -> None:

@@ -281,9 +281,10 @@ async def test_a_scale_is_read_and_written_in_one_shape(registry: Registry) -> N
 
 async def test_a_pod_is_bound_once(registry: Registry) -> None:
     await new_pod(registry, "a")
+    await patch(registry, Pod, "a", {"status": {"nominatedNodeName": "n1"}}, subresource="status")
     await bind(registry, "a", "n1")
     pod = await get(registry, Pod, "a")
-    assert pod.spec.nodeName == "n1"
+    assert (pod.spec.nodeName, pod.status.nominatedNodeName) == ("n1", "")
     assert meta.is_true(pod, "PodScheduled")
     with pytest.raises(Conflict) as refused:
         await bind(registry, "a", "n2")

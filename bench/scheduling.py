@@ -1,0 +1,161 @@
+"""The scheduler: its decisions alone, and with an API server and etcd of its own, where nodes are mere objects."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from api.types import (
+    Affinity,
+    Container,
+    LabelSelector,
+    Node,
+    NodeStatus,
+    ObjectMeta,
+    Pod,
+    PodAffinityTerm,
+    PodAntiAffinity,
+    PodSpec,
+    PriorityClass,
+    ResourceRequirements,
+    ServiceAccount,
+    TopologySpreadConstraint,
+)
+from bench.results import Result, result
+from machinery import kubeconfigs
+from machinery.client import Client, connect
+from machinery.testing import ControlPlane, control_plane, free_port, process
+from scheduler.decisions import schedule
+from scheduler.snapshots import Snapshot
+from scheduler.wishes import HOSTNAME, ZONE, wish
+
+NODES, PODS = 1000, 10_000
+VICTIMS_NODES = 500
+CREATING = 256
+"""Creations under way at once."""
+LABELS = {"app": "bench"}
+SELECTOR = LabelSelector(matchLabels=LABELS)
+
+
+async def run() -> list[Result]:
+    spread = TopologySpreadConstraint(
+        maxSkew=1, topologyKey=ZONE, whenUnsatisfiable="DoNotSchedule", labelSelector=SELECTOR
+    )  # fmt: skip
+    term = PodAffinityTerm(labelSelector=SELECTOR, topologyKey=HOSTNAME)
+    apart = Affinity(podAntiAffinity=PodAntiAffinity(requiredDuringSchedulingIgnoredDuringExecution=[term]))
+    return [
+        result("scheduler.algorithm.5000_nodes", _decisions(10_000)),
+        result("scheduler.spread.5000_nodes", _decisions(5000, topologySpreadConstraints=[spread])),
+        result("scheduler.anti_affinity.5000_nodes", _decisions(2000, affinity=apart)),
+        result("scheduler.end_to_end.1000_nodes", await _end_to_end()),
+        result("scheduler.preemption", await _preemption()),
+    ]
+
+
+def _decisions(count: int, **spec: Any) -> float:
+    """Pods a second of processor time, from the object to the changed snapshot."""
+    snapshot, random = Snapshot(), Random(1)
+    for i in range(5000):
+        snapshot.set_node(_node(i))
+    pods = [_pod(f"p{i}", "100m", **spec) for i in range(count)]
+    began = time.process_time()
+    for pod in pods:
+        wanted = wish(pod)
+        snapshot.set_pod(wanted, schedule(snapshot, wanted, random).node)
+    return count / (time.process_time() - began)
+
+
+async def _end_to_end() -> float:
+    async with _cluster(NODES) as (client, plane, directory):
+        await _create(client, (_pod(f"p{i}", "100m") for i in range(PODS)))
+        return await _placed(client, plane, directory, PODS, "p")
+
+
+async def _preemption() -> float:
+    """Each of the pods needs the place of three; those go at once, since no kubelet has to stop them."""
+    async with _cluster(VICTIMS_NODES) as (client, plane, directory):
+        for name, value in (("low", 1), ("high", 10)):
+            await client.create(PriorityClass(metadata=ObjectMeta(name=name), value=value))
+        low = [_pod(f"low-{i}", "900m", priorityClassName="low") for i in range(4 * VICTIMS_NODES)]
+        for i, pod in enumerate(low):
+            pod.spec.nodeName = f"n{i % VICTIMS_NODES}"
+        await _create(client, low)
+        await _create(
+            client, (_pod(f"high-{i}", "3", priorityClassName="high") for i in range(VICTIMS_NODES))
+        )  # fmt: skip
+        return await _placed(client, plane, directory, VICTIMS_NODES, "high")
+
+
+@asynccontextmanager
+async def _cluster(nodes: int) -> AsyncIterator[tuple[Client, ControlPlane, Path]]:
+    with TemporaryDirectory(prefix="wherry-bench-") as place:
+        directory = Path(place)
+        async with control_plane(directory) as plane, connect(plane.access()) as client:
+            await client.create(ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+            await _create(client, map(_node, range(nodes)))
+            status = {"status": _node(0).status}
+            for i in range(nodes):
+                await client.patch(Node, f"n{i}", "", status, subresource="status")
+                await client.patch(Node, f"n{i}", "", {"spec": {"taints": None}})  # there is no controller to do it
+            yield client, plane, directory
+
+
+async def _placed(client: Client, plane: ControlPlane, directory: Path, count: int, prefix: str) -> float:
+    """Pods bound a second, from when the scheduler starts to decide: its start is that of an interpreter."""
+    own, kubeconfig = plane.pki / "scheduler", directory / "scheduler.kubeconfig"
+    kubeconfig.touch(0o600)
+    kubeconfig.write_text(kubeconfigs.dump(plane.access("scheduler"), "bench", "scheduler"))
+    since = (await client.list(Pod, "default", field_selector="spec.nodeName=none")).resource_version
+    left, began = count, 0.0
+    async with process(
+        sys.executable, "-m", "scheduler", "--kubeconfig", str(kubeconfig), "--leader-elect=false",
+        "--bind-address=127.0.0.1", f"--secure-port={free_port()}", "--tls-cert-file", str(own / "tls.crt"),
+        "--tls-private-key-file", str(own / "tls.key"), "--client-ca-file", str(own / "ca.crt"),
+        log=directory / "scheduler.log",
+    ):  # fmt: skip
+        bound: set[str] = set()
+        async for batch in client.watch(Pod, "default", resource_version=since):
+            began = began or time.perf_counter()
+            for event in batch:
+                if event.type == "MODIFIED" and event.object.spec.nodeName:
+                    bound.add(event.object.metadata.name)
+            left = count - len([name for name in bound if name.startswith(prefix)])
+            if not left:
+                break
+    return count / (time.perf_counter() - began)
+
+
+async def _create(client: Client, objects: Iterable[Any]) -> None:
+    waiting = iter(objects)
+
+    async def create() -> None:
+        for each in waiting:
+            await client.create(each)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(CREATING):
+            tasks.create_task(create())
+
+
+def _node(number: int) -> Node:
+    name, sizes = f"n{number}", {"cpu": "4", "memory": "32Gi", "pods": "110"}
+    return Node(
+        metadata=ObjectMeta(name=name, labels={HOSTNAME: name, ZONE: f"zone-{number % 3}"}),
+        status=NodeStatus(capacity=sizes, allocatable=sizes),
+    )
+
+
+def _pod(name: str, cpu: str, **spec: Any) -> Pod:
+    resources = ResourceRequirements(requests={"cpu": cpu, "memory": "100Mi"})
+    return Pod(
+        metadata=ObjectMeta(name=name, namespace="default", labels=LABELS),
+        spec=PodSpec(
+            containers=[Container(name="main", image="pause:1", resources=resources)],
+            terminationGracePeriodSeconds=0, automountServiceAccountToken=False, **spec,
+        ),
+    )  # fmt: skip

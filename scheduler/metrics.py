@@ -1,0 +1,89 @@
+"""What the scheduler counts, under upstream's names.
+
+https://kubernetes.io/docs/reference/instrumentation/metrics/
+"""
+
+from machinery.clocks import Clock
+from machinery.metrics import Counter, Exposition, Gauge, Histogram
+from scheduler.decisions import Decision
+from scheduler.queues import SchedulingQueue
+
+ATTEMPT_SECONDS = tuple(0.001 * 2**n for n in range(15))
+POINT_SECONDS = tuple(0.0001 * 2**n for n in range(12))
+VICTIMS = tuple(2.0**n for n in range(7))
+ATTEMPTS = 1.0, 2.0, 4.0, 8.0, 16.0
+
+
+class Metrics:
+    """For one event loop. Decisions are made one after another: `begin`, then `lap` for each step, then `decided`."""
+
+    def __init__(self, queue: SchedulingQueue, clock: Clock) -> None:
+        self._clock = clock
+        self._began = self._last = 0.0
+        self._profile = ""
+        self.attempts = Counter(
+            "scheduler_schedule_attempts",
+            "Number of attempts to schedule pods, by the result. 'unschedulable' means a pod could not be scheduled, "
+            "while 'error' means an internal scheduler problem.",
+            ("result", "profile"),
+        )
+        self.durations = Histogram(
+            "scheduler_scheduling_attempt_duration_seconds",
+            "Scheduling attempt latency in seconds (scheduling algorithm + binding)",
+            ("result", "profile"), ATTEMPT_SECONDS,
+        )  # fmt: skip
+        self.points = Histogram(
+            "scheduler_framework_extension_point_duration_seconds",
+            "Latency for running all plugins of a specific extension point.",
+            ("extension_point", "status", "profile"), POINT_SECONDS,
+        )  # fmt: skip
+        self.tries = Histogram(
+            "scheduler_pod_scheduling_attempts", "Number of attempts to successfully schedule a pod.", (), ATTEMPTS
+        )
+        self.preemptions = Counter(
+            "scheduler_preemption_attempts", "Total preemption attempts in the cluster till now"
+        )  # fmt: skip
+        self.victims = Histogram("scheduler_preemption_victims", "Number of selected preemption victims", (), VICTIMS)
+        pending = Gauge(
+            "scheduler_pending_pods",
+            "Number of pending pods, by the queue type. 'active' means number of pods in activeQ; 'backoff' means "
+            "number of pods in backoffQ; 'unschedulable' means number of pods in unschedulablePods that the scheduler "
+            "attempted to schedule and failed; 'gated' is the number of unschedulable pods that the scheduler never "
+            "attempted to schedule because they are gated.",
+            ("queue",), lambda: {(part,): count for part, count in queue.lengths().items()},
+        )  # fmt: skip
+        incoming = Gauge(
+            "scheduler_queue_incoming_pods",
+            "Number of pods added to scheduling queues by event and queue type.",
+            ("queue", "event"), lambda: dict(queue.incoming.items()), counts=True,
+        )  # fmt: skip
+        self.exposition = Exposition(
+            (self.attempts, self.durations, self.points, self.tries, self.preemptions, self.victims, pending, incoming)
+        )
+
+    def begin(self, profile: str) -> None:
+        self._profile = profile
+        self._began = self._last = self._clock.monotonic()
+
+    def lap(self, point: str) -> None:
+        now = self._clock.monotonic()
+        self.points.observe(now - self._last, (point, "Success", self._profile))
+        self._last = now
+
+    def decided(self, decision: Decision) -> None:
+        result = ("scheduled" if decision.node else "unschedulable", self._profile)
+        self.durations.observe(self._clock.monotonic() - self._began, result)
+        if decision.node:
+            return  # counted when it is bound
+        self.attempts.add(result)
+        if decision.rejectors:
+            self.preemptions.add()
+        if decision.preemption.node:
+            self.victims.observe(len(decision.preemption.victims))
+
+    def bound(self, profile: str, attempts: int) -> None:
+        self.attempts.add(("scheduled", profile))
+        self.tries.observe(attempts)
+
+    def failed(self, profile: str) -> None:
+        self.attempts.add(("error", profile))
