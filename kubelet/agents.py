@@ -24,7 +24,7 @@ from kubelet.pods.caches import Cache
 from kubelet.pods.handlers import Handlers
 from kubelet.pods.means import Means
 from kubelet.pods.reports import PodReporter, Reports
-from kubelet.pods.sources import sources
+from kubelet.pods.sources import pull_secrets, sources
 from kubelet.pods.tokens import Tokens
 from kubelet.runtime.docker import Docker
 from kubelet.runtime.interfaces import Runtime
@@ -128,7 +128,10 @@ class Agent:
             host_ip=config.address,
             root=config.root,
             sources=partial(sources, client, Tokens(client, clock)),
+            pull_secrets=partial(pull_secrets, client),
+            allowed_sysctls=config.allowed_sysctls,
             services=self._services.list,
+            pods=self._pods.list,
             allocatable=lambda: machines.allocatable(self._machine, config.max_pods),
             machine=_machine_root(config),
             cluster_dns=config.cluster_dns,

@@ -34,6 +34,7 @@ class Config:
     node_container: str
     resolver: Path
     parallel_starts: int
+    allowed_sysctls: tuple[str, ...]
     sandbox_network: str
 
 
@@ -66,6 +67,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         help="the container that holds the node's network namespace; hostNetwork joins it",
     )
     add("--resolv-conf", type=Path, default=Path("/etc/resolv.conf"))
+    add("--allowed-unsafe-sysctls", default="", help="comma-separated names, or beginnings with a * at the end")
     add("--parallel-starts", type=int, default=4, help="pods that are being started at the same time")
     add(
         "--sandbox-network", choices=SANDBOX_NETWORKS, default="unshare",
@@ -100,6 +102,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         node_container=flags.node_container,
         resolver=flags.resolv_conf,
         parallel_starts=flags.parallel_starts,
+        allowed_sysctls=tuple(s for s in flags.allowed_unsafe_sysctls.split(",") if s),
         sandbox_network=flags.sandbox_network,
     )
 

@@ -99,6 +99,12 @@ def expand(text: str, values: Mapping[str, str]) -> str:
     return _REFERENCE.sub(value, text)
 
 
+def unknown(text: str, values: Mapping[str, str]) -> list[str]:
+    """The names that `expand` leaves as they stand."""
+    names = (found[1] for found in _REFERENCE.finditer(text))
+    return [name for name in names if name is not None and name not in values]
+
+
 def references(containers: Iterable[Container]) -> tuple[set[str], set[str]]:
     """The names of the ConfigMaps and of the Secrets that the containers' variables come from."""
     return set(_config_map_names(containers)), set(_secret_names(containers))

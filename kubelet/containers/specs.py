@@ -5,19 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from api import meta, quantities
-from api.types import Container, Pod
+from api.types import Container, Pod, ResourceRequirements
 from kubelet.containers import security
 from kubelet.containers.environments import expand
+from kubelet.containers.fields import ConfigError
 from kubelet.containers.security import Powers
 from kubelet.runtime import interfaces as labels
-from kubelet.runtime.interfaces import Mount, Record, Spec
+from kubelet.runtime.interfaces import Amounts, Mount, Record, Spec
 from kubelet.syncing.plans import Start
 from kubelet.syncing.qos import qos_class
 
 LEAST_SHARES, LEAST_QUOTA = 2, 1000
 SHARES_PER_CORE = 1024
 QUOTA_PERIOD = 100_000
-HOSTNAME_LIMIT = 63
+HOSTNAME_LIMIT, KERNEL_LIMIT = 63, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,10 @@ def leaves_network(host: Host, pod: Pod) -> bool:
     return host.unshares and not pod.spec.hostNetwork and not pod.spec.shareProcessNamespace and not sysctls
 
 
-def pause(host: Host, pod: Pod, attempt: int, address: str, mounts: tuple[Mount, ...] = ()) -> Spec:
-    """The sandbox: it holds the namespaces that the pod's containers share."""
+def pause(
+    host: Host, pod: Pod, attempt: int, address: str, mounts: tuple[Mount, ...] = (), domain: str = "cluster.local"
+) -> Spec:  # fmt: skip
+    """The sandbox: it holds the namespaces that the pod's containers share.  Raises ConfigError."""
     spec = pod.spec
     outside, leaves = bool(spec.hostNetwork), leaves_network(host, pod)
     return Spec(
@@ -63,7 +66,7 @@ def pause(host: Host, pod: Pod, attempt: int, address: str, mounts: tuple[Mount,
         network=host.network if outside else "host" if leaves else "none",
         capabilities_drop=("ALL",) if not outside else (),
         capabilities_add=("SYS_ADMIN",) if leaves else (),
-        hostname="" if outside and host.node_container else host.node if outside else hostname(pod),
+        hostname="" if outside and host.node_container else host.node if outside else kernel_hostname(pod, domain),
         ipc="host" if spec.hostIPC else "shareable",
         pid="host" if spec.hostPID else "",
         mounts=mounts,
@@ -76,7 +79,23 @@ def pause(host: Host, pod: Pod, attempt: int, address: str, mounts: tuple[Mount,
 
 def hostname(pod: Pod) -> str:
     """https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-hostname-and-subdomain-field"""
+    if pod.spec.hostnameOverride:
+        return pod.spec.hostnameOverride
     return (pod.spec.hostname or pod.metadata.name)[:HOSTNAME_LIMIT].rstrip("-.")
+
+
+def kernel_hostname(pod: Pod, domain: str) -> str:
+    """What `hostname` prints in the pod: its whole name, if the pod asks for that and has a domain."""
+    name = hostname(pod)
+    if not pod.spec.setHostnameAsFQDN or not pod.spec.subdomain or pod.spec.hostnameOverride:
+        return name
+    whole = f"{name}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{domain}"
+    if len(whole) > KERNEL_LIMIT:
+        why = f"({KERNEL_LIMIT} characters is the max, {len(whole)} characters requested)"
+        raise ConfigError(
+            f"failed to construct FQDN from pod hostname and cluster domain, FQDN {whole} is too long {why}"
+        )
+    return whole
 
 
 def container(
@@ -84,8 +103,7 @@ def container(
 ) -> Spec:  # fmt: skip
     c = start.container
     spec = pod.spec
-    cpu_limit, memory = c.resources.limits.get("cpu"), c.resources.limits.get("memory")
-    cpu = c.resources.requests.get("cpu", cpu_limit)
+    given = amounts(c.resources)
     expanded = [expand(text, env) for text in c.command], [expand(text, env) for text in c.args]
     return Spec(
         name=_name(c.name or "", pod, start.attempt),
@@ -96,6 +114,7 @@ def container(
             labels.SANDBOX: sandbox.id,
             labels.BACKOFF: f"{start.backoff:g}",
             labels.HASH: fingerprint(c),
+            labels.AMOUNTS: str(given),
         },
         # A command without args must not get the image's Cmd; args alone keep the image's Entrypoint.
         entrypoint=tuple(expanded[0]) if c.command else None,
@@ -112,12 +131,23 @@ def container(
         stdin=bool(c.stdin),
         stdin_once=bool(c.stdinOnce),
         stop_signal=c.lifecycle.stopSignal if c.lifecycle else "",
-        cpu_shares=shares(quantities.milli(cpu)) if cpu is not None else LEAST_SHARES,
-        cpu_quota=quota(quantities.milli(cpu_limit)) if cpu_limit is not None else 0,
-        memory=quantities.value(memory) if memory is not None else 0,
+        cpu_shares=given.shares,
+        cpu_quota=given.quota,
+        memory=given.memory,
         oom_score=oom_score(pod, c, host),
         read_only_root=bool(c.securityContext and c.securityContext.readOnlyRootFilesystem),
         **security.confinement(pod, c, host.powers),
+    )
+
+
+def amounts(resources: ResourceRequirements) -> Amounts:
+    """What a container with these requests and limits is to have."""
+    cpu_limit, memory = resources.limits.get("cpu"), resources.limits.get("memory")
+    cpu = resources.requests.get("cpu", cpu_limit)
+    return Amounts(
+        shares(quantities.milli(cpu)) if cpu is not None else LEAST_SHARES,
+        quota(quantities.milli(cpu_limit)) if cpu_limit is not None else 0,
+        quantities.value(memory) if memory is not None else 0,
     )
 
 

@@ -5,19 +5,28 @@ A success answers with the output, everything else raises HandlerFailed with ups
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import Protocol
 
 import aiohttp
+from yarl import URL
 
 from api.types import Container, ExecAction, GRPCAction, HTTPGetAction, TCPSocketAction
+from kubelet.pods import grpc_health
 from kubelet.runtime.interfaces import EngineError, Process, Runtime
 
 OUTPUT_LIMIT = 10 * 1024
+MOST_REDIRECTS = 10
+REDIRECTS = (301, 302, 303, 307, 308)
 USER_AGENT = "kube-probe/1.37"
 
 
 class HandlerFailed(Exception):
     """The answer was no: an exit code, a status, a refusal."""
+
+
+class Warned(str):
+    """An answer that counts as a success, but that somebody should look at."""
 
 
 class Action(Protocol):
@@ -57,10 +66,17 @@ class Handlers:
                     return await _connect(tcp.host or address, port_number(tcp.port, container))
                 grpc: GRPCAction | None = getattr(action, "grpc", None)
                 if grpc is not None:
-                    return await _connect(address, grpc.port or 0)
+                    return await self._check(grpc, address, timeout)
         except TimeoutError as e:
             raise HandlerFailed(_late(action, container, address, timeout)) from e
         return ""
+
+    async def _check(self, grpc: GRPCAction, address: str, timeout: float) -> str:
+        try:
+            await grpc_health.check(f"{address}:{grpc.port}", grpc.service, timeout)
+        except grpc_health.Unhealthy as e:
+            raise HandlerFailed(str(e)) from e
+        return "service healthy"
 
     async def _execute(self, command: list[str], container_id: str) -> str:
         output = bytearray()
@@ -73,7 +89,7 @@ class Handlers:
             raise HandlerFailed(str(e)) from e
         text = output.decode(errors="replace")
         if code != 0:
-            raise HandlerFailed(text or f"command '{' '.join(command)}' exited with {code}: ")
+            raise HandlerFailed(text)
         return text
 
     async def _get(self, get: HTTPGetAction, container: Container, address: str) -> str:
@@ -81,14 +97,25 @@ class Handlers:
         target = url(get, container, address)
         headers = {h.name or "": h.value or "" for h in get.httpHeaders}
         try:
-            # A redirect counts as success without being followed to who knows where.
-            async with self._session.get(target, headers=headers, allow_redirects=False) as answer:
-                text = (await answer.content.read(OUTPUT_LIMIT)).decode(errors="replace")
+            return await self._follow(URL(target, encoded=True), headers)
         except (aiohttp.ClientError, OSError) as e:
             raise HandlerFailed(f'Get "{target}": {_reason(e, target)}') from e
-        if not 200 <= answer.status < 400:
-            raise HandlerFailed(f"HTTP probe failed with statuscode: {answer.status}")
-        return text
+
+    async def _follow(self, target: URL, headers: Mapping[str, str]) -> str:
+        """A redirect is followed on the same host only; one that leads elsewhere counts as a success."""
+        assert self._session is not None
+        host = target.host
+        for _ in range(MOST_REDIRECTS):
+            async with self._session.get(target, headers=headers, allow_redirects=False) as answer:
+                text = (await answer.content.read(OUTPUT_LIMIT)).decode(errors="replace")
+            if answer.status not in REDIRECTS or "Location" not in answer.headers:
+                if not 200 <= answer.status < 400:
+                    raise HandlerFailed(f"HTTP probe failed with statuscode: {answer.status}")
+                return text
+            target = target.join(URL(answer.headers["Location"]))
+            if target.host != host:
+                return Warned(f"Probe terminated redirects, Response body: {text}")
+        raise HandlerFailed(f'Get "{target}": stopped after {MOST_REDIRECTS} redirects')
 
 
 def url(get: HTTPGetAction, container: Container, address: str) -> str:

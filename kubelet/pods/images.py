@@ -4,7 +4,9 @@ https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy
 
 import asyncio
 
-from api.types import Container, Pod
+from api import errors
+from api.types import Container, Pod, Secret
+from kubelet.pods.credentials import logins
 from kubelet.pods.means import Means, aside, first
 from kubelet.runtime.interfaces import EngineError, Image
 from kubelet.syncing.restarts import LONGEST, duration
@@ -68,7 +70,7 @@ class Images:
         began = means.clock.monotonic()
         try:
             async with aside(means.starts):
-                await first(means.runtime.pull(name), self._leaving.wait())
+                await first(self._fetch(pod, name, path), self._leaving.wait())
             image = await means.runtime.image(name)
         except EngineError as e:
             raise ImageFault(self._failed(pod, container, path, str(e))) from e
@@ -82,6 +84,29 @@ class Images:
             field_path=path,
         )  # fmt: skip
         return image
+
+    async def _fetch(self, pod: Pod, name: str, path: str) -> None:
+        """With each of the pod's logins for it, without one where there is none.  Raises EngineError."""
+        means = self._means
+        secrets: list[Secret] = []
+        if pod.spec.imagePullSecrets:
+            try:
+                secrets, missing = await means.pull_secrets(pod)
+            except errors.ApiError as e:
+                raise EngineError(f"reading the pod's imagePullSecrets: {e}") from e
+            if missing:
+                why = "attempting to pull the image may not succeed."
+                message = f"Unable to retrieve some image pull secrets ({', '.join(missing)}); {why}"
+                means.recorder.event(pod, "Warning", "FailedToRetrieveImagePullSecret", message)
+        tries = [*logins(secrets, name), None]
+        for login in tries[:-1] or tries:
+            try:
+                await means.runtime.pull(name, login)
+            except EngineError as e:
+                refused = e
+            else:
+                return
+        raise refused
 
     def _failed(self, pod: Pod, container: Container, path: str, why: str) -> Fault:
         name, recorder = container.image, self._means.recorder

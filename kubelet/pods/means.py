@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from api.types import Pod, Service
+from api.types import Pod, Secret, Service
 from kubelet.containers.environments import Sources
 from kubelet.containers.specs import Host
 from kubelet.network.addresses import Addresses
@@ -29,11 +29,17 @@ class Reporter(Protocol):
 
     def report(self, view: View, *, last: bool = False) -> None: ...
 
+    def observe(self, pod: Pod) -> None: ...
+
     def forget(self, uid: str) -> None: ...
 
 
 class NetworkNotReady(Exception):
     """The node has no range of pod addresses yet."""
+
+
+async def no_secrets(pod: Pod) -> tuple[list[Secret], list[str]]:
+    return [], []
 
 
 @dataclass(kw_only=True)
@@ -49,9 +55,12 @@ class Means:
     host_ip: str
     root: Path
     sources: Callable[[Pod], Awaitable[Sources]]
+    pull_secrets: Callable[[Pod], Awaitable[tuple[list[Secret], list[str]]]] = no_secrets
     services: Callable[[], Iterable[Service]] = tuple
+    pods: Callable[[], Iterable[Pod]] = tuple  # all that are assigned to this node
     allocatable: Callable[[], Mapping[str, str]] = dict
     machine: Path | None = None  # where this process sees the machine's root directory
+    allowed_sysctls: tuple[str, ...] = ()
     cluster_dns: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     resolver: Resolver = field(default_factory=Resolver)

@@ -3,16 +3,16 @@ https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-pro
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from api.types import Container, Probe
-from kubelet.pods.handlers import HandlerFailed, Handlers
+from kubelet.pods.handlers import HandlerFailed, Handlers, Warned
 from kubelet.runtime.interfaces import Record
 from kubelet.syncing.views import Health
 from machinery.clocks import Clock
 
-Tell = Callable[[Container, str], None]  # (container, what failed), for the event Unhealthy
+Tell = Callable[[Container, str, str], None]  # (container, reason, message) of an event
 
 
 class Probing:
@@ -24,25 +24,28 @@ class Probing:
         self._clock = clock
         self._changed = changed
         self._tell = tell
+        self._ending: Collection[str] = ()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def follow(
-        self, running: Iterable[tuple[Container, Record]], address: str, ready: Callable[[str], bool],
-        owner: asyncio.TaskGroup,
+        self, running: Iterable[tuple[Container, Record]], address: str, before: Callable[[str], Health],
+        owner: asyncio.TaskGroup, ending: Collection[str] = (),
     ) -> None:  # fmt: skip
-        """Probe exactly these, in tasks of `owner`.
+        """Probe exactly these, in tasks of `owner`; those in `ending` for their readiness alone.
 
-        `ready` says whether a container that was found running was ready before: a restart of the kubelet must not
-        take it out of service.
+        `before` says what a container that was found running was before: a restart of the kubelet must not take it out
+        of service.
         """
+        self._ending = ending
         wanted = {record.id: (container, record) for container, record in running}
         self._drop(set(self.health) - set(wanted))
         for identity, (container, record) in wanted.items():
             if identity in self.health or not has_probes(container):
                 continue
-            was = ready(identity)
+            was = before(identity)
             self.health[identity] = Health(
-                ready=container.readinessProbe is None or was, started=container.startupProbe is None or was
+                ready=container.readinessProbe is None or was.ready,
+                started=container.startupProbe is None or was.started,
             )
             self._tasks[identity] = owner.create_task(self._watch(container, record, address))
 
@@ -70,11 +73,9 @@ class Probing:
         if delay > 0:
             await self._clock.sleep(delay)
         good = bad = 0
-        while True:
-            failure = await self._once(probe, container, record, address)
-            good, bad = (good + 1, 0) if failure is None else (0, bad + 1)
-            if failure is not None:
-                self._tell(container, f"{kind.capitalize()} probe failed: {failure}")
+        while kind == "readiness" or record.id not in self._ending:
+            succeeded = await self._once(kind.capitalize(), probe, container, record, address)
+            good, bad = (good + 1, 0) if succeeded else (0, bad + 1)
             if good >= (probe.successThreshold or 1):
                 self._passed(kind, record.id)
                 if kind == "startup":
@@ -85,13 +86,16 @@ class Probing:
                     return
             await self._clock.sleep(probe.periodSeconds or 10)
 
-    async def _once(self, probe: Probe, container: Container, record: Record, address: str) -> str | None:
-        """What went wrong, or None."""
+    async def _once(self, kind: str, probe: Probe, container: Container, record: Record, address: str) -> bool:
         try:
-            await self._handlers.perform(probe, container, record.id, address, float(probe.timeoutSeconds or 1))
+            seconds = float(probe.timeoutSeconds or 1)
+            answer = await self._handlers.perform(probe, container, record.id, address, seconds)
         except HandlerFailed as e:
-            return str(e)
-        return None
+            self._tell(container, "Unhealthy", f"{kind} probe failed: {e}")
+            return False
+        if isinstance(answer, Warned):
+            self._tell(container, "ProbeWarning", f"{kind} probe warning: {answer}")
+        return True
 
     def _passed(self, kind: str, identity: str) -> None:
         if kind == "startup":

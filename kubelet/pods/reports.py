@@ -1,12 +1,13 @@
 """Pod statuses on their way to the API server.
 
 Only the newest status of a pod counts: while one is being written the next ones replace each other.  Nothing that
-makes containers run ever waits for this.
+makes containers run ever waits for this.  The kubelet's own status is the true one: whatever somebody else writes over
+it is put right as soon as it is seen.
 """
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from api import errors, meta
 from api.types import Pod, PodStatus
 from kubelet.syncing.conditions import OWNED
-from kubelet.syncing.statuses import pod_status
+from kubelet.syncing.statuses import TERMINAL, pod_status
 from kubelet.syncing.views import View
 from machinery.client import Client
 from machinery.queues import WorkQueue
@@ -31,30 +32,69 @@ class _Report:
     last: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the API server has, as of that version of the object."""
+
+    version: int
+    document: dict[str, Any]
+
+
 class Reports:
-    """`put` a status whenever it may have changed; `run` writes."""
+    """`put` a status whenever it may have changed, `observe` what the API server has; `run` writes."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._queue: WorkQueue[str] = WorkQueue()
         self._wanted: dict[str, _Report] = {}
-        self._written: dict[str, dict[str, Any]] = {}
+        self._last: dict[str, _Report] = {}
+        self._written: dict[str, _Known] = {}
 
     def put(self, pod: Pod, status: PodStatus, *, last: bool = False) -> None:
         """`last`: nothing of the pod is left on this node, so its object may go if it is being deleted."""
         uid = pod.metadata.uid
+        report = self._last[uid] = _Report(pod, status, last)
         if not last and uid not in self._wanted and self._known(pod) == document(status):
             return
-        self._wanted[uid] = _Report(pod, status, last)
+        self._want(report)
+
+    def observe(self, pod: Pod) -> None:
+        """The API server's object has changed: if its status is not the last one that was put, that is written again.
+
+        A phase that somebody else has made terminal stands, as upstream: the pod's worker ends the pod then.
+        """
+        uid = pod.metadata.uid
+        known, last = self._written.get(uid), self._last.get(uid)
+        version = int(pod.metadata.resourceVersion or 0)
+        if known is None or last is None or version < known.version:
+            return  # older than our own last word: it may be an earlier one of ours
+        seen = self._written[uid] = _Known(version, document(pod.status))
+        ended = pod.status.phase in TERMINAL and last.status.phase not in TERMINAL
+        if seen.document != document(last.status) and not ended and not last.last:
+            log.info("the status of pod %s/%s was overwritten", pod.metadata.namespace, pod.metadata.name)
+            self._want(replace(last, pod=pod))
+
+    def status(self, pod: Pod) -> PodStatus:
+        """The pod's status as it was last put, with what others answer for as it is now."""
+        last = self._last.get(pod.metadata.uid)
+        if last is None or pod.status.phase in TERMINAL:
+            return pod.status
+        own = [c for c in last.status.conditions if c.type in OWNED]
+        others = [c for c in pod.status.conditions if c.type not in OWNED]
+        return msgspec.structs.replace(last.status, conditions=own + others)
+
+    def _want(self, report: _Report) -> None:
+        uid = report.pod.metadata.uid
+        self._wanted[uid] = report
         self._queue.add(uid)
 
     def forget(self, uid: str) -> None:
-        self._wanted.pop(uid, None)
-        self._written.pop(uid, None)
+        for held in (self._wanted, self._last, self._written):
+            held.pop(uid, None)
 
     def _known(self, pod: Pod) -> dict[str, Any]:
         known = self._written.get(pod.metadata.uid)
-        return document(pod.status) if known is None else known
+        return document(pod.status) if known is None else known.document
 
     async def run(self) -> None:
         try:
@@ -75,6 +115,7 @@ class Reports:
                 log.debug("pod %s is gone, or another one has its name: %s", uid, e)
                 self._done(uid, report)
                 self._written.pop(uid, None)
+                self._last.pop(uid, None)
             except errors.ApiError as e:
                 log.warning("writing the status of pod %s: %s", uid, e)
                 self._queue.add_after(uid, RETRY)
@@ -91,13 +132,16 @@ class Reports:
         change = difference(self._known(report.pod), wanted)
         if change:
             body = {"metadata": {"uid": metadata.uid}, "status": change}
-            await self._client.patch(
+            answer = await self._client.patch(
                 Pod, metadata.name, metadata.namespace, body, kind="strategic", subresource="status"
             )
-            self._written[metadata.uid] = wanted
+            version, known = int(answer.metadata.resourceVersion or 0), self._written.get(metadata.uid)
+            if known is None or version >= known.version:  # else somebody has written since, and that was seen already
+                self._written[metadata.uid] = _Known(version, wanted)
         if report.last and metadata.deletionTimestamp:
             await self._client.delete(Pod, metadata.name, metadata.namespace, uid=metadata.uid, grace_seconds=0)
             self._written.pop(metadata.uid, None)
+            self._last.pop(metadata.uid, None)
         self._done(metadata.uid, report)
 
 
@@ -129,8 +173,10 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 def _conditions(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those that changed; a field that one has lost must be said, since each is merged into what is there."""
-    before = {c["type"]: c for c in old}
-    return [dict.fromkeys(before.get(c["type"], {}).keys() - c.keys()) | c for c in new if before.get(c["type"]) != c]
+    before, after = {c["type"]: c for c in old}, {c["type"] for c in new}
+    gone = [{"type": kind, "$patch": "delete"} for kind in before if kind not in after]
+    changed = [c for c in new if before.get(c["type"]) != c]
+    return gone + [dict.fromkeys(before.get(c["type"], {}).keys() - c.keys()) | c for c in changed]
 
 
 class PodReporter:
@@ -140,7 +186,11 @@ class PodReporter:
         self._reports = reports
 
     def report(self, view: View, *, last: bool = False) -> None:
-        self._reports.put(view.pod, pod_status(view), last=last)
+        pod = msgspec.structs.replace(view.pod, status=self._reports.status(view.pod))
+        self._reports.put(view.pod, pod_status(replace(view, pod=pod)), last=last)
+
+    def observe(self, pod: Pod) -> None:
+        self._reports.observe(pod)
 
     def forget(self, uid: str) -> None:
         self._reports.forget(uid)

@@ -34,6 +34,13 @@ async def sources(client: Client, tokens: Tokens, pod: Pod) -> Sources:
     return Sources(config_maps, secrets, granted, claimed)
 
 
+async def pull_secrets(client: Client, pod: Pod) -> tuple[list[Secret], list[str]]:
+    """The pod's secrets for registries, and the names of those that there are not.  Raises errors.ApiError."""
+    names = list(dict.fromkeys(r.name for r in pod.spec.imagePullSecrets if r.name))
+    found = await _all(client, Secret, pod.metadata.namespace, names)
+    return list(found.values()), [name for name in names if name not in found]
+
+
 async def _claimed(client: Client, pod: Pod) -> dict[str, PersistentVolume | str]:
     names = list(dict.fromkeys(volumes.claim_names(pod)))
     return dict(zip(names, await asyncio.gather(*(_behind(client, pod, name) for name in names)), strict=True))

@@ -17,11 +17,13 @@ from kubelet.runtime.interfaces import EngineError, LogOptions, Record, Spec
 from kubelet.syncing import restarts
 from kubelet.syncing.plans import Start
 from kubelet.syncing.views import Fault
-from kubelet.volumes import resolvers
+from kubelet.volumes import contents, resolvers
 from kubelet.volumes.contents import VolumeFault, is_made_of_files
 from kubelet.volumes.layouts import Layout
 
 RETRY = 10.0
+SOON, SELDOM = 10.0, 60.0
+ROOT_CERTIFICATE = "kube-root-ca.crt"
 FIRST_SANDBOX_RETRY, LONGEST_SANDBOX_RETRY = 1.0, 60.0
 FIRST_MOUNT_RETRY, LONGEST_MOUNT_RETRY = 0.5, 122.0
 HOOK_TIMEOUT = 3600.0
@@ -79,7 +81,8 @@ class Starting:
             )
             wanted = resolvers.resolver(pod, means.resolver, means.cluster_dns, means.cluster_domain)
             self._layout.resolver.write_text(wanted.text())
-            spec = specs.pause(means.host, pod, attempt, address, self._layout.memory_mounts(pod))
+            memory = self._layout.memory_mounts(pod)
+            spec = specs.pause(means.host, pod, attempt, address, memory, means.cluster_domain)
             made = await means.runtime.create(spec)
             await means.runtime.start(made)
             if specs.leaves_network(means.host, pod):
@@ -89,7 +92,7 @@ class Starting:
                 raise EngineError(f"the pod's sandbox {made[:12]} did not stay alive")
             if address:
                 await means.network.attach(uid, record.pid, address)
-        except (EngineError, OSError, Exhausted, NetworkNotReady) as e:
+        except (ConfigError, EngineError, OSError, Exhausted, NetworkNotReady) as e:
             means.recorder.event(pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {e}")
             self._later("", "ContainerCreating", "", FIRST_SANDBOX_RETRY, LONGEST_SANDBOX_RETRY)
             if made:
@@ -206,9 +209,13 @@ async def run_hook(
     await means.handlers.perform(hook, c, record.id, address, timeout)
 
 
-def must_refresh(pod: Pod) -> bool:
-    """Do its volumes show what may change while it runs?"""
-    return any(is_made_of_files(v) for v in pod.spec.volumes)
+def refresh_period(pod: Pod) -> float | None:
+    """Seconds between two looks at what the pod's volumes show; None if nothing in them may change while it runs."""
+    if not any(is_made_of_files(v) for v in pod.spec.volumes):
+        return None
+    config_maps, secrets = contents.references(pod.spec.volumes)
+    # Every pod has the cluster's certificate and its own token, which change in months and hours.
+    return SOON if config_maps - {ROOT_CERTIFICATE} or secrets else SELDOM
 
 
 def by_name(pod: Pod) -> Mapping[str, Container]:

@@ -9,18 +9,19 @@ from api import times
 from api.types import Container, Pod
 from kubelet.containers.specs import fingerprint
 from kubelet.network.plumbing import shares_network
+from kubelet.pods import admission, storage
 from kubelet.pods.images import field_path
 from kubelet.pods.means import Means, first
 from kubelet.pods.probing import Probing
-from kubelet.pods.starting import Starting, by_name, must_refresh
+from kubelet.pods.resizing import Resizing
+from kubelet.pods.starting import Starting, by_name, refresh_period
 from kubelet.pods.stopping import LEAST_GRACE, grace_period, stop
 from kubelet.runtime.interfaces import ADDRESS, EngineError, LogOptions, Record
 from kubelet.syncing import restarts
 from kubelet.syncing.plans import Plan, Stop, plan
-from kubelet.syncing.views import View, debugging
+from kubelet.syncing.views import Health, View, debugging
 from kubelet.volumes.layouts import Layout
 
-REFRESH = 60.0  # seconds between two looks at what volumes show
 ERROR_PAUSE = 1.0
 MESSAGE_LIMIT = 4096
 FALLBACK_LINES, FALLBACK_LIMIT = 80, 2048
@@ -40,15 +41,19 @@ class Worker:
         self._orphan = orphan
         self._layout = Layout(means.root, pod.metadata.uid, means.machine)
         self._starting = Starting(means, self._layout)
-        self._probing = Probing(means.handlers, means.clock, self.wake, self._unhealthy)
+        self._probing = Probing(means.handlers, means.clock, self.wake, self._probed)
+        self._resizing = Resizing(means)
         self._changed = asyncio.Event()
         self._shortened = asyncio.Event()
         self._ending: set[str] = set()
+        self._again: set[str] = set()
         self._connected: set[str] = set()
         self._messages: dict[str, str] = {}
         self._told: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
-        self._refresh_at = means.clock.now() + REFRESH
+        self._refreshed_at = means.clock.now()
+        self._measure_at = means.clock.now() + storage.PERIOD
+        self._evicted: tuple[str, str] | None = None
         self._disconnected = False
         self._hurried = False
 
@@ -58,10 +63,13 @@ class Worker:
     def update(self, pod: Pod) -> None:
         """The pod's object has changed."""
         old, self.pod = self.pod, pod
+        self._means.reporter.observe(pod)
         if pod.metadata.deletionTimestamp:
             self._starting.leaving.set()
         if pod.metadata.deletionGracePeriodSeconds != old.metadata.deletionGracePeriodSeconds:
             self._shortened.set()
+        if _shown(pod) != _shown(old):
+            self._refreshed_at = 0.0
         # Most changes are of the status, by ourselves.
         if pod.spec != old.spec or _wishes(pod) != _wishes(old) or _told(pod) != _told(old):
             self.wake()
@@ -98,8 +106,13 @@ class Worker:
 
     async def _sync(self) -> bool:
         await self._connect()
+        again = None
+        if not self.leaving:
+            again = await self._resizing.settle(self.pod, self._means.cache.of(self.pod.metadata.uid))
         view = await self._look()
         todo = plan(view)
+        if again is not None:
+            todo.wake(view.now + again)
         self._follow_probes(view)
         self._report(view)
         if todo.finished:
@@ -129,11 +142,18 @@ class Worker:
 
     async def _rest(self, todo: Plan, view: View) -> None:
         now = self._means.clock.now()
-        if not view.terminating and not todo.finished and must_refresh(self.pod) and view.sandbox() is not None:
-            if self._refresh_at <= now:
+        period = refresh_period(self.pod) if not view.terminating and not todo.finished else None
+        if period is not None and view.sandbox() is not None:
+            if self._refreshed_at + period <= now:
+                self._refreshed_at = now
                 await self._starting.volumes(self.pod, again=True)
-                self._refresh_at = now + REFRESH
-            todo.wake(self._refresh_at)
+            todo.wake(self._refreshed_at + period)
+        if storage.is_limited(self.pod) and not view.terminating and not todo.finished:
+            if self._measure_at <= now:
+                self._measure_at = now + storage.PERIOD
+                if await self._overfills(view):
+                    return
+            todo.wake(self._measure_at)
         if (deadline := self._deadline()) is not None and deadline > now and not todo.finished:
             todo.wake(deadline)
         if todo.wake_at is None:
@@ -141,11 +161,21 @@ class Worker:
         else:
             await first(self._changed.wait(), self._means.clock.sleep(max(0.0, todo.wake_at - now)))
 
+    async def _overfills(self, view: View) -> bool:
+        """Has the pod filled more of the disk than it may?  It is evicted then."""
+        message = await storage.excess(self.pod, self._layout, self._means.runtime, view.records)
+        if message:
+            self._evicted = "Evicted", message
+            self._hurried = True
+            self._means.recorder.event(self.pod, "Warning", "Evicted", message)
+        return bool(message)
+
     async def _look(self) -> View:
         records = []
         for record in self._means.cache.of(self.pod.metadata.uid):
             if record.ended and not record.is_pause:
-                record = replace(record, message=await self._message(record))
+                again = record.id in self._again
+                record = replace(record, message=await self._message(record), again=again)
             records.append(record)
         return View(
             pod=self.pod,
@@ -159,6 +189,8 @@ class Worker:
             stopping=self._orphan,
             refusal=self._refusal(),
             ending=frozenset(self._ending),
+            resizing=self._resizing.conditions,
+            restarts=self._resizing.restarts,
         )
 
     def _deadline(self) -> float | None:
@@ -168,6 +200,14 @@ class Worker:
         return times.parse(status.startTime) + spec.activeDeadlineSeconds
 
     def _refusal(self) -> tuple[str, str] | None:
+        if self._evicted is not None:
+            return self._evicted
+        if (found := admission.refusal(self.pod, self._means.allowed_sysctls)) is not None:
+            reason, message = found
+            if reason not in self._told:
+                self._told.add(reason)
+                self._means.recorder.event(self.pod, "Warning", reason, message)
+            return reason, f"Pod was rejected: {message}"
         deadline = self._deadline()
         if deadline is None or deadline > self._means.clock.now() or self.pod.status.phase == "Succeeded":
             return None
@@ -221,6 +261,8 @@ class Worker:
     def _stop(self, order: Stop) -> None:
         container = self._container(order.record.name)
         self._ending.add(order.record.id)
+        if order.again:
+            self._again.add(order.record.id)
 
         def grace() -> float:
             return LEAST_GRACE if self._hurried else grace_period(self.pod, container, order)
@@ -304,18 +346,21 @@ class Worker:
         running = []
         for name, container in by_name(self.pod).items():
             record = view.newest(name)
-            if record is not None and record.running and record.id not in view.ending:
+            if record is not None and record.running:
                 running.append((container, record))
         address = self._means.host_ip if self.pod.spec.hostNetwork else view.address
         assert self._tasks is not None
-        self._probing.follow(running, address, self._was_ready, self._tasks)
+        self._probing.follow(running, address, self._before, self._tasks, self._ending)
 
-    def _was_ready(self, identity: str) -> bool:
-        return any(s.ready and s.containerID.endswith(identity) for s in self.pod.status.containerStatuses)
+    def _before(self, identity: str) -> Health:
+        """What an earlier kubelet told of a container."""
+        statuses = (*self.pod.status.containerStatuses, *self.pod.status.initContainerStatuses)
+        told = next((s for s in statuses if s.containerID.endswith(identity)), None)
+        return Health(bool(told and told.ready), bool(told and told.started))
 
-    def _unhealthy(self, container: Container, message: str) -> None:
+    def _probed(self, container: Container, reason: str, message: str) -> None:
         path = field_path(self.pod, container)
-        self._means.recorder.event(self.pod, "Warning", "Unhealthy", message, field_path=path)
+        self._means.recorder.event(self.pod, "Warning", reason, message, field_path=path)
 
     async def _message(self, record: Record) -> str:
         """The termination message of an ended container, read once.
@@ -339,7 +384,12 @@ class Worker:
 
 def _wishes(pod: Pod) -> tuple[object, ...]:
     metadata = pod.metadata
-    return metadata.deletionTimestamp, metadata.deletionGracePeriodSeconds, metadata.labels, metadata.annotations
+    return metadata.deletionTimestamp, metadata.deletionGracePeriodSeconds, _shown(pod)
+
+
+def _shown(pod: Pod) -> tuple[object, ...]:
+    """What of its object a pod's volumes may show, and that may change."""
+    return pod.metadata.labels, pod.metadata.annotations
 
 
 def _told(pod: Pod) -> tuple[object, ...]:

@@ -22,10 +22,12 @@ from kubelet.runtime import documents, streams
 from kubelet.runtime.interfaces import (
     CLUSTER,
     NODE,
+    Amounts,
     Change,
     EngineError,
     EngineUnreachable,
     Image,
+    Login,
     LogOptions,
     NoSuchContainer,
     NoSuchImage,
@@ -117,6 +119,11 @@ class Docker:
     async def start(self, container: str) -> None:
         await self._call(lambda c: c.start(container))
 
+    async def update(self, container: str, amounts: Amounts) -> None:
+        body = documents.update(amounts)
+        async with streams.opened(self._socket, "POST", f"/containers/{quote(container)}/update", body):
+            pass
+
     async def signal(self, container: str, signal: str) -> None:
         try:
             await self._call(lambda c: c.kill(container, signal))
@@ -157,8 +164,8 @@ class Docker:
         except (NoSuchImage, NoSuchContainer):
             return None
 
-    async def pull(self, name: str) -> Image:
-        await self._call(lambda c: _pull(c, name), self._pulls)
+    async def pull(self, name: str, login: Login | None = None) -> Image:
+        await self._call(lambda c: _pull(c, name, login), self._pulls)
         image = await self.image(name)
         if image is None:
             raise NoSuchImage(f"No such image: {name}")
@@ -202,6 +209,10 @@ class Docker:
         path = f"/v1.41/containers/{quote(container)}/stats?stream=false&one-shot=true"
         async with streams.opened(self._socket, "GET", path) as answer:
             return documents.usage(await streams.document(answer))
+
+    async def written(self, container: str) -> int:
+        async with streams.opened(self._socket, "GET", f"/containers/{quote(container)}/json?size=true") as answer:
+            return int((await streams.document(answer)).get("SizeRw") or 0)
 
     async def remove_volumes(self, prefix: str) -> None:
         found = await self._call(lambda c: c.volumes({"name": prefix}))
@@ -254,8 +265,10 @@ def _remove_volume(client: docker.APIClient, *, name: str) -> None:
     client.remove_volume(name, force=True)
 
 
-def _pull(client: docker.APIClient, name: str) -> None:
-    for line in client.pull(name, stream=True, decode=True):
+def _pull(client: docker.APIClient, name: str, login: Login | None) -> None:
+    # Without an answer of ours the library would look for the logins of whoever runs this process.
+    auth = {"username": login.user, "password": login.password, "identitytoken": login.token} if login else {}
+    for line in client.pull(name, stream=True, decode=True, auth_config=auth):
         if "error" in line:
             raise EngineError(str(line["error"]))
 

@@ -5,7 +5,7 @@ https://docs.docker.com/reference/api/engine/version/v1.41/
 from datetime import datetime
 from typing import Any
 
-from kubelet.runtime.interfaces import Image, Mount, Record, Spec, State, Usage
+from kubelet.runtime.interfaces import Amounts, Image, Mount, Record, Spec, State, Usage
 
 LOGS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
 CPU_PERIOD = 100_000
@@ -44,7 +44,7 @@ def _host(spec: Spec) -> dict[str, Any]:
         "PidMode": spec.pid,
         "Mounts": [_mount(m) for m in spec.mounts if not m.create],
         # This older form makes a missing directory, which the other one refuses.
-        "Binds": [f"{m.source}:{m.target}{':ro' if m.read_only else ''}" for m in spec.mounts if m.create],
+        "Binds": [_bind(m) for m in spec.mounts if m.create],
         "CpuShares": spec.cpu_shares,
         "Memory": spec.memory,
         "MemorySwap": spec.memory,  # the same number: no swap
@@ -69,12 +69,18 @@ def _host(spec: Spec) -> dict[str, Any]:
     return host
 
 
+def _bind(mount: Mount) -> str:
+    options = [o for o in ("ro" if mount.read_only else "", mount.propagation) if o]
+    return ":".join([mount.source, mount.target, *([",".join(options)] if options else [])])
+
+
 def _mount(mount: Mount) -> dict[str, Any]:
     base = {"Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
     if mount.tmpfs:
-        driver = {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs"}}
+        options = {"type": "tmpfs", "device": "tmpfs"} | ({"o": f"size={mount.size}"} if mount.size else {})
+        driver = {"Name": "local", "Options": options}
         return base | {"Type": "volume", "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
-    return base | {"Type": "bind"}
+    return base | {"Type": "bind"} | ({"BindOptions": {"Propagation": mount.propagation}} if mount.propagation else {})
 
 
 def record(document: dict[str, Any]) -> Record:
@@ -98,7 +104,20 @@ def record(document: dict[str, Any]) -> Record:
         error=state.get("Error") or "",
         stop_signal=config.get("StopSignal") or "SIGTERM",
         tty=bool(config.get("Tty")),
+        amounts=_amounts(document.get("HostConfig") or {}),
     )
+
+
+def _amounts(host: dict[str, Any]) -> Amounts:
+    return Amounts(host.get("CpuShares") or 0, max(0, host.get("CpuQuota") or 0), host.get("Memory") or 0)
+
+
+def update(amounts: Amounts) -> dict[str, Any]:
+    """The body of an update request: what is 0 there stays as it is, and -1 takes a limit away."""
+    return {
+        "CpuShares": amounts.shares, "CpuPeriod": CPU_PERIOD, "CpuQuota": amounts.quota or -1,
+        "Memory": amounts.memory, "MemorySwap": amounts.memory,
+    }  # fmt: skip
 
 
 def _state(state: dict[str, Any]) -> State:

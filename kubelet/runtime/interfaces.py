@@ -18,6 +18,8 @@ ATTEMPT = "io.wherry.attempt"
 BACKOFF = "io.wherry.backoff"
 # Of the container's spec, so that a changed spec is seen after a restart of the kubelet too.
 HASH = "io.wherry.hash"
+# What it was to have of cpu and memory when it was made.
+AMOUNTS = "io.wherry.amounts"
 # The id of the pause container that it joined; on a pause container, the pod's address.
 SANDBOX = "io.wherry.sandbox"
 ADDRESS = "io.wherry.address"
@@ -51,6 +53,23 @@ class State(StrEnum):
     EXITED = "exited"
 
 
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Of cpu and memory, in the engine's units; 0 is without limit."""
+
+    shares: int = 0
+    quota: int = 0  # microseconds in 100 milliseconds
+    memory: int = 0  # bytes
+
+    @classmethod
+    def parse(cls, text: str) -> "Amounts | None":
+        """What `str` makes of them."""
+        return cls(*map(int, text.split(","))) if text else None
+
+    def __str__(self) -> str:
+        return f"{self.shares},{self.quota},{self.memory}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One container as the engine knows it.  Times are seconds since the epoch, 0 where there is none."""
@@ -69,6 +88,8 @@ class Record:
     error: str = ""  # why the engine could not start it
     stop_signal: str = "SIGTERM"
     tty: bool = False
+    amounts: Amounts = field(default_factory=Amounts)
+    again: bool = False  # the kubelet ended it so that another instance follows, whatever the exit code
     message: str = ""  # the termination message, filled in by the kubelet once the container has ended
 
     @property
@@ -105,13 +126,15 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Mount:
     """`source` is a path on the machine that must exist, or with `create` is made a directory where it is missing; or,
-    with `tmpfs`, the name of a volume in memory."""
+    with `tmpfs`, the name of a volume in memory of at most `size` bytes, if that is not 0."""
 
     source: str
     target: str
     read_only: bool = False
     tmpfs: bool = False
     create: bool = False
+    size: int = 0
+    propagation: str = ""  # "" private, rslave, rshared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +178,15 @@ class Image:
     names: tuple[str, ...]
     size: int
     user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a registry asks for: a name and a password, or a token."""
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +267,10 @@ class Runtime(Protocol):
 
     async def start(self, container: str) -> None: ...
 
+    async def update(self, container: str, amounts: Amounts) -> None:
+        """Give a running container these, at once."""
+        ...
+
     async def signal(self, container: str, signal: str) -> None:
         """Nothing happens if it is not running."""
         ...
@@ -249,7 +285,7 @@ class Runtime(Protocol):
 
     async def image(self, name: str) -> Image | None: ...
 
-    async def pull(self, name: str) -> Image:
+    async def pull(self, name: str, login: Login | None = None) -> Image:
         """Fetches it from its registry."""
         ...
 
@@ -262,6 +298,10 @@ class Runtime(Protocol):
     def attach(self, container: str, *, stdin: bool) -> AbstractAsyncContextManager[Stream]: ...
 
     async def usage(self, container: str) -> Usage: ...
+
+    async def written(self, container: str) -> int:
+        """Bytes of files that it has changed or added, outside of all mounts."""
+        ...
 
     async def remove_volumes(self, prefix: str) -> None:
         """The volumes in memory whose names begin so."""

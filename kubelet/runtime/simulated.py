@@ -17,9 +17,11 @@ from api import times
 from kubelet.runtime.interfaces import (
     CLUSTER,
     NODE,
+    Amounts,
     Change,
     EngineError,
     Image,
+    Login,
     LogOptions,
     NoSuchContainer,
     Process,
@@ -40,6 +42,8 @@ class Simulated:
 
     def __init__(self, cluster: str, node: str, *, clock: Clock = SYSTEM, delay: float = 0.0) -> None:
         self.missing: set[str] = set()  # images that are not there and cannot be pulled
+        self.logins: list[Login | None] = []  # with which pulls were tried
+        self.sizes: dict[str, int] = {}  # what containers have written, by their ids
         self._labels = {CLUSTER: cluster, NODE: node}
         self._clock = clock
         self._delay = delay
@@ -84,6 +88,7 @@ class Simulated:
             id=identity, state=State.CREATED, labels=dict(spec.labels), image=spec.image,
             image_id=_image_id(spec.image),
             created_at=self._clock.now(), stop_signal=spec.stop_signal or "SIGTERM", tty=spec.tty,
+            amounts=Amounts(spec.cpu_shares, spec.cpu_quota, spec.memory),
         )  # fmt: skip
         return identity
 
@@ -134,6 +139,9 @@ class Simulated:
         self._ended[container].set()
         self._tell(Change.ENDED, container)
 
+    async def update(self, container: str, amounts: Amounts) -> None:
+        self._records[container] = replace(await self.inspect(container), amounts=amounts)
+
     async def signal(self, container: str, signal: str) -> None:
         record = self._records.get(container)
         if record is None or not record.running:
@@ -174,7 +182,8 @@ class Simulated:
     async def image(self, name: str) -> Image | None:
         return None if name in self.missing else Image(_image_id(name), (name,), 1_000_000)
 
-    async def pull(self, name: str) -> Image:
+    async def pull(self, name: str, login: Login | None = None) -> Image:
+        self.logins.append(login)
         image = await self.image(name)
         if image is None:
             raise EngineError(f"pull access denied for {name}, repository does not exist or may require 'docker login'")
@@ -209,6 +218,9 @@ class Simulated:
     async def usage(self, container: str) -> Usage:
         await self.inspect(container)
         return Usage(0, 1_000_000)
+
+    async def written(self, container: str) -> int:
+        return self.sizes.get((await self.inspect(container)).id, 0)
 
     async def remove_volumes(self, prefix: str) -> None:
         return

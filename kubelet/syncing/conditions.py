@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from api.types import Container, ContainerStatus, Pod, PodCondition, PodStatus
 from kubelet.syncing.views import is_sidecar
 
-OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+OWNED = (
+    "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled",
+    "PodResizePending", "PodResizeInProgress",
+)  # fmt: skip
 
 
-def conditions(pod: Pod, status: PodStatus, *, sandbox_ready: bool) -> list[PodCondition]:
+def conditions(
+    pod: Pod, status: PodStatus, *, sandbox_ready: bool, resizing: Sequence[PodCondition] = ()
+) -> list[PodCondition]:  # fmt: skip
     """`status` must have its phase and container statuses.  Conditions that others keep follow unchanged."""
     containers_ready = _containers_ready(pod, status)
     own = [
@@ -19,6 +24,7 @@ def conditions(pod: Pod, status: PodStatus, *, sandbox_ready: bool) -> list[PodC
         _ready(pod, status, containers_ready),
         containers_ready,
         PodCondition(type="PodScheduled", status="True"),
+        *(PodCondition(type=c.type, status=c.status, reason=c.reason, message=c.message) for c in resizing),
     ]
     return own + [c for c in pod.status.conditions if c.type not in OWNED]
 

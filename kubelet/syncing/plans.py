@@ -19,6 +19,7 @@ class Stop:
     record: Record
     message: str
     reason: str = ""  # the probe that asked for it, whose own grace period then holds
+    again: bool = False  # another instance is to follow, whatever this one exits with
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +191,16 @@ def _wrong(view: View, container: Container, record: Record) -> Stop | None:
     """Why a running container must be killed, if it must."""
     wanted = view.hashes.get(container.name, "")
     if wanted and record.labels.get(HASH, wanted) != wanted:
-        return Stop(record, f"Container {container.name} definition changed, will be restarted")
+        return Stop(record, f"Container {container.name} definition changed, will be restarted", again=True)
+    if container.name in view.restarts:
+        return Stop(record, f"Container {container.name} resize requires restart", again=True)
     health: Health = view.health_of(record)
     if health.failed:
-        after = "" if view.pod.spec.restartPolicy == "Never" else ", will be restarted"
-        return Stop(record, f"Container {container.name} failed {health.failed} probe{after}", health.failed)
+        if is_sidecar(container):
+            return Stop(record, f"Init container {container.name} failed {health.failed} probe", health.failed, True)
+        again = view.pod.spec.restartPolicy != "Never"
+        after = ", will be restarted" if again else ""
+        return Stop(record, f"Container {container.name} failed {health.failed} probe{after}", health.failed, again)
     return None
 
 

@@ -20,6 +20,8 @@ def wanted(pod: Pod, container: Container, record: Record | None, *, init: bool 
         return True
     if not record.ended:
         return not record.running
+    if record.again:
+        return True
     if init and not is_sidecar(container):
         return exit_code(record) != 0 and pod.spec.restartPolicy != "Never"
     if container.restartPolicy and any(_applies(rule, exit_code(record)) for rule in container.restartPolicyRules):

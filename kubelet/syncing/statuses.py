@@ -50,7 +50,7 @@ def pod_status(view: View) -> PodStatus:
     _addresses(view, status)
     sandbox = view.sandbox()
     ready = sandbox is not None and bool(view.address or pod.spec.hostNetwork)
-    status.conditions = conditions.conditions(pod, status, sandbox_ready=ready)
+    status.conditions = conditions.conditions(pod, status, sandbox_ready=ready, resizing=view.resizing)
     _times(view, status)
     return status
 
@@ -152,9 +152,13 @@ def _runs(view: View, container: Container, record: Record, status: ContainerSta
     status.started = health.started
     sidecar = init and is_sidecar(container)
     status.ready = (not init or sidecar) and health.started and health.ready
-    requests = {k: str(v) for k, v in container.resources.requests.items()}
-    status.allocatedResources = requests
-    status.resources = ResourceRequirements(requests=requests, limits=dict(container.resources.limits))
+    wanted = container.resources
+    old = next((s for s in _old_statuses(view.pod) if s.name == container.name), None)
+    # While a resize waits, or could not be done, the container has what was told last.
+    held = old.resources if view.resizing and old is not None else None
+    status.resources = held or ResourceRequirements(requests=dict(wanted.requests), limits=dict(wanted.limits))
+    pending = any(c.type == "PodResizePending" for c in view.resizing)
+    status.allocatedResources = dict(status.resources.requests if pending else wanted.requests)
 
 
 def _ended(view: View, container: Container, record: Record, status: ContainerStatus, *, init: bool) -> None:

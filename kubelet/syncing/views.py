@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from api.types import Container, Pod
+from api.types import Container, Pod, PodCondition
 from kubelet.runtime.interfaces import SANDBOX, Record
 
 
@@ -58,6 +58,8 @@ class View:
     stopping: bool = False  # the pod must end, whatever its object says (deleted, evicted, past its deadline)
     refusal: tuple[str, str] | None = None  # (reason, message) with which the pod has failed as a whole
     ending: frozenset[str] = frozenset()  # ids of containers that are being killed
+    resizing: tuple[PodCondition, ...] = ()  # what holds a resize up
+    restarts: frozenset[str] = frozenset()  # names of containers that a resize restarts
 
     @property
     def terminating(self) -> bool:

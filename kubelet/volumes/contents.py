@@ -77,6 +77,9 @@ def _projected(pod: Pod, volume: ProjectedVolumeSource, sources: Sources, place:
             files |= _chosen(_secret(pod, sources, secret.name, optional), secret.items, mode, optional)
         if source.downwardAPI is not None:
             files |= _downward(pod, source.downwardAPI.items, mode, place)
+        for name in ("clusterTrustBundle", "podCertificate"):
+            if getattr(source, name) is not None:
+                raise VolumeFault(f"{name} projection is not supported by this kubelet")
         if (token := source.serviceAccountToken) is not None:
             granted = sources.tokens.get((token.audience, token.expirationSeconds or 3600))
             if granted is None:

@@ -5,9 +5,10 @@ import shutil
 import stat
 from pathlib import Path
 
-from api.types import Container, HostPathVolumeSource, PersistentVolume, Pod, Volume, VolumeMount
+from api import quantities
+from api.types import Container, EmptyDirVolumeSource, HostPathVolumeSource, PersistentVolume, Pod, Volume, VolumeMount
 from api.volumes import claim_name
-from kubelet.containers.environments import Sources, expand
+from kubelet.containers.environments import Sources, expand, unknown
 from kubelet.containers.fields import Place
 from kubelet.runtime.interfaces import Mount
 from kubelet.volumes import files
@@ -15,6 +16,7 @@ from kubelet.volumes.claims import Kept, give_to_group
 from kubelet.volumes.contents import VolumeFault, contents, is_made_of_files
 
 TERMINATION_LOG = "/dev/termination-log"
+PROPAGATIONS = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
 
 
 class Layout:
@@ -117,29 +119,52 @@ class Layout:
         target = target if target.startswith("/") else f"/{target}"
         source = volume.persistentVolumeClaim
         read_only = bool(mount.readOnly or (source is not None and source.readOnly))
-        if volume.emptyDir is not None and volume.emptyDir.medium == "Memory":
-            return Mount(self.memory_volume(volume), target, read_only, tmpfs=True)
-        inner = expand(mount.subPathExpr, env) if mount.subPathExpr else mount.subPath
+        if (memory := volume.emptyDir) is not None and memory.medium == "Memory":
+            return Mount(self.memory_volume(volume), target, read_only, tmpfs=True, size=_limit(memory))
+        inner = _expanded(mount.subPathExpr, env) if mount.subPathExpr else mount.subPath
+        check_recursion(mount)
+        propagation = PROPAGATIONS.get(mount.mountPropagation or "", "")
         claimed = self._claimed.get(volume.name or "")
         host = volume.hostPath if claimed is None else _host_path(claimed)
         if host is not None:
             # What this process sees under that path may be another directory than the engine's, so nothing is followed.
             base = Path(host.path or "/") / _relative(inner)
-            return Mount(str(base), target, read_only, create=host.type in ("", "DirectoryOrCreate"))
+            create = host.type in ("", "DirectoryOrCreate")
+            return Mount(str(base), target, read_only, create=create, propagation=propagation)
         base = self.volume(volume)
         if claimed is not None:
             kept = self._kept.path(claimed)
             assert kept is not None, "set_up refuses all other kinds"
             base = kept
-        return Mount(str(sub_path(base, inner) if inner else base), target, read_only or is_made_of_files(volume))
+        path = sub_path(base, inner) if inner else base
+        return Mount(str(path), target, read_only or is_made_of_files(volume), propagation=propagation)
 
     def memory_mounts(self, pod: Pod) -> tuple[Mount, ...]:
         """Volumes in memory live as long as something has them mounted, so the sandbox does."""
         return tuple(
-            Mount(self.memory_volume(v), f"/volumes/{v.name}", tmpfs=True)
+            Mount(self.memory_volume(v), f"/volumes/{v.name}", tmpfs=True, size=_limit(v.emptyDir))
             for v in pod.spec.volumes
             if v.emptyDir is not None and v.emptyDir.medium == "Memory"
         )
+
+
+def _limit(source: EmptyDirVolumeSource) -> int:
+    """Bytes; 0 is no limit."""
+    return quantities.value(source.sizeLimit) if source.sizeLimit else 0
+
+
+def _expanded(text: str, env: dict[str, str]) -> str:
+    """Raises VolumeFault for a variable that there is not: part of a path cannot be left as it stands."""
+    if missing := unknown(text, env):
+        raise VolumeFault(f'missing value for "{missing[0]}"')
+    return expand(text, env)
+
+
+def check_recursion(mount: VolumeMount) -> None:
+    """Raises VolumeFault where the engine would have to hide what is mounted below from writers, which it cannot."""
+    if mount.recursiveReadOnly == "Enabled":
+        why = "requested recursive read-only mode, but it is not supported by the runtime"
+        raise VolumeFault(f'volume "{mount.name}" {why}')
 
 
 def _host_path(volume: PersistentVolume) -> HostPathVolumeSource | None:

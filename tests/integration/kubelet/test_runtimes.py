@@ -12,6 +12,7 @@ from kubelet.runtime.interfaces import (
     CONTAINER,
     NODE,
     POD_UID,
+    Amounts,
     Change,
     EngineError,
     LogOptions,
@@ -161,6 +162,20 @@ async def test_images_are_found_by_name(runtime: Runtime) -> None:
     found = await runtime.image(IMAGE)
     assert found is not None
     assert found.id.startswith("sha256:")
+
+
+async def test_a_running_container_is_given_other_amounts(runtime: Runtime, spec: Any) -> None:
+    made = await runtime.create(spec(cpu_shares=102, cpu_quota=10_000, memory=32 * 2**20))
+    await runtime.start(made)
+    assert (await runtime.inspect(made)).amounts == Amounts(102, 10_000, 32 * 2**20)
+    await runtime.update(made, Amounts(204, 20_000, 64 * 2**20))
+    assert (await runtime.inspect(made)).amounts == Amounts(204, 20_000, 64 * 2**20)
+
+
+async def test_what_a_container_writes_is_counted(runtime: Runtime, spec: Any) -> None:
+    made = await runtime.create(spec())
+    await runtime.start(made)
+    assert await runtime.written(made) >= 0
 
 
 async def test_usage_is_told_at_once(runtime: Runtime, spec: Any) -> None:

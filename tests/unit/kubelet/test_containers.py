@@ -295,3 +295,21 @@ def test_a_mount_is_carried_as_it_is() -> None:
     c = container()
     mounts = (Mount("/a", "/b", read_only=True),)
     assert specs.container(HOST, pod(c), Start(c, 0, 0), pause(), {}, mounts).mounts == mounts
+
+
+def test_a_pod_may_go_by_its_whole_name() -> None:
+    of = pod(subdomain="web", setHostnameAsFQDN=True)
+    assert specs.kernel_hostname(of, "cluster.local") == "web.web.default.svc.cluster.local"
+    of.spec.subdomain = ""
+    assert specs.kernel_hostname(of, "cluster.local") == "web"
+
+
+def test_a_name_that_the_kernel_cannot_hold_is_refused() -> None:
+    of = pod(subdomain="s" * 40, setHostnameAsFQDN=True)
+    with pytest.raises(ConfigError, match=r"is too long \(64 characters is the max, 70 characters requested\)"):
+        specs.kernel_hostname(of, "cluster.local")
+
+
+def test_a_hostname_can_be_overridden() -> None:
+    of = pod(subdomain="web", setHostnameAsFQDN=True, hostnameOverride="other")
+    assert specs.hostname(of) == specs.kernel_hostname(of, "cluster.local") == "other"

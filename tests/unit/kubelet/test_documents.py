@@ -6,7 +6,7 @@ import pytest
 
 from kubelet.config import parse
 from kubelet.runtime import documents, streams
-from kubelet.runtime.interfaces import Mount, Spec, State, Usage
+from kubelet.runtime.interfaces import Amounts, Mount, Spec, State, Usage
 
 
 def test_a_spec_becomes_a_create_request() -> None:
@@ -85,6 +85,13 @@ async def test_multiplexed_output_is_split_wherever_it_is_cut() -> None:
 
 async def test_lines_are_joined_across_pieces() -> None:
     assert [line async for line in streams.lines(pieces(b'{"a"', b":1}\n{}\n", b"\n"))] == [b'{"a":1}', b"{}"]
+
+
+def test_an_update_leaves_no_limit_standing_that_is_not_wanted() -> None:
+    assert documents.update(Amounts(2, 0, 2**20)) == {
+        "CpuShares": 2, "CpuPeriod": 100_000, "CpuQuota": -1, "Memory": 2**20, "MemorySwap": 2**20,
+    }  # fmt: skip
+    assert Amounts.parse(str(Amounts(1, 2, 3))) == Amounts(1, 2, 3)
 
 
 def test_flags_become_a_config() -> None:

@@ -161,6 +161,13 @@ def test_a_container_whose_probe_failed_is_stopped() -> None:
     assert (stop.message, stop.reason) == ("Container main failed liveness probe, will be restarted", "liveness")
 
 
+def test_a_sidecar_is_restarted_by_its_probe_whatever_the_pods_policy() -> None:
+    sidecar = container("side", restartPolicy="Always")
+    of = pod(policy="Never", initContainers=[sidecar])
+    found = plan(view(of, pause(), running("side"), running(), health={"side0": Health(failed="liveness")}))
+    assert [s.message for s in found.stops] == ["Init container side failed liveness probe"]
+
+
 def test_a_container_whose_image_changed_is_stopped() -> None:
     record = running()
     record = type(record)(

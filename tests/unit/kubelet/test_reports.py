@@ -16,18 +16,21 @@ class Server:
     """As much of a client as reports need."""
 
     def __init__(self) -> None:
+        self.version = 0
         self.patches: list[dict[str, Any]] = []
         self.deleted: list[tuple[str, str, int | None]] = []
         self.failures: list[errors.ApiError] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def patch(self, what: type[Pod], name: str, namespace: str, patch: Any, **options: Any) -> None:
+    async def patch(self, what: type[Pod], name: str, namespace: str, patch: Any, **options: Any) -> Pod:
         await self.gate.wait()
         if self.failures:
             raise self.failures.pop()
         self.patches.append(patch["status"])
         assert options == {"kind": "strategic", "subresource": "status"}
+        self.version += 1
+        return pod(metadata={"resourceVersion": str(self.version)})
 
     async def delete(self, what: type[Pod], name: str, namespace: str, *, uid: str, grace_seconds: int) -> None:
         self.deleted.append((name, uid, grace_seconds))
@@ -89,6 +92,47 @@ async def test_a_pod_that_is_gone_is_not_written_again(reporting: Any) -> None:
     assert reports._wanted == {}
 
 
+def overwritten(version: int, **fields: Any) -> Pod:
+    found = pod(metadata={"resourceVersion": str(version)})
+    found.status = PodStatus(**fields)
+    return found
+
+
+async def test_what_somebody_else_writes_over_a_status_is_put_right_at_once(reporting: Any) -> None:
+    server, reports = reporting
+    mine = status("Running", conditions=[PodCondition(type="Ready", status="True")])
+    reports.put(pod(), mine)
+    await settle()
+    theirs = [PodCondition(type="Ready", status="False"), PodCondition(type="example.com/x", status="True")]
+    reports.observe(overwritten(2, phase="Pending", message="forged", conditions=theirs))
+    await settle()
+    assert server.patches[1:] == [
+        {"message": None, "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    ]
+    assert [c.type for c in reports.status(overwritten(2, conditions=theirs)).conditions] == ["Ready", "example.com/x"]
+
+
+async def test_what_is_older_than_the_last_word_is_not_taken_for_an_overwriting(reporting: Any) -> None:
+    server, reports = reporting
+    for phase in ("Pending", "Running"):
+        reports.put(pod(), status(phase))
+        await settle()
+    reports.observe(overwritten(1, phase="Pending"))
+    reports.observe(overwritten(2, phase="Running"))
+    await settle()
+    assert len(server.patches) == 2
+
+
+async def test_a_phase_that_somebody_else_has_made_terminal_stands(reporting: Any) -> None:
+    server, reports = reporting
+    reports.put(pod(), status("Running"))
+    await settle()
+    reports.observe(overwritten(2, phase="Failed"))
+    await settle()
+    assert len(server.patches) == 1
+    assert reports.status(overwritten(2, phase="Failed")).phase == "Failed"
+
+
 def test_a_field_that_is_gone_is_said_to_be() -> None:
     assert difference({"a": 1, "message": "x"}, {"a": 1}) == {"message": None}
 
@@ -103,6 +147,13 @@ def test_a_condition_loses_what_it_lost() -> None:
 def test_conditions_that_others_keep_are_not_touched() -> None:
     found = document(status("x", conditions=[PodCondition(type="example.com/x", status="True")]))
     assert found["conditions"] == []
+
+
+def test_a_condition_that_holds_no_more_goes() -> None:
+    resizing = PodCondition(type="PodResizeInProgress", status="True")
+    old = document(status("x", conditions=[PodCondition(type="Ready", status="True"), resizing]))
+    new = document(status("x", conditions=[PodCondition(type="Ready", status="True")]))
+    assert difference(old, new) == {"conditions": [{"type": "PodResizeInProgress", "$patch": "delete"}]}
 
 
 def test_an_address_takes_the_place_of_the_old_one() -> None:

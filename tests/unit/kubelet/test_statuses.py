@@ -7,8 +7,10 @@ from api.types import (
     ContainerState,
     ContainerStateRunning,
     ContainerStatus,
+    Pod,
     PodCondition,
     PodReadinessGate,
+    PodStatus,
     ResourceRequirements,
 )  # fmt: skip
 from kubelet.syncing.qos import qos_class
@@ -220,3 +222,16 @@ def resources(limits: dict[str, str], requests: dict[str, str]) -> ResourceRequi
 def test_the_class_of_service(limits: dict[str, str], requests: dict[str, str], expected: str) -> None:
     assert quantities.parse("1Gi") == quantities.parse("1024Mi")
     assert qos_class(pod(container(resources=resources(limits, requests)))) == expected
+
+
+def test_while_a_resize_waits_the_status_tells_what_the_container_has() -> None:
+    has = ResourceRequirements(requests={"cpu": "1"}, limits={"cpu": "1"})
+    of = pod(container(resources=ResourceRequirements(requests={"cpu": "3"}, limits={"cpu": "3"})))
+    of.status = PodStatus(containerStatuses=[ContainerStatus(name="main", resources=has)])
+    pending = PodCondition(type="PodResizePending", status="True", reason="Deferred")
+    status = pod_status(view(of, pause(), running(), resizing=(pending,)))
+    assert status.containerStatuses[0].resources == has
+    assert status.containerStatuses[0].allocatedResources == {"cpu": "1"}
+    assert meta.condition(Pod(status=status), "PodResizePending").reason == "Deferred"
+    done = pod_status(view(of, pause(), running()))
+    assert done.containerStatuses[0].allocatedResources == {"cpu": "3"}

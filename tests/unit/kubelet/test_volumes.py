@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from api.types import (
+    ClusterTrustBundleProjection,
     ConfigMap,
     ConfigMapProjection,
     ConfigMapVolumeSource,
@@ -254,3 +255,45 @@ def test_the_hosts_file_names_the_pod() -> None:
     assert text.endswith("# Entries added by HostAliases.\n10.0.0.9\ta\tb\n")
     outside = resolvers.hosts(pod(hostNetwork=True), "", "web", "cluster.local", "127.0.0.1 x\n")
     assert outside == "# Kubernetes-managed hosts file (host network).\n127.0.0.1 x\n"
+
+
+def test_memory_volumes_are_as_large_as_their_limit(tmp_path: Path) -> None:
+    volume = Volume(name="v", emptyDir=EmptyDirVolumeSource(medium="Memory", sizeLimit="1Mi"))
+    of = pod(container(volumeMounts=[VolumeMount(name="v", mountPath="/v")]), volumes=[volume])
+    layout = Layout(tmp_path, "u1")
+    mount, *_ = layout.mounts(of, of.spec.containers[0], 0, {})
+    assert (mount.tmpfs, mount.size) == (True, 2**20)
+    assert layout.memory_mounts(of)[0].size == 2**20
+
+
+def mounted(tmp_path: Path, **fields: Any) -> Any:
+    of = pod(
+        container(volumeMounts=[VolumeMount(name="v", mountPath="/v", **fields)]),
+        volumes=[Volume(name="v", hostPath=HostPathVolumeSource(path="/srv"))],
+    )
+    return Layout(tmp_path, "u1").mounts(of, of.spec.containers[0], 0, {"A": "a"})[0]
+
+
+@pytest.mark.parametrize(
+    ("wish", "propagation"), [("None", ""), ("HostToContainer", "rslave"), ("Bidirectional", "rshared")]
+)
+def test_mounts_are_propagated_as_wished(tmp_path: Path, wish: str, propagation: str) -> None:
+    assert mounted(tmp_path, mountPropagation=wish).propagation == propagation
+
+
+def test_a_sub_path_needs_all_of_its_variables(tmp_path: Path) -> None:
+    assert mounted(tmp_path, subPathExpr="$(A)/$$(B)").source == "/srv/a/$(B)"
+    with pytest.raises(VolumeFault, match='missing value for "B"'):
+        mounted(tmp_path, subPathExpr="$(A)/$(B)")
+
+
+def test_recursive_read_only_is_refused_where_it_must_be(tmp_path: Path) -> None:
+    with pytest.raises(VolumeFault, match='volume "v" requested recursive read-only mode, but it is not supported'):
+        mounted(tmp_path, readOnly=True, recursiveReadOnly="Enabled")
+    assert mounted(tmp_path, readOnly=True, recursiveReadOnly="IfPossible").read_only
+
+
+def test_a_projection_that_there_is_not_is_refused_by_name() -> None:
+    source = VolumeProjection(clusterTrustBundle=ClusterTrustBundleProjection(path="ca.pem"))
+    with pytest.raises(VolumeFault, match="clusterTrustBundle projection is not supported"):
+        shown(Volume(name="v", projected=ProjectedVolumeSource(sources=[source])))

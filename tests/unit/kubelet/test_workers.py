@@ -1,6 +1,8 @@
 """A pod's worker on the simulated engine under a fake clock."""
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +17,9 @@ from api.types import (
     ConfigMapVolumeSource,
     Container,
     ContainerState,
+    ContainerStatus,
+    DownwardAPIVolumeFile,
+    DownwardAPIVolumeSource,
     EmptyDirVolumeSource,
     EnvVar,
     EnvVarSource,
@@ -22,16 +27,21 @@ from api.types import (
     ExecAction,
     Lifecycle,
     LifecycleHandler,
+    LocalObjectReference,
+    ObjectFieldSelector,
     ObjectMeta,
     Pod,
     PodCondition,
     PodReadinessGate,
+    PodSecurityContext,
     PodStatus,
     Probe,
+    Secret,
     SecretKeySelector,
     Service,
     ServiceSpec,
     SleepAction,
+    Sysctl,
     Volume,
     VolumeMount,
 )  # fmt: skip
@@ -39,15 +49,17 @@ from kubelet.containers.environments import Sources
 from kubelet.containers.security import Powers
 from kubelet.containers.specs import Host
 from kubelet.network.addresses import Addresses
+from kubelet.pods import storage
 from kubelet.pods.caches import Cache
 from kubelet.pods.handlers import HandlerFailed, Handlers
 from kubelet.pods.means import Means
+from kubelet.pods.starting import SOON
 from kubelet.pods.stopping import DRAIN
 from kubelet.pods.workers import Worker
-from kubelet.runtime.interfaces import EngineError, Record
+from kubelet.runtime.interfaces import EngineError, Login, Record
 from kubelet.runtime.simulated import Simulated, SimulatedNetwork
 from kubelet.syncing.statuses import pod_status
-from kubelet.syncing.views import View
+from kubelet.syncing.views import Health, View
 from machinery.testing import FakeClock, settle
 from tests.unit.kubelet.builders import container, pod
 
@@ -69,6 +81,9 @@ class Told:
     def report(self, view: View, *, last: bool = False) -> None:
         self.statuses.append(pod_status(view))
         self.last = self.last or last
+
+    def observe(self, pod: Pod) -> None:
+        return
 
     def forget(self, uid: str) -> None:
         self.forgotten = True
@@ -345,6 +360,44 @@ async def test_a_name_that_no_image_can_have_is_told(stage: Stage, monkeypatch: 
         assert stage.told.reasons()[-2:] == ["InspectFailed", "Failed"]
 
 
+async def test_a_pull_shows_the_pods_logins_and_says_which_secrets_are_missing(stage: Stage) -> None:
+    login = {"auths": {"docker.io": {"username": "u", "password": "p"}}}
+    data = {".dockerconfigjson": base64.b64encode(json.dumps(login).encode()).decode()}
+
+    async def held(of: Pod) -> tuple[list[Secret], list[str]]:
+        return [Secret(type="kubernetes.io/dockerconfigjson", data=data)], ["other"]
+
+    stage.engine.missing.add("app:1")
+    stage.means.pull_secrets = held
+    async with stage.worker(web(imagePullSecrets=[LocalObjectReference(name="s"), LocalObjectReference(name="other")])):
+        assert stage.engine.logins == [Login("u", "p")]
+        message = "Unable to retrieve some image pull secrets (other); attempting to pull the image may not succeed."
+        assert ("Warning", "FailedToRetrieveImagePullSecret", message) in stage.told.events
+
+
+async def test_a_pod_with_an_unsafe_sysctl_is_rejected(stage: Stage) -> None:
+    context = PodSecurityContext(sysctls=[Sysctl(name="kernel.msgmax", value="1")])
+    async with stage.worker(web(securityContext=context)):
+        assert (stage.status.phase, stage.status.reason) == ("Failed", "SysctlForbidden")
+        assert stage.status.message == 'Pod was rejected: forbidden sysctl: "kernel.msgmax" not allowlisted'
+        assert stage.told.events == [
+            ("Warning", "SysctlForbidden", 'forbidden sysctl: "kernel.msgmax" not allowlisted')
+        ]
+        assert stage.cache.of("u1") == ()
+
+
+async def test_a_pod_that_fills_its_volume_is_evicted(stage: Stage) -> None:
+    scratch = Volume(name="scratch", emptyDir=EmptyDirVolumeSource(sizeLimit="16Ki"))
+    async with stage.worker(web(volumes=[scratch])) as worker:
+        await stage.until(lambda: stage.told.statuses and stage.ready)
+        (worker._layout.volume(scratch) / "file").write_bytes(bytes(50_000))
+        await stage.turn(storage.PERIOD)
+        await stage.until(lambda: "Evicted" in stage.told.reasons())
+        await stage.until(lambda: stage.status.phase == "Failed" and stage.state.terminated)
+        assert stage.status.reason == "Evicted"
+        assert stage.status.message == 'Usage of EmptyDir volume "scratch" exceeds the limit "16Ki". '
+
+
 async def test_a_missing_secret_is_a_configuration_error_until_it_is_there(stage: Stage) -> None:
     source = EnvVarSource(secretKeyRef=SecretKeySelector(name="s", key="k"))
     async with stage.worker(web(container(command=FOREVER, env=[EnvVar(name="X", valueFrom=source)]))):
@@ -379,8 +432,20 @@ async def test_what_a_volume_shows_follows_its_source(stage: Stage, tmp_path: Pa
         await stage.until(lambda: stage.ready)
         assert shown.read_text() == "old"
         shows("new")
-        await stage.clock.advance(61)
+        await stage.clock.advance(SOON + 0.1)
         await stage.until(lambda: shown.read_text() == "new")
+
+
+async def test_changed_labels_are_shown_at_once(stage: Stage, tmp_path: Path) -> None:
+    shown = tmp_path / "pods/u1/volumes/kubernetes.io~downward-api/v/labels"
+    item = DownwardAPIVolumeFile(path="labels", fieldRef=ObjectFieldSelector(fieldPath="metadata.labels"))
+    of = web(volumes=[Volume(name="v", downwardAPI=DownwardAPIVolumeSource(items=[item]))])
+    async with stage.worker(of) as worker:
+        await stage.until(lambda: stage.told.statuses and stage.ready)
+        changed = meta.clone(of)
+        changed.metadata.labels = {"a": "new"}
+        worker.update(changed)
+        await stage.until(lambda: shown.read_text() == 'a="new"')
 
 
 async def test_a_program_that_cannot_be_started_is_an_error_and_then_a_backoff(stage: Stage) -> None:
@@ -409,6 +474,36 @@ async def test_the_readiness_probe_opens_and_closes_the_door(stage: Stage) -> No
         assert stage.status.containerStatuses[0].restartCount == 0
 
 
+async def test_a_pod_that_ends_is_asked_for_its_readiness_alone(stubborn: Stage) -> None:
+    def asking(command: str) -> Probe:
+        return Probe(exec=ExecAction(command=[command]), periodSeconds=5)
+
+    answers = stubborn.means.handlers = stubborn.answers
+    answers.no["ready?"] = "no"
+    main = container(command=FOREVER, readinessProbe=asking("ready?"), livenessProbe=asking("alive?"))
+    async with stubborn.worker(of := web(main)) as worker:
+        worker.update(deleted(of))
+        await stubborn.turn()
+        answers.asked.clear()
+        await stubborn.turn(5)
+        assert answers.asked == ["ready?"]
+        assert not stubborn.status.containerStatuses[0].ready
+        answers.no.clear()
+        await stubborn.turn(5)
+        assert stubborn.status.containerStatuses[0].ready
+
+
+async def test_a_restarted_kubelet_takes_over_what_was_started_but_not_ready(stage: Stage) -> None:
+    probe = Probe(exec=ExecAction(command=["up?"]), periodSeconds=5)
+    of = web(container(command=FOREVER, startupProbe=probe, readinessProbe=probe))
+    async with stage.worker(of) as worker:
+        (record,) = stage.records()
+        of.status.containerStatuses = [
+            ContainerStatus(name="main", containerID=f"docker://{record.id}", started=True, ready=False)
+        ]
+        assert worker._before(record.id) == Health(ready=False, started=True)
+
+
 async def test_a_failed_liveness_probe_restarts_the_container(stage: Stage) -> None:
     probe = Probe(exec=ExecAction(command=["alive?"]), periodSeconds=1, failureThreshold=3)
     stage.answers.no["alive?"] = "no"
@@ -416,6 +511,24 @@ async def test_a_failed_liveness_probe_restarts_the_container(stage: Stage) -> N
         await stage.turn(2.5)
         assert stage.records()[-1].attempt == 1
         assert ("Normal", "Killing", "Container main failed liveness probe, will be restarted") in stage.told.events
+
+
+class Polite(Simulated):
+    """Containers here obey their signal and say that all went well."""
+
+    async def signal(self, container: str, signal: str) -> None:
+        self._end(container, 0)
+
+
+async def test_what_a_probe_has_ended_is_restarted_even_if_it_ended_well(stage: Stage) -> None:
+    stage.engine.__class__ = Polite
+    probe = Probe(exec=ExecAction(command=["alive?"]), periodSeconds=1, failureThreshold=1)
+    stage.answers.no["alive?"] = "no"
+    async with stage.worker(web(container(command=FOREVER, livenessProbe=probe), policy="OnFailure")):
+        await stage.turn(1)
+        assert next((r.attempt, r.exit_code) for r in stage.records()) == (0, 0)
+        assert len(stage.records()) == 2
+        assert stage.status.phase == "Running"
 
 
 async def test_the_other_probes_wait_for_the_startup_probe(stage: Stage) -> None:

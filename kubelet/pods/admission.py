@@ -1,0 +1,48 @@
+"""Pods that this node will not run, whoever sent them here.
+https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/
+"""
+
+from collections.abc import Iterable
+
+from api.types import Pod
+
+# Those that cannot harm other pods of the node.
+SAFE = frozenset(
+    {
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.tcp_wmem",
+    }
+)
+OF_IPC = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
+
+
+def refusal(pod: Pod, allowed: Iterable[str] = ()) -> tuple[str, str] | None:
+    """(reason, message), or None.  `allowed` are unsafe sysctls, by name or by a beginning and `*`."""
+    context = pod.spec.securityContext
+    for each in context.sysctls if context is not None else ():
+        if fault := _sysctl_fault(pod, (each.name or "").replace("/", "."), tuple(allowed)):
+            return "SysctlForbidden", f"forbidden sysctl: {fault}"
+    return None
+
+
+def _sysctl_fault(pod: Pod, name: str, allowed: tuple[str, ...]) -> str:
+    known = name in SAFE or any(
+        name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern for pattern in allowed
+    )
+    if not known:
+        return f'"{name}" not allowlisted'
+    if name.startswith("net.") and pod.spec.hostNetwork:
+        return f'"{name}" not allowed with host net enabled'
+    if name.startswith(OF_IPC) and pod.spec.hostIPC:
+        return f'"{name}" not allowed with host ipc enabled'
+    return ""

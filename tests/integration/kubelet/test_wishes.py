@@ -1,0 +1,171 @@
+"""What pods can ask of their node, on the real engine."""
+
+import base64
+import json
+from contextlib import suppress
+from typing import Any
+
+import docker
+
+from api import meta
+from api.types import (
+    EmptyDirVolumeSource,
+    Event,
+    HostAlias,
+    LocalObjectReference,
+    ObjectMeta,
+    Pod,
+    PodSecurityContext,
+    ResourceRequirements,
+    Secret,
+    Sysctl,
+    Volume,
+    VolumeMount,
+)  # fmt: skip
+from tests.integration.kubelet.registries import registry
+
+
+def ready(pod: Pod) -> bool:
+    return meta.is_true(pod, "Ready")
+
+
+def sh(lab: Any, pod: Pod, command: str, name: str = "main") -> str:
+    found = next(s for s in pod.status.containerStatuses if s.name == name)
+    done = lab.engine.exec_create(found.containerID.removeprefix("docker://"), ["sh", "-c", command])
+    return str(lab.engine.exec_start(done["Id"]).decode())
+
+
+async def told(lab: Any, reason: str) -> str:
+    """The message of the first event with that reason."""
+    listing = await lab.client.list(Event, "default")
+    for each in listing.items:
+        if each.reason == reason:
+            return str(each.message)
+    async for batch in lab.client.watch(Event, "default", resource_version=listing.resource_version):
+        for event in batch:
+            if event.type == "ADDED" and event.object.reason == reason:
+                return str(event.object.message)
+    raise AssertionError("the watch ended")
+
+
+async def test_a_forged_status_is_put_right_at_once(lab: Any, pods: Any) -> None:
+    async with lab.kubelet():
+        await lab.create(pods("web"))
+        was = await lab.until("web", ready)
+        forged = {"conditions": [{"type": "Ready", "status": "False"}], "message": "forged", "podIP": "1.2.3.4"}
+        await lab.client.patch(Pod, "web", "default", {"status": forged}, kind="strategic", subresource="status")
+        now = await lab.until("web", lambda pod: ready(pod) and not pod.status.message, 5)
+        assert now.status.podIP == was.status.podIP
+        assert now.status.startTime == was.status.startTime
+
+
+async def test_a_pod_that_overfills_its_volume_is_evicted(lab: Any, pods: Any, containers: Any) -> None:
+    mounts = [VolumeMount(name="disk", mountPath="/disk"), VolumeMount(name="memory", mountPath="/memory")]
+    volumes = [
+        Volume(name="disk", emptyDir=EmptyDirVolumeSource(sizeLimit="1Mi")),
+        Volume(name="memory", emptyDir=EmptyDirVolumeSource(medium="Memory", sizeLimit="1Mi")),
+    ]
+    async with lab.kubelet():
+        await lab.create(pods("full", containers(volumeMounts=mounts), volumes=volumes))
+        pod = await lab.until("full", ready)
+        assert "No space left" in sh(lab, pod, "dd if=/dev/zero of=/memory/f bs=1k count=2000 2>&1")
+        sh(lab, pod, "dd if=/dev/zero of=/disk/f bs=1k count=2000 2>&1")
+        pod = await lab.until("full", lambda pod: pod.status.phase == "Failed")
+        words = 'Usage of EmptyDir volume "disk" exceeds the limit "1Mi". '
+        assert (pod.status.reason, pod.status.message) == ("Evicted", words)
+        assert (await told(lab, "Evicted")).strip() == words.strip()
+
+
+async def test_safe_sysctls_are_set_and_unsafe_ones_refused(lab: Any, pods: Any) -> None:
+    def wanting(pod: str, **sysctls: str) -> Pod:
+        wished = [Sysctl(name=name.replace("__", "."), value=value) for name, value in sysctls.items()]
+        return pods(pod, securityContext=PodSecurityContext(sysctls=wished))
+
+    async with lab.kubelet():
+        await lab.create(wanting("safe", kernel__shm_rmid_forced="1", net__ipv4__ip_unprivileged_port_start="80"))
+        pod = await lab.until("safe", ready)
+        names = "/proc/sys/kernel/shm_rmid_forced /proc/sys/net/ipv4/ip_unprivileged_port_start"
+        assert sh(lab, pod, f"cat {names}") == "1\n80\n"
+        await lab.create(wanting("unsafe", kernel__msgmax="1"))
+        pod = await lab.until("unsafe", lambda pod: pod.status.phase == "Failed")
+        assert pod.status.reason == "SysctlForbidden"
+        assert await told(lab, "SysctlForbidden") == 'forbidden sysctl: "kernel.msgmax" not allowlisted'
+
+
+async def test_a_container_is_resized_while_it_runs(lab: Any, pods: Any, containers: Any) -> None:
+    def both(cpu: str, memory: str) -> ResourceRequirements:
+        amounts = {"cpu": cpu, "memory": memory}
+        return ResourceRequirements(requests=amounts, limits=amounts)
+
+    async with lab.kubelet():
+        await lab.create(pods("web", containers(resources=both("100m", "32Mi"))))
+        before = await lab.until("web", ready)
+        containers = [{"name": "main", "resources": both("200m", "64Mi")}]
+        change = {"spec": {"containers": containers}}
+        await lab.client.patch(Pod, "web", "default", change, kind="strategic", subresource="resize")
+        wanted = both("200m", "64Mi")
+        after = await lab.until("web", lambda pod: pod.status.containerStatuses[0].resources == wanted)
+        assert after.status.containerStatuses[0].containerID == before.status.containerStatuses[0].containerID
+        assert after.status.observedGeneration == after.metadata.generation
+        host = lab.engine.inspect_container(after.status.containerStatuses[0].containerID.removeprefix("docker://"))
+        found = host["HostConfig"]
+        assert (found["CpuShares"], found["CpuQuota"], found["Memory"]) == (204, 20_000, 64 * 2**20)
+        change = {"spec": {"containers": [{"name": "main", "resources": both("1000", "64Mi")}]}}
+        await lab.client.patch(Pod, "web", "default", change, kind="strategic", subresource="resize")
+        pod = await lab.until("web", lambda pod: meta.is_true(pod, "PodResizePending"))
+        assert meta.condition(pod, "PodResizePending").reason == "Infeasible"
+        assert pod.status.containerStatuses[0].resources == wanted
+
+
+async def test_host_files_and_names(lab: Any, pods: Any) -> None:
+    alias = [HostAlias(ip="10.1.2.3", hostnames=["foo.local", "bar.local"])]
+    async with lab.kubelet():
+        await lab.create(pods("own", subdomain="web", setHostnameAsFQDN=True, hostAliases=alias))
+        await lab.create(pods("host", hostNetwork=True, hostAliases=alias))
+        own, host = await lab.until("own", ready), await lab.until("host", ready)
+        assert sh(lab, own, "hostname") == "own.web.default.svc.cluster.local\n"
+        hosts = sh(lab, own, "cat /etc/hosts")
+        assert hosts.startswith("# Kubernetes-managed hosts file.\n")
+        assert f"{own.status.podIP}\town.web.default.svc.cluster.local\town\n" in hosts
+        shared = sh(lab, host, "cat /etc/hosts")
+        assert shared.startswith("# Kubernetes-managed hosts file (host network).\n")
+        for text in (hosts, shared):
+            assert text.endswith("\n# Entries added by HostAliases.\n10.1.2.3\tfoo.local\tbar.local\n")
+
+
+async def test_namespaces_are_shared_as_the_pod_says(lab: Any, pods: Any, containers: Any) -> None:
+    async with lab.kubelet():
+        await lab.create(pods("ipc", hostIPC=True))
+        await lab.create(pods("pid", containers(), containers("other"), shareProcessNamespace=True))
+        ipc, pid = await lab.until("ipc", ready), await lab.until("pid", ready)
+        machine = lab.engine.inspect_container(ipc.status.containerStatuses[0].containerID.removeprefix("docker://"))
+        assert machine["HostConfig"]["IpcMode"] == "host"
+        assert sh(lab, pid, "readlink /proc/self/ns/pid") == sh(lab, pid, "readlink /proc/self/ns/pid", "other")
+        assert "/pause" in sh(lab, pid, "cat /proc/1/cmdline")
+
+
+async def test_a_pull_shows_the_pods_login_to_the_registry(lab: Any, pods: Any, containers: Any) -> None:
+    async with lab.kubelet(), registry("me", "secret") as address:
+        login = json.dumps({"auths": {address: {"username": "me", "password": "secret"}}}).encode()
+        data = {".dockerconfigjson": base64.b64encode(login).decode()}
+        await lab.client.create(
+            Secret(metadata=ObjectMeta(name="r", namespace="default"), type="kubernetes.io/dockerconfigjson", data=data)
+        )
+        main = containers()
+        main.image = f"{address}/team/app:1"
+        try:
+            await lab.create(pods("stranger", main))
+            refused = await lab.until("stranger", lambda pod: waiting(pod) == "ErrImagePull")
+            assert "no basic auth credentials" in refused.status.containerStatuses[0].state.waiting.message
+            await lab.create(pods("known", main, imagePullSecrets=[LocalObjectReference(name="r")]))
+            # The image is empty: it was had, and its command was not found in it.
+            await lab.until("known", lambda pod: waiting(pod) == "RunContainerError" or pod.status.phase == "Running")
+            assert (await told(lab, "Pulled")).startswith("Successfully pulled")
+        finally:
+            with suppress(docker.errors.APIError):
+                lab.engine.remove_image(main.image, force=True)
+
+
+def waiting(pod: Pod) -> str:
+    state = pod.status.containerStatuses[0].state.waiting if pod.status.containerStatuses else None
+    return state.reason if state is not None else ""
