@@ -65,6 +65,10 @@ class Kind:
     def __str__(self) -> str:
         return f"{self.api_version} {self.name}"
 
+    def __hash__(self) -> int:
+        # Of all fields it would cost more than many of the look-ups that it is for.
+        return hash((self.group, self.plural, self.version))
+
 
 # kind, plural, scope (n: namespaced, c: cluster), short names, categories, subresources; `!` marks kinds that can only
 # be created (reviews and the like), `?` those that can only be read: nothing of them is stored.

@@ -1,11 +1,17 @@
 """Times as Kubernetes writes them: RFC 3339 in UTC, by the second (Time) or the microsecond (MicroTime)."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def format(seconds: float) -> str:  # noqa: A001
     """Seconds since the epoch → `2026-11-23T12:00:00Z`."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _format(int(seconds))
+
+
+@lru_cache(maxsize=64)
+def _format(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def format_micro(seconds: float) -> str:

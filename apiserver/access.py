@@ -5,14 +5,20 @@ from dataclasses import dataclass
 
 from api import kinds
 from api.types import Pod
-from apiserver.admission import Judge, Plugin
+from apiserver.admission import About, Judge, Plugin
 from apiserver.authentication import Accounts, Authenticator, Keys, Proxies
 from apiserver.authorization import Authorizer, First, Masters
-from apiserver.authorization.escalation import Escalation
+from apiserver.authorization.escalation import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    ROLE_BINDINGS,
+    ROLES,
+    Escalation,
+)
 from apiserver.authorization.nodes import Nodes
 from apiserver.authorization.rbac import KINDS, Rbac
 from apiserver.authorization.restriction import NodeRestriction
-from apiserver.authorization.signing import SignerGuard, SigningRequests
+from apiserver.authorization.signing import REQUESTS, SignerGuard, SigningRequests
 from apiserver.config import Config
 from apiserver.registry.objects import Objects
 from apiserver.storage.transactions import Store
@@ -26,9 +32,9 @@ PODS = kinds.of(Pod)
 class Access:
     authenticate: Authenticator
     authorizer: Authorizer
-    guards: Sequence[Plugin]
+    guards: Sequence[Plugin | About]
     """Rules of admission that depend on who asks and what they may; `judges` of its second phase."""
-    judges: Sequence[Judge]
+    judges: Sequence[Judge | About]
     keys: Keys | None
 
 
@@ -42,7 +48,11 @@ def access(config: Config, world: World, store: Store, clock: Clock) -> Access:
     tables = [world.resource(kind).table for kind in KINDS]
     rbac = Rbac(objects, lambda: tuple([table.version for table in tables]))
     authorizer = First([Masters(), Nodes(lambda node: objects.list_bound(PODS, node), objects), rbac])
-    guards = (SigningRequests(clock), NodeRestriction(objects), Escalation(authorizer, rbac))
+    granting = (ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS)
+    guards = (
+        About(SigningRequests(clock), REQUESTS), NodeRestriction(objects),
+        About(Escalation(authorizer, rbac), *granting),
+    )  # fmt: skip
     proxies = Proxies(config.proxies) if config.proxies is not None else None
     who = Authenticator(config.tokens, accounts, proxies, config.client_ca, anonymous=config.anonymous)
-    return Access(who, authorizer, guards, (SignerGuard(authorizer),), keys)
+    return Access(who, authorizer, guards, (About(SignerGuard(authorizer), REQUESTS),), keys)

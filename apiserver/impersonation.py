@@ -26,9 +26,9 @@ MARK = "impersonate-"
 
 def effective(user: User, headers: CIMultiDictProxy[str], authorizer: Authorizer) -> User:
     """Whom the request counts as: `user`, or whom the headers name.  Raises Forbidden, BadRequest."""
-    asked = [(name.lower(), value) for name, value in headers.items() if name.lower().startswith(MARK)]
-    if not asked:
+    if not any(name[0] in "Ii" and name.lower().startswith(MARK) for name in headers):
         return user
+    asked = [(name.lower(), value) for name, value in headers.items() if name.lower().startswith(MARK)]
     name = headers.get("Impersonate-User", "")
     groups = headers.getall("Impersonate-Group", [])
     uid = headers.get("Impersonate-Uid", "")

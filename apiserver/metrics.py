@@ -179,14 +179,15 @@ class Call:
         request, metrics = self._request, self._metrics
         if request is None:
             return
-        verb, *resource = labels = _labels(request)
+        labels = _labels(request)
         if request.verb in LONG_RUNNING:
             metrics.long_running[labels] -= 1
         else:
             metrics.in_flight["mutating" if request.verb in MUTATING else "readOnly"] -= 1
         dry = "All" if request.dry_run else ""
-        metrics.requests.add((verb, dry, *resource, str(code)))
-        metrics.durations.observe(perf_counter() - self._began, (verb, dry, *resource))
+        named = (labels[0], dry, *labels[1:])
+        metrics.requests.add((*named, str(code)))
+        metrics.durations.observe(perf_counter() - self._began, named)
         if size >= 0:
             metrics.sizes.observe(size, labels)
 

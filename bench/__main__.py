@@ -7,11 +7,12 @@ from pathlib import Path
 
 import uvloop
 
-from bench import api, large, memory, pods, rest, results, scale, servers, start, watchers
+from bench import api, controllers, large, memory, pods, rest, results, scale, scheduling, servers, start, watchers
 from wherry.labs import Lab
 
 ON_A_LAB = {"api": api.run, "pods": pods.run, "scale": scale.run, "watchers": watchers.run}
-NAMES = ("start", "memory", "pods", "scale", "api", "watchers", "large")
+NAMES = ("start", "memory", "pods", "scale", "api", "watchers", "large", "controllers", "scheduler")
+WITHOUT_A_LAB = {"start", "controllers", "scheduler"}
 
 
 async def measure(names: list[str], kubeconfig: Path, project: str) -> list[results.Result]:
@@ -21,6 +22,10 @@ async def measure(names: list[str], kubeconfig: Path, project: str) -> list[resu
         print(f"{name} …", file=sys.stderr, flush=True)
         if name == "start":
             found += await start.run()
+        elif name == "controllers":
+            found += await controllers.run()
+        elif name == "scheduler":
+            found += await scheduling.run()
         elif name == "memory":
             found += await asyncio.to_thread(memory.run, project)
         else:
@@ -42,7 +47,7 @@ def main() -> int:
     names = told.names or list(NAMES)
     if unknown := set(names) - set(NAMES):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    if names != ["start"] and not told.kubeconfig.exists():
+    if not {*names} <= WITHOUT_A_LAB and not told.kubeconfig.exists():
         parser.error(f"{told.kubeconfig} does not exist: scripts/up first")
     found = uvloop.run(measure(names, told.kubeconfig, lab.name))
     print(results.table(found))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from controller_manager import (
     account_tokens,
     autoscalers,
+    bootstrap_tokens,
     certificate_approving,
     certificate_cleaning,
     certificate_signing,
@@ -34,7 +35,9 @@ from controller_manager import (
     storage_classes,
     taint_eviction,
     ttl_after_finished,
+    volume_attachment,
     volume_binding,
+    volume_expansion,
     volume_protection,
 )
 from controller_manager.contexts import Context
@@ -48,6 +51,7 @@ CONTROLLERS: dict[str, Callable[[Context], Controller]] = {
     "pod-garbage-collector-controller": pod_gc.new,
     "serviceaccount-controller": service_accounts.new,
     "serviceaccount-token-controller": account_tokens.new,
+    "token-cleaner-controller": bootstrap_tokens.new,
     "root-ca-certificate-publisher-controller": root_certificates.new,
     "clusterrole-aggregation-controller": role_aggregation.new,
     "certificatesigningrequest-approving-controller": certificate_approving.new,
@@ -70,6 +74,8 @@ CONTROLLERS: dict[str, Callable[[Context], Controller]] = {
     "service-cidr-controller": service_cidrs.new,
     "service-lb-controller": service_addresses.new,
     "persistentvolume-binder-controller": volume_binding.new,
+    "persistentvolume-attach-detach-controller": volume_attachment.new,
+    "persistentvolume-expander-controller": volume_expansion.new,
     "persistentvolumeclaim-protection-controller": volume_protection.new_for_claims,
     "persistentvolume-protection-controller": volume_protection.new_for_volumes,
     "ephemeral-volume-controller": ephemeral_volumes.new,

@@ -28,7 +28,9 @@ class Config:
     address: str = "0.0.0.0:10257"
     tls: Files = field(default_factory=lambda: Files(PKI / "tls.crt", PKI / "tls.key", PKI / "ca.crt"))
     allowed: tuple[str, ...] = ("kubernetes-admin",)
-    """Who may call the gRPC service."""
+    """Who may call the gRPC service and see the metrics."""
+    metrics_address: str = ""
+    """Where /metrics and /healthz are served over HTTPS; "": nowhere."""
     cluster_cidr: IPv4Network | IPv6Network = IPv4Network("10.244.0.0/16")  # noqa: RUF009  it cannot be changed
     node_cidr_mask_size: int = 24
     node_monitor_grace_period: float = 40.0
@@ -112,7 +114,14 @@ def parser() -> argparse.ArgumentParser:
     add("--tls-cert-file", type=Path, default=d.tls.certificate)
     add("--tls-private-key-file", type=Path, default=d.tls.key)
     add("--client-ca-file", type=Path, default=d.tls.client_ca)
-    add("--allowed-users", default=",".join(d.allowed), help="who may call the gRPC service, separated by commas")
+    add(
+        "--allowed-users", default=",".join(d.allowed),
+        help="who may call the gRPC service and see /metrics, separated by commas",
+    )  # fmt: skip
+    add(
+        "--metrics-bind-address", default=d.metrics_address, metavar="HOST:PORT",
+        help="serve /metrics and /healthz over HTTPS there (upstream's port for them is gRPC's here); default: nowhere",
+    )  # fmt: skip
     add("--cluster-cidr", type=ip_network, default=d.cluster_cidr)
     add("--node-cidr-mask-size", type=int, default=d.node_cidr_mask_size)
     add("--node-monitor-grace-period", type=seconds, default=d.node_monitor_grace_period)
@@ -149,7 +158,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         ),
         address=f"{a.bind_address}:{a.secure_port}",
         tls=Files(a.tls_cert_file, a.tls_private_key_file, a.client_ca_file),
-        allowed=tuple(a.allowed_users.split(",")), cluster_cidr=a.cluster_cidr,
+        allowed=tuple(a.allowed_users.split(",")), metrics_address=a.metrics_bind_address, cluster_cidr=a.cluster_cidr,
         node_cidr_mask_size=a.node_cidr_mask_size, node_monitor_grace_period=a.node_monitor_grace_period,
         node_startup_grace_period=a.node_startup_grace_period, node_eviction_rate=a.node_eviction_rate,
         secondary_node_eviction_rate=a.secondary_node_eviction_rate,

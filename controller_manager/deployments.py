@@ -159,7 +159,7 @@ class DeploymentController:
         return await self._write_progress(deployment, present, old)
 
     def _has_running_pods(self, old: Sequence[ReplicaSet]) -> bool:
-        if rollouts.running(old):
+        if rollouts.running(old) or not all(map(rollouts.is_settled, old)):
             return True
         pods = (p for rs in old for p in self._pods.by_index("controller", rs.metadata.uid))
         return any(not is_finished(p) for p in pods)
@@ -229,7 +229,7 @@ class DeploymentController:
                 return None
             await self._note_failure(deployment, f'Failed to create new replica set "{name}": {e.message}')
             raise
-        if self._replica_sets.get(created.metadata.namespace, name) is None:
+        if not self._replica_sets.has_shown(created):
             self._expectations.expect(meta.key(deployment), created.metadata.uid)
         if replicas:
             message = f"Scaled up replica set {name} from 0 to {replicas}"

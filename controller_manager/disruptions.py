@@ -11,15 +11,16 @@ from machinery.client import Client
 
 
 async def note_disruption(client: Client, pod: Pod, reason: str, message: str, now: float, *, phase: str = "") -> None:
-    """Set the condition, and the phase if one is named. A pod that is gone needs neither.
+    """Set the condition, unless there is no reason, and the phase if one is named. A pod that is gone needs neither.
 
     Raises Conflict if the pod has changed meanwhile.
     """
     changed = meta.clone(pod)
-    new = PodCondition(
-        type="DisruptionTarget", status="True", reason=reason, message=message, lastTransitionTime=times.format(now)
-    )
-    meta.set_condition(changed.status.conditions, new)
+    if reason:
+        new = PodCondition(
+            type="DisruptionTarget", status="True", reason=reason, message=message, lastTransitionTime=times.format(now)
+        )
+        meta.set_condition(changed.status.conditions, new)
     changed.status.phase = phase or changed.status.phase
     if changed.status != pod.status:
         with suppress(errors.NotFound):

@@ -53,14 +53,20 @@ class NodeLifecycleController:
         if new is None:
             assert old is not None
             self._heard.pop(old.metadata.name, None)
+            self._tell(old, "RemovingNode", f"Removing Node {old.metadata.name} from Controller")
             self._reconsider_others(old)
             return
+        if old is None:
+            self._tell(new, "RegisteredNode", f"Registered Node {new.metadata.name} in Controller")
         if old is None or _heartbeat(old) != _heartbeat(new):
             self._heard[new.metadata.name] = self._clock.monotonic()
         if old is None or _essence(old) != _essence(new):
             self.controller.queue.add(meta.key(new))
             if old is None or readiness(old) != readiness(new):
                 self._reconsider_others(new)
+
+    def _tell(self, node: Node, reason: str, message: str) -> None:
+        self._events.event(node, "Normal", reason, f"Node {node.metadata.name} event: {message}")
 
     def _reconsider_others(self, node: Node) -> None:
         """Whether a node may be evicted depends on how many others are well."""

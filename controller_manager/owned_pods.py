@@ -50,8 +50,7 @@ class OwnedPods:
     async def create(self, key: Key, pod: Pod) -> Pod:
         """Raises ApiError."""
         created = await self._client.create(pod)
-        seen = self.informer.get(created.metadata.namespace, created.metadata.name)
-        if seen is None or seen.metadata.uid != created.metadata.uid:
+        if not self.informer.has_shown(created):
             self._expectations.expect(key, created.metadata.uid)
         return created
 

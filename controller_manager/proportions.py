@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from api.types import Deployment, ReplicaSet
 from controller_manager.revisions import DESIRED, MAXIMUM, annotated, oldest_first
-from controller_manager.rollouts import Scaling, is_rolling, max_surge, size, total, with_pods
+from controller_manager.rollouts import Scaling, is_rolling, max_surge, room, size, total, with_pods
 
 
 def is_being_scaled(deployment: Deployment, replica_sets: Sequence[ReplicaSet]) -> bool:
@@ -18,19 +18,25 @@ def is_being_scaled(deployment: Deployment, replica_sets: Sequence[ReplicaSet]) 
 
 
 def proportional(deployment: Deployment, new: ReplicaSet | None, old: Sequence[ReplicaSet]) -> Scaling:
-    """The sizes that fit the deployment's new size. Each named replica set also gets the size annotations anew."""
+    """The sizes that fit the deployment's new size. Each named replica set also gets the size annotations anew.
+
+    None grows by more than what the pods that are there, and are yet to go, leave room for.
+    """
     wanted = deployment.spec.replicas or 0
     everyone = [*old, *([new] if new is not None else [])]
     alone = _alone(new, old)
     if alone is not None:
-        return [(alone, wanted)] if size(alone) != wanted else []
+        target = min(wanted, max(size(alone), room(deployment, (rs for rs in everyone if rs is not alone))))
+        return [(alone, target)]  # also if it fits: it may remember another size, which it had no room for
     if not everyone:
         return []
     if _is_saturated(deployment, new):
         return [(rs, 0) for rs in with_pods(old)]
     if not is_rolling(deployment):
-        return []
+        return [(rs, size(rs)) for rs in with_pods(everyone)]
     to_add = (wanted + max_surge(deployment) if wanted else 0) - total(everyone)
+    if to_add > 0:
+        to_add = room(deployment, everyone)
     return _shared_out(deployment, with_pods(everyone), to_add)
 
 

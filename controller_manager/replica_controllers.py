@@ -77,7 +77,7 @@ class ReplicaController:
         if not waiting and not owner.metadata.deletionTimestamp:
             failure = await self._manage(key, owner, active)
         counts = count(active, owned, owner.spec.template, owner.spec.minReadySeconds or 0, self._clock.now())
-        await self._write_status(owner, counts, failure)
+        await self._write_status(owner, counts, failure, has_seen_all=not waiting)
         if failure is not None:
             raise failure.cause
         return min((s for s in (counts.next_available, waiting) if s), default=None)
@@ -129,7 +129,7 @@ class ReplicaController:
 
     # Status
 
-    async def _write_status(self, owner: Any, counts: Counts, failure: Failure | None) -> None:
+    async def _write_status(self, owner: Any, counts: Counts, failure: Failure | None, *, has_seen_all: bool) -> None:
         new = meta.clone(owner)
         status = new.status
         status.replicas = counts.replicas
@@ -138,7 +138,8 @@ class ReplicaController:
         status.availableReplicas = counts.available
         if self._flavour.counts_terminating:
             status.terminatingReplicas = counts.terminating
-        status.observedGeneration = owner.metadata.generation or 0
+        if has_seen_all:  # otherwise pods may be missing in the counts, and a deployment would give their room away
+            status.observedGeneration = owner.metadata.generation or 0
         self._set_failure(new, failure)
         # A clone of an unset status has `replicas` None; the first status is written even if it is all zeros.
         if status != owner.status:

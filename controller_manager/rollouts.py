@@ -35,6 +35,19 @@ def occupied(replica_sets: Iterable[ReplicaSet]) -> int:
     return sum(max(size(rs), rs.status.replicas or 0) for rs in replica_sets)
 
 
+def is_settled(rs: ReplicaSet) -> bool:
+    """Whether its pods were counted since its size changed last: before that, a former size may still be filled."""
+    return rs.status.observedGeneration >= (rs.metadata.generation or 0)
+
+
+def room(deployment: Deployment, others: Iterable[ReplicaSet]) -> int:
+    """How many pods there may be beside those that these have, or may yet have."""
+    others = list(others)
+    if not all(map(is_settled, others)):
+        return 0
+    return max(0, _wanted(deployment) + max_surge(deployment) - occupied(others))
+
+
 def lasting(replica_sets: Iterable[ReplicaSet]) -> int:
     """Available pods that will stay: what a replica set has beyond its size may go any moment."""
     return sum(min(size(rs), rs.status.availableReplicas) for rs in replica_sets)
@@ -88,8 +101,7 @@ def size_of_new(deployment: Deployment, others: Sequence[ReplicaSet], current: i
     wanted = _wanted(deployment)
     if not is_rolling(deployment):
         return wanted
-    room = wanted + max_surge(deployment) - occupied(others) - current
-    return current if room <= 0 else current + min(room, wanted - current)
+    return max(current, min(wanted, room(deployment, others)))
 
 
 def roll_new(deployment: Deployment, new: ReplicaSet, old: Sequence[ReplicaSet]) -> Scaling:

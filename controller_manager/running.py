@@ -53,11 +53,20 @@ async def run(config: Config) -> None:
         server = Server(
             config.address, config.tls, Introspection(controllers).register, (SERVICE,), allowed=config.allowed
         )
-        serving = tasks.create_task(server.run())
+        serving = [tasks.create_task(server.run())]
+        monitoring = None
+        if config.metrics_address:
+            # Imported only here: HTTP and the format of metrics cost memory that most do not want to spend.
+            from controller_manager.monitoring import Monitoring
+
+            monitoring = Monitoring(config, client, access.target, lambda: term is not None)
+            serving.append(tasks.create_task(monitoring.run()))
 
         async def lead() -> None:
             nonlocal term
             term = Term(config, client)
+            if monitoring is not None:
+                monitoring.follow(term.controllers)
             await term.run()
 
         # Standing by is as healthy as leading.
@@ -66,7 +75,8 @@ async def run(config: Config) -> None:
             await Election(client, config.lease, identity=config.identity, timing=config.timing).run(lead)
         else:
             await lead()
-        serving.cancel()
+        for task in serving:
+            task.cancel()
 
 
 def check_names(config: Config) -> None:

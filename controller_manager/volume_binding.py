@@ -251,9 +251,13 @@ class VolumeBinder:
             return volume
         if quantities.parse(volumes.capacity(volume)) >= quantities.parse(volumes.requested(claim)):
             return volume
+        resizing = f"External resizer is resizing volume {volume.metadata.name}"
+        self._provisioner.event(claim, "Normal", "Resizing", resizing)
         changed = meta.clone(volume)
         changed.spec.capacity["storage"] = volumes.requested(claim)
-        return self._volumes_written.note(await self._client.update(changed))
+        grown = self._volumes_written.note(await self._client.update(changed))
+        self._provisioner.event(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded")
+        return grown
 
     async def _set_claim(
         self, claim: PersistentVolumeClaim, phase: str, volume: PersistentVolume | None = None

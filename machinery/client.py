@@ -6,7 +6,8 @@ callers read the world again.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,11 @@ class Client:
     def __init__(self, stub: Any) -> None:
         self._stub = stub
         self._pipeline = _Pipeline(stub)
+
+    @property
+    def answers(self) -> Mapping[tuple[str, int], int]:
+        """(verb, HTTP's number) → how often a request ended so."""
+        return self._pipeline.answers
 
     async def run(self) -> None:
         """Carries the operations until cancelled; `connect` owns this."""
@@ -218,18 +224,24 @@ class _Pipeline:
         self._outgoing: asyncio.Queue[pb.Operation] = asyncio.Queue(PENDING)
         self._waiting: dict[int, asyncio.Future[pb.Outcome]] = {}
         self._last = 0
+        self.answers: Counter[tuple[str, int]] = Counter()
 
     async def call(self, operation: pb.Operation) -> pb.Outcome:
         self._last += 1
         operation.id = number = self._last
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        verb = operation.WhichOneof("verb") or ""
         try:
             await self._outgoing.put(operation)
             outcome: pb.Outcome = await future
+            if outcome.error:
+                raise errors.from_status(msgspec.json.decode(outcome.error))
+        except errors.ApiError as e:
+            self.answers[verb, e.code] += 1
+            raise
         finally:
             del self._waiting[number]
-        if outcome.error:
-            raise errors.from_status(msgspec.json.decode(outcome.error))
+        self.answers[verb, 200] += 1
         return outcome
 
     async def run(self) -> None:

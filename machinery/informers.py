@@ -69,6 +69,10 @@ class Informer(Generic[T]):
     def __len__(self) -> int:
         return len(self._objects)
 
+    def has_shown(self, written: T) -> bool:
+        """Whether that very version, an answer to a write, has been shown, even if it has gone again since."""
+        return bool(self._revision) and int(self._revision) >= int(_revision(written))
+
     async def synced(self) -> None:
         """Returns when everything that existed at the start is known."""
         await self._synced.wait()

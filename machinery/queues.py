@@ -7,7 +7,8 @@ The rules, from which everything below follows:
 """
 
 import asyncio
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -20,8 +21,13 @@ class WorkQueue(Generic[K]):
     """For one event loop. Bounded by the number of distinct keys, since each stands in it once."""
 
     def __init__(self) -> None:
-        self._waiting: dict[K, None] = {}  # in the order of arrival
-        self._working: set[K] = set()
+        self.adds = 0
+        self.retries = 0
+        self.on_wait: Callable[[float], None] | None = None
+        """Told how many seconds a key waited for a worker; `on_work`: how long that worked on it."""
+        self.on_work: Callable[[float], None] | None = None
+        self._waiting: dict[K, float] = {}  # since when, in the order of arrival
+        self._working: dict[K, float] = {}  # since when
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -30,8 +36,9 @@ class WorkQueue(Generic[K]):
     def add(self, key: K) -> None:
         if key in self._working:
             self._again.add(key)
-        else:
-            self._waiting[key] = None
+        elif key not in self._waiting:
+            self.adds += 1
+            self._waiting[key] = time.monotonic()
             self._arrived.set()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -55,6 +62,7 @@ class WorkQueue(Generic[K]):
     def retry(self, key: K) -> None:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        self.retries += 1
         self.add_after(key, min(FIRST_RETRY * 2 ** min(failures, 30), LONGEST_RETRY))
 
     def failures(self, key: K) -> int:
@@ -70,12 +78,16 @@ class WorkQueue(Generic[K]):
             self._arrived.clear()
             await self._arrived.wait()
         key = next(iter(self._waiting))
-        del self._waiting[key]
-        self._working.add(key)
+        since = self._waiting.pop(key)
+        self._working[key] = now = time.monotonic()
+        if self.on_wait is not None:
+            self.on_wait(now - since)
         return key
 
     def done(self, key: K) -> None:
-        self._working.discard(key)
+        began = self._working.pop(key, None)
+        if began is not None and self.on_work is not None:
+            self.on_work(time.monotonic() - began)
         if key in self._again:
             self._again.discard(key)
             self.add(key)
@@ -94,3 +106,8 @@ class WorkQueue(Generic[K]):
     @property
     def working(self) -> int:
         return len(self._working)
+
+    def working_for(self) -> list[float]:
+        """How many seconds each key has been worked on that is in hand now."""
+        now = time.monotonic()
+        return [now - began for began in self._working.values()]

@@ -22,8 +22,8 @@ transaction, so that two API servers cannot hand out one address.  A writer that
 again with caught-up reads: a random choice then falls elsewhere, and a requested address is refused by name.
 """
 
-from apiserver.admission.chain import Admission, Judge, Plugin, standard
+from apiserver.admission.chain import About, Admission, Judge, Plugin, standard
 from apiserver.admission.claims import claims_of
 from apiserver.admission.reading import Ledger, Reader
 
-__all__ = ["Admission", "Judge", "Ledger", "Plugin", "Reader", "claims_of", "standard"]
+__all__ = ["About", "Admission", "Judge", "Ledger", "Plugin", "Reader", "claims_of", "standard"]

@@ -7,18 +7,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any, Protocol
 
-from apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
-from apiserver.admission.limit_ranges import LimitRanger
+from api.kinds import Kind
+from apiserver.admission.default_classes import INGRESSES, DefaultIngressClass, DefaultStorageClass
+from apiserver.admission.limit_ranges import CLAIMS, LimitRanger
 from apiserver.admission.namespaces import NamespaceLifecycle
-from apiserver.admission.new_nodes import TaintNodesByCondition
-from apiserver.admission.pod_security import PodSecurity
+from apiserver.admission.new_nodes import NODES, TaintNodesByCondition
+from apiserver.admission.pod_security import NAMESPACES, PODS, WITH_TEMPLATES, PodSecurity
+from apiserver.admission.priorities import CLASSES as PRIORITY_CLASSES
 from apiserver.admission.priorities import Priority
 from apiserver.admission.reading import Ledger
 from apiserver.admission.resource_quotas import ResourceQuotas
 from apiserver.admission.runtime_classes import RuntimeClasses
 from apiserver.admission.service_accounts import ServiceAccounts
-from apiserver.admission.services import ServiceAddresses
-from apiserver.admission.storage_objects import PersistentVolumeClaimResize, StorageObjectInUseProtection
+from apiserver.admission.services import SERVICES, ServiceAddresses
+from apiserver.admission.storage_objects import (
+    FINALIZERS,
+    PersistentVolumeClaimResize,
+    StorageObjectInUseProtection,
+)
 from apiserver.admission.tolerations import DefaultTolerationSeconds
 from apiserver.requests import Reinvocation, Request
 
@@ -41,30 +47,62 @@ class Judge(Protocol):
     async def judge(self, request: Request, obj: Any, old: Any) -> None: ...
 
 
+class About:
+    """A rule that has nothing to do with other kinds than these, and is not called for them."""
+
+    __slots__ = ("kinds", "rule")
+
+    def __init__(self, rule: Any, *kinds: Kind) -> None:
+        self.rule = rule
+        self.kinds = kinds
+
+
+Work = Callable[[Request, Any, Any], Awaitable[None]]
+Steps = tuple[tuple[str, Work], ...]
+"""The rules for one kind in one phase: the name of each, and what it does."""
+
+
+class Phase:
+    """Rules in their order, sorted out once by the kinds that they are about."""
+
+    def __init__(self, rules: Sequence[Any], method: str) -> None:
+        parts = [rule if isinstance(rule, About) else About(rule) for rule in rules]
+        self.rules = tuple(part.rule for part in parts)
+        about = [({(k.group, k.plural) for k in part.kinds}, part.rule) for part in parts]
+
+        def steps(resource: tuple[str, str] | None) -> Steps:
+            found = [rule for resources, rule in about if not resources or resource in resources]
+            return tuple((type(rule).__name__, getattr(rule, method)) for rule in found)
+
+        self._others = steps(None)
+        self._own = {resource: steps(resource) for resources, _ in about for resource in resources}
+
+    def of(self, kind: Kind) -> Steps:
+        return self._own.get((kind.group, kind.plural), self._others)
+
+
 class Admission:
     """All rules, one after the other. `last` are those of the first phase that must see what the object came to be."""
 
     def __init__(
-        self, plugins: Sequence[Plugin], judges: Sequence[Judge] = (), last: Sequence[Plugin] = (),
-        observe: Observe | None = None,
+        self, plugins: Sequence[Plugin | About], judges: Sequence[Judge | About] = (),
+        last: Sequence[Plugin | About] = (), observe: Observe | None = None,
     ) -> None:  # fmt: skip
         """`observe` is told how long each rule took and whether it refused."""
         self._observe = observe
-        self.plugins = tuple(plugins)
-        self.judges = tuple(judges)
-        self.last = tuple(last)
+        self._plugins = Phase(plugins, "admit")
+        self._judges = Phase(judges, "judge")
+        self._last = Phase(last, "admit")
 
     async def admit(self, request: Request, obj: Any, old: Any) -> None:
         """The first phase, before validation. Raises the first refusal; `obj` is then of no use any more."""
         request.reinvocation = reinvocation = Reinvocation()
-        for plugin in self.plugins:
-            await self._timed("admit", request, plugin, plugin.admit(request, obj, old))
+        plugins = self._plugins.of(request.kind)
+        await self._run("admit", plugins, request, obj, old)
         if reinvocation.wanted:
             reinvocation.second = True
-            for plugin in self.plugins:
-                await self._timed("admit", request, plugin, plugin.admit(request, obj, old))
-        for plugin in self.last:
-            await self._timed("admit", request, plugin, plugin.admit(request, obj, old))
+            await self._run("admit", plugins, request, obj, old)
+        await self._run("admit", self._last.of(request.kind), request, obj, old)
 
     async def pass_(self, request: Request, obj: Any, old: Any) -> None:
         """Both phases, of what is not stored and has no rules in between."""
@@ -73,19 +111,20 @@ class Admission:
 
     async def judge(self, request: Request, obj: Any, old: Any) -> None:
         """The second phase, after validation and before the transaction. Raises the first refusal."""
-        for judge in self.judges:
-            await self._timed("validate", request, judge, judge.judge(request, obj, old))
+        await self._run("validate", self._judges.of(request.kind), request, obj, old)
 
-    async def _timed(self, phase: str, request: Request, rule: Any, work: Awaitable[None]) -> None:
-        if self._observe is None:
-            return await work
-        began, refused = perf_counter(), True
-        try:
-            await work
-            refused = False
-        finally:
-            self._observe(perf_counter() - began, phase, type(rule).__name__, request.verb, refused)
-        return None
+    async def _run(self, phase: str, steps: Steps, request: Request, obj: Any, old: Any) -> None:
+        observe, began = self._observe, perf_counter()
+        for name, work in steps:
+            refused = True
+            try:
+                await work(request, obj, old)
+                refused = False
+            finally:
+                if observe is not None:
+                    ended = perf_counter()
+                    observe(ended - began, phase, name, request.verb, refused)
+                    began = ended
 
 
 def standard(
@@ -93,8 +132,8 @@ def standard(
     *,
     service_cluster_ip_range: str,
     service_node_port_range: str,
-    guards: Sequence[Plugin] = (),
-    judges: Sequence[Judge] = (),
+    guards: Sequence[Plugin | About] = (),
+    judges: Sequence[Judge | About] = (),
     mutating: Sequence[Plugin] = (),
     validating: Sequence[Judge] = (),
     mount_tokens: bool = False,
@@ -112,28 +151,28 @@ def standard(
         [
             *guards,
             NamespaceLifecycle(reader),
-            limits,
-            ServiceAccounts(reader, mount_tokens=mount_tokens),
-            TaintNodesByCondition(),
-            Priority(reader),
-            DefaultTolerationSeconds(),
-            DefaultStorageClass(reader),
-            StorageObjectInUseProtection(),
-            runtimes,
-            DefaultIngressClass(reader),
+            About(limits, PODS),
+            About(ServiceAccounts(reader, mount_tokens=mount_tokens), PODS),
+            About(TaintNodesByCondition(), NODES),
+            About(Priority(reader), PODS, PRIORITY_CLASSES),
+            About(DefaultTolerationSeconds(), PODS),
+            About(DefaultStorageClass(reader), CLAIMS),
+            About(StorageObjectInUseProtection(), *FINALIZERS),
+            About(runtimes, PODS),
+            About(DefaultIngressClass(reader), INGRESSES),
             *mutating,
         ],
         # Whoever charges comes last, when nobody else can refuse any more.
         [
             *judges,
-            limits,
-            PodSecurity(reader),
-            PersistentVolumeClaimResize(reader),
-            runtimes,
+            About(limits, PODS, CLAIMS),
+            About(PodSecurity(reader), NAMESPACES, PODS, *WITH_TEMPLATES),
+            About(PersistentVolumeClaimResize(reader), CLAIMS),
+            About(runtimes, PODS),
             *validating,
             ResourceQuotas(reader),
         ],
         # What it allocates must fit what the object is in the end.
-        last=[ServiceAddresses(reader, service_cluster_ip_range, service_node_port_range)],
+        last=[About(ServiceAddresses(reader, service_cluster_ip_range, service_node_port_range), SERVICES)],
         observe=observe,
     )

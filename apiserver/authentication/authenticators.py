@@ -5,7 +5,7 @@ import csv
 import hmac
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from cryptography import x509
@@ -55,7 +55,8 @@ class Authenticator:
         self.accounts = accounts
         self._anonymous = anonymous
         self._proxies = proxies
-        self._clients = x509.load_pem_x509_certificates(client_ca.read_bytes()) if proxies and client_ca else []
+        clients = x509.load_pem_x509_certificates(client_ca.read_bytes()) if proxies and client_ca else []
+        self._known_client = lru_cache(maxsize=4096)(partial(_is_client, authorities=tuple(clients)))
         self._users: dict[bytes, User] = dict(_read(tokens)) if tokens is not None else {}
 
     async def __call__(self, certificate: bytes | None, authorization: str, headers: Headers | None = None) -> User:
@@ -85,7 +86,7 @@ class Authenticator:
 
     def _is_client(self, certificate: bytes) -> bool:
         """Without proxies, TLS lets nobody in whom the authority of the clients does not know."""
-        return self._proxies is None or _is_client(certificate, tuple(self._clients))
+        return self._proxies is None or self._known_client(certificate)
 
     async def owner(self, token: str, audiences: Iterable[str] = ()) -> tuple[User, list[str]]:
         """Whose bearer token it is, and which of the audiences (none: this API's own) it is for.
@@ -108,7 +109,6 @@ def authenticated(user: User) -> User:
     return replace(user, groups=(*user.groups, AUTHENTICATED))
 
 
-@lru_cache(maxsize=4096)
 def _is_client(certificate: bytes, authorities: tuple[x509.Certificate, ...]) -> bool:
     return is_issued_by(x509.load_der_x509_certificate(certificate), authorities)
 

@@ -172,9 +172,10 @@ def environments(
     compiled: dict[str, Compiled] = {}
     whole = with_variables(plain, types)
     for variable in variables:
-        found = compile_in(whole, variable.expression)
-        compiled[variable.name] = found
-        types[variable.name] = type_of(found)
+        name = variable.name or ""
+        found = compile_in(whole, variable.expression or "")
+        compiled[name] = found
+        types[name] = type_of(found)
         whole = with_variables(plain, types)
     return plain, whole, compiled
 

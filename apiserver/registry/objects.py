@@ -98,8 +98,10 @@ class Objects:
 
     def list_within(self, kind: Kind, namespace: str) -> list[Any]:
         """Those of one namespace, as the watch cache has them."""
-        page = self._world.resource(kind).table.select(namespace, EVERYTHING)
-        return [self._shared(kind, item) for item in page.items]
+        table = self._world.resource(kind).table
+        if not table.items:  # quotas and limits are asked for by every write, and mostly there are none
+            return []
+        return [self._shared(kind, item) for item in table.select(namespace, EVERYTHING).items]
 
     def changes(self, kind: Kind, since: int) -> Changes:
         """What happened after that revision, or everything where that is no longer known."""

@@ -65,7 +65,9 @@ class Writing:
             rules.prepare_create(kind, obj)
             if faults := rules.validate(kind, obj):
                 raise refusal(kind.group, kind.name, obj.metadata.name, faults)
-            await self._admission.judge(about.at(name=obj.metadata.name), obj, None)
+            if about.name != obj.metadata.name:
+                about = about.at(name=obj.metadata.name)
+            await self._admission.judge(about, obj, None)
             if not tracked:
                 self._track(request, None, obj)
             try:

@@ -17,6 +17,7 @@ SLOWEST = 60.0
 """Seconds that a body may take; upstream gives as many to a whole request."""
 LIMIT = 3 * 2**20
 """Bytes of a body; upstream's limit too."""
+TOO_LARGE = f"Request entity too large: limit is {LIMIT}"
 PATCHES = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
@@ -28,14 +29,15 @@ _UNKNOWN = "the body of the request was in an unknown format - accepted media ty
 
 async def read(http: web.BaseRequest) -> bytes:
     """The whole body.  Raises TooLarge, before reading it where its length is announced, and Timeout."""
-    too_large = TooLarge(f"Request entity too large: limit is {LIMIT}")
     if (http.content_length or 0) > LIMIT:
-        raise too_large
+        raise TooLarge(TOO_LARGE)
     try:
+        if http.content.is_eof():  # all of it came with the head, as most do: nothing to wait for
+            return await http.read()
         async with asyncio.timeout(SLOWEST):
             return await http.read()
     except web.HTTPRequestEntityTooLarge:
-        raise too_large from None
+        raise TooLarge(TOO_LARGE) from None
     except TimeoutError:
         raise Timeout("Timeout: request did not complete within the allotted timeout") from None
 

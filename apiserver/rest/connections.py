@@ -16,6 +16,8 @@ from apiserver.rest.paths import NO_SUCH_METHOD
 
 SILENCE = 32.0
 """Seconds that a connection has for the head of its first request, as upstream has it."""
+MOST_SILENT = 2000
+"""Connections that have not asked anything yet: of more, the oldest are closed."""
 
 
 class Lifetime:
@@ -37,6 +39,19 @@ class Connections:
     def __init__(self) -> None:
         self._lifetimes: dict[Any, Lifetime] = {}
         self._closing = False
+        self._silent: dict[asyncio.BaseTransport, None] = {}
+
+    def came(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody is connected, and has not asked anything yet."""
+        self._silent[transport] = None
+        if len(self._silent) > MOST_SILENT:
+            oldest = next(iter(self._silent))
+            del self._silent[oldest]
+            oldest.close()
+
+    def spoke(self, transport: asyncio.BaseTransport) -> None:
+        """They have, or have gone."""
+        self._silent.pop(transport, None)
 
     @asynccontextmanager
     async def lifetime(self, http: web.BaseRequest) -> AsyncIterator[Lifetime]:
@@ -78,16 +93,25 @@ class Protocol(RequestHandler):
     """Answers as Kubernetes does to what aiohttp itself refuses, and does not wait for ever for a first request."""
 
     _silence: asyncio.TimerHandle | None = None
+    certificate: bytes | None = None
+    """The client's, once somebody has asked for it: a copy of it, and its hash, cost more than to keep it."""
+
+    def __init__(self, server: "Server", **options: Any) -> None:
+        super().__init__(server, **options)
+        self._connections = server.watched
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._silence = asyncio.get_running_loop().call_later(SILENCE, transport.close)
+        self._connections.came(transport)
 
     def has_asked(self) -> None:
         """A request's head is complete. From now on aiohttp counts the time between requests."""
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
+            if self.transport is not None:
+                self._connections.spoke(self.transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.has_asked()
@@ -104,6 +128,18 @@ class Protocol(RequestHandler):
         return refused
 
 
+def certificate_of(http: web.BaseRequest) -> bytes | None:
+    """What the client has shown in the TLS handshake, in DER."""
+    protocol = http.protocol
+    known = protocol.certificate if isinstance(protocol, Protocol) else None
+    if known is None and http.transport is not None:
+        tls = http.transport.get_extra_info("ssl_object")
+        known = tls.getpeercert(True) if tls is not None else None
+        if isinstance(protocol, Protocol):
+            protocol.certificate = known
+    return known
+
+
 class Server(web.Server):
     """aiohttp's low-level server, which tells when a connection is lost.
 
@@ -112,11 +148,11 @@ class Server(web.Server):
 
     def __init__(self, handler: Any, connections: Connections, **options: Any) -> None:
         super().__init__(handler, **options)
-        self._watched = connections
+        self.watched = connections
 
     def __call__(self) -> RequestHandler:
         return Protocol(self, loop=self._loop, **self._kwargs)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        self._watched.gone(handler)
+        self.watched.gone(handler)
         super().connection_lost(handler, exc)

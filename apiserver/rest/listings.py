@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from aiohttp import web
 
+from apiserver.requests import Item
 from apiserver.rest import responses
 from apiserver.rest.negotiation import JSON
 from apiserver.rest.packing import Packer
@@ -16,7 +17,17 @@ from apiserver.rest.packing import Packer
 PIECE = 256 * 1024
 SLOWEST = 60.0
 """Seconds that one piece may wait for a client to read."""
+MANY = 200
+"""Items from which on a list is sent as it is made."""
 END = b"]}\n"
+
+
+def pays(http: web.BaseRequest, items: Sequence[Item]) -> bool:
+    """Whether a list is one to `send`: it is long, or so large that it is compressed, which was mostly done before."""
+    if len(items) >= MANY:
+        return True
+    size = sum(len(item.document) for item in items)
+    return size > responses.GZIP_ABOVE and "gzip" in http.headers.get("Accept-Encoding", "")
 
 
 async def send(

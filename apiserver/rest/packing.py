@@ -115,6 +115,7 @@ def _power(exponent: int) -> Matrix:
     return tuple(_times(half, column) for column in half)
 
 
+@lru_cache(maxsize=1024)
 def _shift(size: int) -> Matrix:
     """What so many zero bytes do to a checksum."""
     found: Matrix = tuple(1 << n for n in range(32))

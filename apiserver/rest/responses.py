@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
@@ -42,7 +42,7 @@ async def send(
     *,
     status: int = 200,
     how: Representation = PLAIN,
-    warnings: Iterable[str] = (),
+    warnings: Sequence[str] = (),
 ) -> web.Response:
     """A JSON document in the representation asked for, compressed where it is large and the client can read it."""
     auditing.answered(body)
@@ -60,8 +60,10 @@ def headers_of(audit: str, media: str) -> dict[str, str]:
     return {"Audit-Id": audit, "Cache-Control": _CACHE_CONTROL, "Content-Type": media}
 
 
-def warned(response: Answer, warnings: Iterable[str]) -> Answer:
+def warned(response: Answer, warnings: Sequence[str]) -> Answer:
     """The response, with these warnings in its head."""
+    if not warnings:
+        return response
     for warning in _bounded(list(dict.fromkeys(warnings))):
         response.headers.add("Warning", warning_header(warning))
     return response
@@ -90,7 +92,7 @@ def dress(document: bytes, how: Representation) -> bytes:
     return msgspec.json.format(document, indent=2) + b"\n" if how.pretty else document
 
 
-def failure(error: ApiError, audit: str, accept: str = "", warnings: Iterable[str] = ()) -> web.Response:
+def failure(error: ApiError, audit: str, accept: str = "", warnings: Sequence[str] = ()) -> web.Response:
     """The Status document of a refusal: JSON, which also those can read who do not name what they accept, except for
     those who prefer protobuf."""
     status = error.to_status()

@@ -18,7 +18,7 @@ from apiserver.flows import Classifier
 from apiserver.metrics import Metrics
 from apiserver.nodes.kubelets import Kubelets
 from apiserver.rest.bodies import LIMIT
-from apiserver.rest.connections import Connections, Protocol, Server
+from apiserver.rest.connections import SILENCE, Connections, Protocol, Server
 from apiserver.rest.discovery import Others
 from apiserver.rest.door import Authenticate, Door, Elsewhere
 from apiserver.rest.pages import Pages
@@ -32,8 +32,8 @@ Checks = Mapping[str, Callable[[], bool]]
 
 LONGEST_LINE = 2**20
 """Of a request line or a header: label selectors grow. Upstream allows so much for all of them."""
-IDLE = 180.0
-"""Seconds that a connection without a request is kept."""
+IDLE = 90.0
+"""Seconds that a connection without a request is kept, as upstream keeps it."""
 DRAIN = 5.0
 """Seconds that requests under way have when the server stops; watches end at once."""
 
@@ -150,6 +150,7 @@ class Rest:
                 settings.host,
                 settings.port,
                 ssl=context,
+                ssl_handshake_timeout=SILENCE if context is not None else None,
                 backlog=1024,
                 reuse_address=True,
                 reuse_port=settings.share_port,

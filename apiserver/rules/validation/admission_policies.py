@@ -147,7 +147,7 @@ def _conditions(at: Path, conditions: Iterable[MatchCondition], within: Environm
         yield too_many(at, len(conditions), MOST_CONDITIONS)
     seen: set[str] = set()
     for i, condition in enumerate(conditions):
-        each, source = at.index(i), condition.expression.strip()
+        each, source = at.index(i), (condition.expression or "").strip()
         if not source:
             yield required(each.child("expression"))
         else:
@@ -164,19 +164,19 @@ def _conditions(at: Path, conditions: Iterable[MatchCondition], within: Environm
 def _variables(variables: Iterable[Variable], compiled: dict[str, Any]) -> Faults:
     for i, variable in enumerate(variables):
         at = SPEC.child("variables").index(i)
-        name = variable.name
+        name = variable.name or ""
         if not name.strip():
             yield required(at.child("name"), "name is not specified")
         elif not _IDENTIFIER.fullmatch(name) or name in KEYWORDS or name in RESERVED:
             yield invalid(at.child("name"), name, "name is not a valid CEL identifier")
-        if not variable.expression.strip():
+        if not (variable.expression or "").strip():
             yield required(at.child("expression"), "expression is not specified")
         elif isinstance(found := compiled[name], Broken):
             yield invalid(at.child("expression"), variable.expression, found.message)
 
 
 def _validation(at: Path, it: Validation, within: Environment, messages: Environment) -> Faults:
-    if not it.expression.strip():
+    if not (it.expression or "").strip():
         yield required(at.child("expression"), "expression is not specified")
     else:
         yield from _expression(at.child("expression"), it.expression, within, BOOL)
@@ -201,8 +201,8 @@ def _notes(at: Path, name: str, notes: list[AuditAnnotation], within: Environmen
     seen: set[str] = set()
     for i, note in enumerate(notes):
         each = at.index(i)
-        yield from formed(each.child("key"), f"{name}/{note.key}", names.qualified_name_faults)
-        source = note.valueExpression.strip()
+        yield from formed(each.child("key"), f"{name}/{note.key or ''}", names.qualified_name_faults)
+        source = (note.valueExpression or "").strip()
         where = each.child("valueExpression")
         if not source:
             yield required(where, "valueExpression is not specified")
@@ -230,7 +230,7 @@ def _mutation(at: Path, it: Mutation, within: Environment) -> Faults:
     given, field = chosen[it.patchType], at.child(fields[it.patchType])
     if given is None:
         yield required(field, f"must be specified when patchType is {it.patchType}")
-    elif not given.expression.strip():
+    elif not (given.expression or "").strip():
         yield required(field.child("expression"), "expression is not specified")
     else:
         wanted = PATCH_OBJECT if it.patchType == "ApplyConfiguration" else listed(PATCH)

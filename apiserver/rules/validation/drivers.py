@@ -86,7 +86,9 @@ def storage_capacity(it: CSIStorageCapacity) -> Faults:
     yield from formed(Path("storageClassName"), it.storageClassName, names.dns_subdomain_faults)
     for name in ("capacity", "maximumVolumeSize"):
         value = getattr(it, name)
-        if value is not None and quantities.parse(value) < 0:
+        if value == "":
+            yield invalid(Path(name), value, quantities.MESSAGE)
+        elif value is not None and quantities.parse(value) < 0:
             yield invalid(Path(name), value, "must be greater than or equal to 0")
 
 

@@ -144,7 +144,7 @@ def match_conditions(at: Path, conditions: Sequence[MatchCondition]) -> Faults:
     seen: set[str] = set()
     for i, condition in enumerate(conditions):
         each = at.index(i)
-        if not condition.expression.strip():
+        if not (condition.expression or "").strip():
             yield required(each.child("expression"))
         elif (why := _uncompilable(condition.expression)) is not None:
             yield invalid(each.child("expression"), condition.expression, why)

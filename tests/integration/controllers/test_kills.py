@@ -30,7 +30,7 @@ from api.types import (
 )
 from machinery.client import Client
 from machinery.testing import ControlPlane
-from tests.integration.controllers.histories import recorded
+from tests.integration.controllers.histories import History, recorded
 from tests.integration.processes import controller_manager, kubelet, scheduler, until
 
 CREATE = (Deployment, Deployment, StatefulSet, DaemonSet, Job)
@@ -127,11 +127,7 @@ async def test_a_manager_killed_every_second_leaves_the_world_as_it_should_be(
         await dying
         async with controller_manager(plane, tmp_path, "--leader-elect-identity=phoenix"):
             for what in dict.fromkeys(CREATE):
-                names = {name for kind, name in chaos.wanted if kind is what}
-                await until(
-                    client, what, lambda found, names=names: {o.metadata.name for o in found} == names
-                    and all(map(is_done, found)), seconds=60,
-                )  # fmt: skip
+                await everything_done(client, what, names_of(chaos, what), history)
             await until(client, ReplicaSet, lambda found: {meta.controller_of(r).name for r in found} <= names_of(
                 chaos, Deployment), seconds=60)  # fmt: skip
             pods = await until(client, Pod, lambda found: all(_belongs(chaos, p) for p in found), seconds=60)
@@ -142,6 +138,18 @@ async def test_a_manager_killed_every_second_leaves_the_world_as_it_should_be(
     assert len(made) > 100, "the history must have seen what it judges"
     history.events = [e for e in history.events if not (isinstance(e[2], Pod) and e[1] != "ADDED")]
     assert [*history.excesses()], "pods that never die would be too many"
+
+
+async def everything_done(client: Client, what: type[Any], names: set[str], history: History) -> None:
+    def holds(found: list[Any]) -> bool:
+        return {o.metadata.name for o in found} == names and all(map(is_done, found))
+
+    try:
+        await until(client, what, holds, seconds=60)
+    except TimeoutError:
+        left = [o.metadata.name for o in (await client.list(what)).items if not is_done(o)]
+        told = "\n\n".join("\n".join(history.of(name)) for name in left)
+        raise AssertionError(f"{what.__name__}s that are not as they should be: {left}\n{told}") from None
 
 
 def names_of(chaos: Chaos, what: type[Any]) -> set[str]:

@@ -1,6 +1,9 @@
 """Deployments at work, with replica sets."""
 
+from random import Random
 from typing import Any
+
+import pytest
 
 from api import meta
 from api.types import Deployment, Pod, ReplicaSet
@@ -121,6 +124,63 @@ async def test_recreate_starts_nothing_new_before_the_last_old_pod_has_ended(wor
             await world.finish(Pod, p.metadata.name)
         await rest(30)
         assert sizes(world) == {"image:1": 0, "image:2": 3}
+
+
+async def test_pods_that_nobody_has_seen_yet_take_room_too(world: World) -> None:
+    async with controllers(world, *BOTH):
+        await rest(1)
+        world.deaf_to.add("Pod")
+        await world.create(deployment(replicas=4, surge=1, unavailable=2))
+        await rest()
+        await change(world, template=template("image:2"))
+        await rest(20)
+        assert len(world.all(Pod)) == 5
+        assert sizes(world) == {"image:1": 2, "image:2": 1}  # as long as the first may still have four
+        await world.hear_again()
+        await run_pods(world, 30)
+        await rest()
+        assert sizes(world) == {"image:1": 0, "image:2": 4}
+        assert len(world.all(Pod)) == 4
+
+
+@pytest.mark.parametrize("strategy", ["RollingUpdate", "Recreate"])
+async def test_a_size_that_there_was_no_room_for_and_that_is_taken_back_stops_no_rollout(
+    world: World, strategy: str
+) -> None:
+    async with controllers(world, *BOTH):
+        await world.create(deployment(strategy=strategy))
+        await run_pods(world)
+        await rest(30)
+        for rs in world.all(ReplicaSet):
+            rs.metadata.annotations["deployment.kubernetes.io/desired-replicas"] = "5"
+            await world.update(rs)
+        await change(world, template=template("image:2"))
+        await run_pods(world, 30)
+        await rest(30)
+        assert sizes(world) == {"image:1": 0, "image:2": 3}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_pod_too_many_ever_exists_however_late_news_are_and_whoever_dies(world: World, seed: int) -> None:
+    random, living, most = Random(seed), set[str](), 0
+    await world.create(deployment(replicas=4, surge=1, unavailable=2))
+    for _ in range(12):  # terms of leadership, each cut short
+        async with controllers(world, *BOTH):
+            for _ in range(random.randrange(4)):
+                world.deaf_to |= {k for k in ("Pod", "ReplicaSet", "Deployment") if random.random() < 0.4}
+                size = random.choice((1, 2, 4))
+                await change(world, template=template(f"image:{random.randrange(4)}"), replicas=size)
+                await rest(random.randrange(3))
+                if random.random() < 0.5:
+                    await make_ready(world, *world.all(Pod))
+                await world.hear_again()
+                await rest(random.randrange(4))
+    for _, kind, event, document in world.log:
+        if kind.name == "Pod":
+            gone = event == "DELETED" or document["metadata"].get("deletionTimestamp")
+            (living.discard if gone else living.add)(document["metadata"]["uid"])
+            most = max(most, len(living))
+    assert 4 <= most <= 5
 
 
 async def test_a_paused_deployment_rolls_nothing_but_scales(world: World) -> None:

@@ -1,11 +1,15 @@
 """The controller manager's own port, while no API server can be reached."""
 
 import asyncio
+import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -79,3 +83,25 @@ async def test_other_users_may_not_ask(tmp_path: Path) -> None:
     async with manager(tmp_path) as config, ask(tmp_path, config, "scheduler") as ch:
         with pytest.raises(grpc.aio.AioRpcError, match="may not call this service"):
             await ControllersStub(ch).List(pb.ListControllersRequest(), wait_for_ready=True)
+
+
+async def test_it_shows_metrics_where_a_flag_says_so(tmp_path: Path) -> None:
+    port = free_port()
+    async with manager(tmp_path, metrics_address=f"127.0.0.1:{port}", leader_elect=False):
+        context = ssl.create_default_context(cafile=str(tmp_path / "admin" / "ca.crt"))
+        context.load_cert_chain(tmp_path / "admin" / "tls.crt", tmp_path / "admin" / "tls.key")
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, force_close=True)) as session:
+            text = ""
+            async with asyncio.timeout(10):
+                while 'rest_client_requests_total{code="503"' not in text:
+                    with suppress(aiohttp.ClientConnectorError):
+                        async with session.get(f"https://127.0.0.1:{port}/metrics") as answer:
+                            text = await answer.text()
+                    await asyncio.sleep(0)
+    assert 'workqueue_depth{name="job-controller"} 0.0' in text
+    assert "leader_election" not in text
+
+
+def test_http_is_not_loaded_where_nobody_asks_for_metrics() -> None:
+    script = "import sys, controller_manager.running; sys.exit('aiohttp' in sys.modules or 'prometheus_client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

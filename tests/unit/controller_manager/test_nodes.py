@@ -293,3 +293,37 @@ async def test_the_oldest_finished_pods_go_when_there_are_too_many(world: World,
             await world.create(pod(f"p{n}", phase="Succeeded"))
             await rest()
         assert {p.metadata.name for p in world.all(Pod)} == {"p2", "p3"}
+
+
+async def test_evicted_pods_go_before_others_that_are_older(world: World, clock: FakeClock) -> None:
+    await world.create(node("node1"))
+    evicted = pod("evicted", phase="Failed")
+    evicted.status.reason = "Evicted"
+    async with controllers(world, "pod-garbage-collector-controller", terminated_pod_gc_threshold=2):
+        for made in (pod("old", phase="Succeeded"), evicted, pod("new", phase="Succeeded")):
+            await clock.advance(1)
+            await world.create(made)
+            await rest()
+        assert {p.metadata.name for p in world.all(Pod)} == {"old", "new"}
+
+
+@pytest.mark.parametrize(("ready", "left"), [("Unknown", {"stays"}), ("True", {"stays", "goes"})])
+async def test_deleted_pods_of_a_node_out_of_service_go_without_its_kubelet(
+    world: World, ready: str, left: set[str]
+) -> None:
+    world.graceful = True
+    lost = node("node1", ready=ready)
+    lost.spec.taints = [Taint(key="node.kubernetes.io/out-of-service", value="nodeshutdown", effect="NoExecute")]
+    await world.create(lost)
+    await world.create(pod("stays"))
+    held = pod("goes")
+    held.metadata.finalizers = ["example.com/held"]
+    await world.create(held)
+    async with controllers(world, "pod-garbage-collector-controller"):
+        await world.delete(Pod, "goes", "default")
+        await rest()
+        phase = world.one(Pod, "goes").status.phase
+        assert phase == ("Failed" if left == {"stays"} else "Running")
+        await world.patch(Pod, "goes", "default", {"metadata": {"finalizers": []}})
+        await rest()
+        assert {p.metadata.name for p in world.all(Pod)} == left

@@ -37,6 +37,22 @@ async def test_late_informers_never_cause_a_pod_too_many(world: World) -> None:
         assert len(world.all(Pod)) == 7
 
 
+async def test_a_size_is_not_acknowledged_before_all_pods_of_the_former_one_are_seen(world: World) -> None:
+    async with controllers(world, *BOTH):
+        await rest(1)
+        world.deaf_to.add("Pod")
+        await world.create(replica_set(replicas=4))
+        await rest()
+        await world.patch(ReplicaSet, "web", "default", {"spec": {"replicas": 1}})
+        await rest()
+        status = world.one(ReplicaSet, "web").status
+        assert (len(world.all(Pod)), status.replicas, status.observedGeneration) == (4, 0, 1)
+        await world.hear_again()
+        await rest()
+        status = world.one(ReplicaSet, "web").status
+        assert (len(world.all(Pod)), status.replicas, status.observedGeneration) == (1, 1, 2)
+
+
 async def test_a_deleted_pod_is_replaced_under_a_new_name(world: World) -> None:
     async with controllers(world, *BOTH):
         await world.create(replica_set())

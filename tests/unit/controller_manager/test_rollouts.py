@@ -75,6 +75,21 @@ def test_pods_that_are_still_to_go_are_neither_room_nor_service() -> None:
     assert roll_old(d, new, [shrunk]) == []
 
 
+def test_nothing_grows_while_another_may_still_make_pods_of_its_former_size() -> None:
+    d = deployment(replicas=4, surge=1, unavailable=1)
+    new, shrunk = sized("new", 0), sized("old", 1)
+    shrunk.metadata.generation, shrunk.status.observedGeneration = 2, 1
+    assert roll_new(d, new, [shrunk]) == []
+    assert proportional(d, new, [shrunk, sized("older", 1)])[0][1] == 1
+    new.spec.replicas = 1
+    shrunk.spec.replicas = 0
+    assert proportional(d, new, [shrunk]) == [(new, 1)]
+    shrunk.status.observedGeneration = 2
+    assert proportional(d, new, [shrunk]) == [(new, 4)]
+    shrunk.status.replicas = 3
+    assert proportional(d, new, [shrunk]) == [(new, 2)]
+
+
 def test_old_pods_that_are_broken_go_first() -> None:
     d = deployment(replicas=10, surge=3, unavailable=2)
     good, broken = sized("good", 8), sized("broken", 5, 0)

@@ -6,7 +6,9 @@ import pytest
 
 from api import volumes
 from api.types import (
+    CSIPersistentVolumeSource,
     EphemeralVolumeSource,
+    Event,
     Node,
     NodeCondition,
     NodeStatus,
@@ -24,6 +26,7 @@ from api.types import (
     Volume,
     VolumeResourceRequirements,
 )
+from machinery.testing import FakeClock
 from tests.unit.controller_manager.worlds import World, controllers, rest
 
 BINDER = "persistentvolume-binder-controller"
@@ -243,6 +246,26 @@ async def test_a_claim_of_a_directory_grows_when_it_asks_for_more(world: World) 
         await rest(40)
         assert world.one(PersistentVolumeClaim, "data").status.capacity == {"storage": "5Gi"}
         assert world.all(PersistentVolume)[0].spec.capacity == {"storage": "5Gi"}
+        assert world.events("VolumeResizeSuccessful") == ["Resize volume succeeded"]
+
+
+@pytest.mark.parametrize(("driver", "kind"), [("csi.example.com", "Normal"), ("", "Warning")])
+async def test_of_other_drivers_volumes_it_is_said_that_they_wait_to_be_grown(
+    world: World, clock: FakeClock, driver: str, kind: str
+) -> None:
+    csi = CSIPersistentVolumeSource(driver=driver, volumeHandle="v") if driver else None
+    await world.create(volume("v", csi=csi))
+    await world.create(claim())
+    async with controllers(world, BINDER, "persistentvolume-expander-controller"):
+        await rest()
+        assert phase(world, PersistentVolumeClaim, "data") == "Bound"
+        assert not world.events("ExternalExpanding")
+        await clock.advance(1)
+        await world.patch(PersistentVolumeClaim, "data", "default", {"spec": {"resources": {"requests": {
+            "storage": "2Gi"}}}})  # fmt: skip
+        await rest()
+        [told] = [e for e in world.all(Event) if e.reason == "ExternalExpanding"]
+        assert (told.type, told.message) == (kind, "waiting for an external controller to expand this PVC")
 
 
 async def test_a_binder_that_comes_back_finishes_what_was_begun(world: World) -> None:

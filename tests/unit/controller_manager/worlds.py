@@ -37,6 +37,8 @@ class World:
         self.refusals: list[tuple[str, str, errors.ApiError]] = []
         self.graceful = False
         self.deaf = False
+        self.deaf_to: set[str] = set()
+        """Kinds of which watches say nothing; `hear_again` ends both."""
 
     # The client's methods
 
@@ -64,7 +66,7 @@ class World:
         kind, at = kinds.of(what), int(resource_version)
         while True:
             async with self.changed:
-                while self.deaf or not self.log or self.log[-1][0] <= at:
+                while self.deaf or kind.name in self.deaf_to or not self.log or self.log[-1][0] <= at:
                     await self.changed.wait()
             news = [entry for entry in self.log if entry[0] > at]
             at = news[-1][0]
@@ -191,6 +193,7 @@ class World:
     async def hear_again(self) -> None:
         """End a time in which watches said nothing."""
         self.deaf = False
+        self.deaf_to.clear()
         async with self.changed:
             self.changed.notify_all()
         await settle()
@@ -265,8 +268,9 @@ def _document(obj: Any) -> Document:
 def _in_scope(document: Document, namespace: str, field_selector: str) -> bool:
     m = document["metadata"]
     field, _, value = field_selector.partition("=")
-    assert field in ("", "metadata.name")
-    return namespace in ("", m.get("namespace", "")) and (not field or m["name"] == value)
+    assert field in ("", "metadata.name", "type")
+    found = m["name"] if field == "metadata.name" else document.get("type", "")
+    return namespace in ("", m.get("namespace", "")) and (not field or found == value)
 
 
 def _merged(old: Any, patch: Any) -> Any:

@@ -75,6 +75,17 @@ async def test_a_broken_watch_is_resumed_without_a_new_list():
         assert service.lists == 1
 
 
+async def test_what_came_and_went_has_been_shown():
+    async with connected() as (service, client), informed(service, client) as (informer, log):
+        written = Pod()
+        written.metadata.resourceVersion = str(service.revision + 1)
+        assert not informer.has_shown(written)
+        await service.put("pods", pod("brief"))
+        await service.remove("pods", "brief", "default")
+        await log.reach(2)
+        assert informer.has_shown(written)
+
+
 async def test_after_a_forgotten_revision_the_differences_are_told():
     async with connected() as (service, client):
         for name in ("stays", "goes"):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from api import fields
-from api.errors import Timeout
+from api.errors import Timeout, Unavailable
 from apiserver.requests import Event
 from apiserver.storage import keys, watching
 from apiserver.storage.etcd import Compacted, Endpoints, Etcd
@@ -156,6 +156,73 @@ async def test_what_was_missed_is_in_the_tables_and_watchers_have_to_list_again(
         again = await store.create(B, pod("b"))
         await world.fresh()
         assert world.resource(PODS).table.items["default/b"].revision == again
+
+
+class Broken(Etcd):
+    """A real client whose watch breaks when told to; what happens meanwhile is yet to be asked for."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        super().__init__(endpoints)
+        self.breaks = asyncio.Event()
+        self.mended = asyncio.Event()
+        self.mended.set()
+
+    async def watch(self, key: bytes, end: bytes, start: int) -> AsyncIterator[pb.WatchResponse]:
+        await self.mended.wait()
+        stream = super().watch(key, end, start)
+        broken = asyncio.create_task(self.breaks.wait())
+        try:
+            while True:
+                coming = asyncio.ensure_future(anext(stream))
+                await asyncio.wait((coming, broken), return_when=asyncio.FIRST_COMPLETED)
+                if broken.done():
+                    coming.cancel()
+                    await asyncio.gather(coming, return_exceptions=True)
+                    self.breaks.clear()
+                    raise Unavailable("broken")
+                yield coming.result()
+        finally:
+            broken.cancel()
+
+
+class Impatient(FakeClock):
+    async def sleep(self, seconds: float) -> None:
+        await (asyncio.sleep(0) if seconds < 1 else super().sleep(seconds))
+
+
+async def test_a_deletion_that_etcd_was_compacted_to_is_not_missed(etcd_url: str, etcd: Etcd) -> None:
+    store = Store(etcd)
+    first = await store.create(A, pod("a"))
+    async with Broken(Endpoints((etcd_url,))) as broken, following(broken, Impatient()) as world:
+        await world.fresh()
+        with world.watcher(PODS, "", EVERYTHING, bookmarks=False) as watcher:
+            broken.mended.clear()
+            broken.breaks.set()
+            await settle()
+            gone = await store.delete(A, first)
+            await store.create(B, pod("b"))
+            await etcd.compact(gone)
+            broken.mended.set()
+            await world.fresh()
+            world.tell()
+            assert names(world) == ["b"]
+            ((kind, status),) = await events(watcher, 1)
+            assert (kind, b'"code":410' in status) == ("ERROR", True)
+
+
+async def test_a_watch_that_is_resumed_tells_nothing_twice(etcd_url: str, etcd: Etcd) -> None:
+    store = Store(etcd)
+    async with Broken(Endpoints((etcd_url,))) as broken, following(broken, Impatient()) as world:
+        with world.watcher(PODS, "", EVERYTHING, bookmarks=False) as watcher:
+            await store.create(A, pod("a"))
+            await world.fresh()
+            broken.breaks.set()
+            await settle()
+            await store.create(B, pod("b"))
+            await world.fresh()
+            world.tell()
+            assert [kind for kind, _ in await events(watcher, 2)] == ["ADDED", "ADDED"]
+            assert watcher._waiting == []
 
 
 async def test_the_past_comes_from_etcd_when_the_window_is_too_short(

@@ -57,3 +57,18 @@ async def test_a_watch_in_http_1_0_has_no_chunks(rest) -> None:
     assert head.startswith(b"HTTP/1.0 200 ")
     assert b"Transfer-Encoding" not in head
     writer.close()
+
+
+async def test_of_too_many_who_ask_nothing_the_oldest_are_cut_off(rest, monkeypatch) -> None:
+    monkeypatch.setattr(connections, "MOST_SILENT", 2)
+    async with asyncio.timeout(5):
+        spoken = await asyncio.open_connection(rest._base_url.host, rest._base_url.port)
+        spoken[1].write(b"GET /livez HTTP/1.1\r\n" + HEAD + b"\r\n")
+        assert b" 200 " in await spoken[0].readline()
+        silent = [await asyncio.open_connection(rest._base_url.host, rest._base_url.port) for _ in range(3)]
+        assert await silent[0][0].read() == b""
+        for reader, writer in (spoken, *silent[1:]):
+            writer.write(b"GET /livez HTTP/1.1\r\nConnection: close\r\n" + HEAD + b"\r\n")
+            assert b" 200 " in await reader.read()
+        for _, writer in (spoken, *silent):
+            writer.close()
