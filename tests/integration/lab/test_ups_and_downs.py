@@ -29,10 +29,10 @@ def ours(lab, docker_engine):
 def test_coming_up_again_changes_nothing_that_runs(lab, docker_engine, kubectl, manifests):
     kubectl("apply", "-f", f"{manifests}/pod.yaml")
     kubectl("wait", "--for=condition=Ready", "pod/test5", "--timeout=30s")
-    before = {c.id for c in docker_engine.containers.list(filters={"label": f"{CLUSTER_LABEL}={lab.name}"})}
+    own = {"label": [f"{CLUSTER_LABEL}={lab.name}", f"io.kubernetes.pod.namespace={kubectl.namespace}"]}
+    before = {c.id for c in docker_engine.containers.list(filters=own)}
     start(lab, docker_engine)
-    after = {c.id for c in docker_engine.containers.list(filters={"label": f"{CLUSTER_LABEL}={lab.name}"})}
-    assert before <= after
+    assert before == {c.id for c in docker_engine.containers.list(filters=own)} != set()
     assert kubectl.json("get", "pod", "test5")["status"]["containerStatuses"][0]["restartCount"] == 0
 
 
