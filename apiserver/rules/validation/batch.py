@@ -2,12 +2,11 @@
 
 import zoneinfo
 
-from api import labels as label_selectors
 from api import schedules
 from api.paths import Path, invalid, not_supported, required
 from api.types import CronJob, Job, JobSpec
 from apiserver.rules.validation import job_policies, pods
-from apiserver.rules.validation.selectors import is_empty, selector
+from apiserver.rules.validation.selectors import is_empty, selector, selects
 from apiserver.rules.validation.values import Faults, immutable, nonnegative, one_of, optional
 from apiserver.rules.validation.workloads import MISMATCH
 
@@ -29,7 +28,7 @@ def job(it: Job) -> Faults:
         yield required(SPEC.child("selector"))
     else:
         yield from selector(SPEC.child("selector"), by)
-        if not is_empty(by) and not label_selectors.from_object(by).matches(labels):
+        if not is_empty(by) and not selects(by, labels):
             yield invalid(SPEC.child("template", "metadata", "labels"), labels, MISMATCH)
 
 

@@ -19,7 +19,7 @@ from api.types import (
 )  # fmt: skip
 from apiserver.rules.validation import pods
 from apiserver.rules.validation.metadata import labels
-from apiserver.rules.validation.selectors import is_empty, selector
+from apiserver.rules.validation.selectors import OPERATORS, is_empty, selector, selects
 from apiserver.rules.validation.values import Faults, formed, immutable, nonnegative
 
 SPEC = Path("spec")
@@ -85,11 +85,9 @@ def _selected_template(by: LabelSelector | None, template: PodTemplateSpec, said
         yield from faults
         if is_empty(by):
             yield invalid(SELECTOR, by, f"empty selector is invalid for {kind}")
-        if any(e.operator not in ("In", "NotIn", "Exists", "DoesNotExist") for e in by.matchExpressions):
+        if any(e.operator not in OPERATORS for e in by.matchExpressions):
             yield invalid(SELECTOR, by, "invalid label selector")
-            matches = True
-        else:
-            matches = label_selectors.from_object(by).matches(template.metadata.labels)
+        matches = selects(by, template.metadata.labels)
     yield from _template(template, said, matches=matches)
 
 
@@ -152,7 +150,7 @@ def daemon_set(it: DaemonSet) -> Faults:
     spec = it.spec
     by = spec.selector
     yield from selector(SELECTOR, by)
-    if by is None or not label_selectors.from_object(by).matches(spec.template.metadata.labels):
+    if by is None or not selects(by, spec.template.metadata.labels):
         yield invalid(TEMPLATE.child("metadata", "labels"), spec.template.metadata.labels, MISMATCH)
     if by is not None and is_empty(by):
         yield invalid(SELECTOR, by, "empty selector is invalid for daemonset")
@@ -247,7 +245,7 @@ def _stateful_template(it: StatefulSet) -> Faults:
     yield from selector(SELECTOR, by)
     if is_empty(by):
         yield invalid(SELECTOR, by, "empty selector is invalid for statefulset")
-    elif not label_selectors.from_object(by).matches(template.metadata.labels):
+    elif not selects(by, template.metadata.labels):
         yield invalid(TEMPLATE.child("metadata", "labels"), template.metadata.labels, MISMATCH)
     # Volumes come from the claim templates as well, which only a pod of the set shows.
     made = {claim.metadata.name for claim in it.spec.volumeClaimTemplates}

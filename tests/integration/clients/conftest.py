@@ -19,9 +19,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield started
     said = (started.directory / "apiserver.log").read_text().splitlines()
     assert [line for line in said if " E apiserver " in line] == []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_clients_leave_open() -> Iterator[None]:
+    """Theirs, too: it must not be found in the middle of another test."""
+    yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        gc.collect()  # what clients have left open is theirs, too
+        gc.collect()
 
 
 @pytest.fixture

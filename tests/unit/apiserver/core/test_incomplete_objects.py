@@ -9,8 +9,11 @@ from api.types import (
     APIService,
     CSIStorageCapacity,
     CustomResourceDefinition,
+    DaemonSet,
+    Job,
     MutatingAdmissionPolicy,
     MutatingAdmissionPolicyBinding,
+    StatefulSet,
     ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
     ValidatingWebhookConfiguration,
@@ -75,3 +78,11 @@ def test_a_webhook_that_says_little_is_invalid() -> None:
 def test_a_capacity_of_nothing_is_no_quantity() -> None:
     found = told(CSIStorageCapacity, "a", capacity="", storageClassName="a")
     assert [fault for fault in found if fault.startswith('capacity: Invalid value: "": quantities must match')]
+
+
+@pytest.mark.parametrize("what", [DaemonSet, Job, StatefulSet])
+def test_a_selector_that_cannot_be_read_is_invalid(what: type[Any]) -> None:
+    selector = {"matchExpressions": [{"key": "a", "operator": "Resembles"}]}
+    found = told(what, "a", spec={"selector": selector})
+    fault = 'spec.selector.matchExpressions[0].operator: Invalid value: "Resembles": not a valid selector operator'
+    assert fault in found
