@@ -4,18 +4,14 @@ https://kubernetes.io/docs/concepts/services-networking/service/#endpointslice-m
 in `mirrored_slices`.
 """
 
-from contextlib import suppress
-
 from api import errors, meta
 from api.meta import Key
-from api.types import Endpoints, EndpointSlice, Service
+from api.types import Endpoints, Service
 from controller_manager.contexts import Context
-from controller_manager.expectations import Expectations
-from controller_manager.gathering import all_of
-from controller_manager.informing import Written
 from controller_manager.mirrored_slices import MANAGER, plan
+from controller_manager.owned_slices import OwnedSlices
 from controller_manager.refusals import namespace_is_going
-from controller_manager.slices import MANAGED_BY, SERVICE_NAME
+from controller_manager.slices import Changes
 from machinery.controllers import Controller
 
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
@@ -30,53 +26,30 @@ class EndpointSliceMirroringController:
     """Keeps the slices of each such Endpoints object; the objects' end takes them along."""
 
     def __init__(self, context: Context) -> None:
-        self._client = context.client
-        # A slice that was created and is not seen yet would be created twice: its name is the server's choice.
-        self._expectations = Expectations(context.clock)
         self._services = context.informers(Service)
         self._endpoints = context.informers(Endpoints)
-        self._slices = context.informers(EndpointSlice, indexes=("label",))
-        self._written = Written(self._slices)
+        self._slices = OwnedSlices(context, MANAGER)
         self.controller = Controller(
             "endpointslice-mirroring-controller", self.reconcile, workers=context.config.concurrent_syncs,
-            informers=(self._services, self._endpoints, self._slices),
+            informers=(self._services, self._endpoints, self._slices.informer),
         )  # fmt: skip
         add = self.controller.queue.add
         self._services.on_change(lambda old, new: add(meta.key(new or old)))
         self._endpoints.on_change(lambda old, new: add(meta.key(new or old)))
-        self._slices.on_change(self._slice_changed)
-
-    def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
-        for s in (old, new):
-            if s is not None and s.metadata.labels.get(MANAGED_BY) == MANAGER:
-                key = Key(s.metadata.namespace, s.metadata.labels.get(SERVICE_NAME, ""))
-                self._expectations.observed(key, s.metadata.uid)
-                self.controller.queue.add(key)
+        self._slices.feed(add)
 
     async def reconcile(self, key: Key) -> float | None:
-        if waiting := self._expectations.remaining(key):
+        if waiting := self._slices.waiting(key):
             return waiting
-        mine = [
-            self._written.newest(s)
-            for s in self._slices.by_index("label", f"{key.namespace}/{SERVICE_NAME}={key.name}")
-            if s.metadata.labels.get(MANAGED_BY) == MANAGER and not s.metadata.deletionTimestamp
-        ]
+        mine = self._slices.of(key)
         endpoints = self._mirrored(key)
         if endpoints is None:
-            await all_of([self._delete(s) for s in mine])
-            self._expectations.forget(key)
+            await self._slices.write(key, Changes(delete=mine))
+            self._slices.forget(key)
             return None
         changes = plan(endpoints, mine)
         try:
-            await all_of(
-                [
-                    *(self._create(key, s) for s in changes.create),
-                    *(self._update(s) for s in changes.update),
-                    *(self._delete(s) for s in changes.delete),
-                ]
-            )
-        except (errors.Conflict, errors.NotFound) as e:
-            raise errors.Conflict(f"a slice of {key} has changed meanwhile: {e.message}") from e
+            await self._slices.write(key, changes)
         except errors.Forbidden as e:
             if not namespace_is_going(e):
                 raise
@@ -90,15 +63,3 @@ class EndpointSliceMirroringController:
         if endpoints.metadata.labels.get(SKIP) == "true" or LEADER in endpoints.metadata.annotations:
             return None
         return endpoints
-
-    async def _create(self, key: Key, wanted: EndpointSlice) -> None:
-        created = await self._client.create(wanted)
-        if self._slices.get(created.metadata.namespace, created.metadata.name) is None:
-            self._expectations.expect(key, created.metadata.uid)
-
-    async def _update(self, changed: EndpointSlice) -> None:
-        self._written.note(await self._client.update(changed))
-
-    async def _delete(self, s: EndpointSlice) -> None:
-        with suppress(errors.NotFound):
-            await self._client.delete(EndpointSlice, s.metadata.name, s.metadata.namespace, uid=s.metadata.uid)

@@ -5,7 +5,6 @@ changed in place, so that few are made and deleted.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from api import meta
 from api.types import (
@@ -19,7 +18,7 @@ from api.types import (
     ObjectMeta,
 )
 from controller_manager.service_backends import HEADLESS, LAST_CHANGE
-from controller_manager.slices import MANAGED_BY, SERVICE_NAME
+from controller_manager.slices import MANAGED_BY, SERVICE_NAME, Changes
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -29,13 +28,6 @@ CAPACITY = 1000
 
 Port = tuple[str, int, str, str]
 Group = tuple[str, tuple[Port, ...]]
-
-
-@dataclass
-class Changes:
-    create: list[EndpointSlice] = field(default_factory=list)
-    update: list[EndpointSlice] = field(default_factory=list)
-    delete: list[EndpointSlice] = field(default_factory=list)
 
 
 def plan(endpoints: Endpoints, current: Sequence[EndpointSlice]) -> Changes:
