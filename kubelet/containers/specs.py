@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from api import meta, quantities
+from api.qos import qos_class
 from api.types import Container, Pod, ResourceRequirements
 from kubelet.containers import security
 from kubelet.containers.environments import expand
@@ -13,7 +14,6 @@ from kubelet.containers.security import Powers
 from kubelet.runtime import interfaces as labels
 from kubelet.runtime.interfaces import Amounts, Mount, Record, Spec
 from kubelet.syncing.plans import Start
-from kubelet.syncing.qos import qos_class
 
 LEAST_SHARES, LEAST_QUOTA = 2, 1000
 SHARES_PER_CORE = 1024
@@ -164,7 +164,7 @@ def oom_score(pod: Pod, c: Container, host: Host) -> int:
     """Who is killed first when the machine runs out of memory.
     https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/#node-out-of-memory-behavior
     """
-    match qos_class(pod):
+    match qos_class(pod.spec):
         case "Guaranteed":
             return -997 if host.powers.negative_oom_scores else 0
         case "BestEffort":

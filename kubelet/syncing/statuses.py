@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from api import meta, times
+from api.qos import qos_class
 from api.types import (
     Container,
     ContainerState,
@@ -19,7 +20,6 @@ from api.types import (
 )  # fmt: skip
 from kubelet.runtime.interfaces import Record
 from kubelet.syncing import conditions, restarts
-from kubelet.syncing.qos import qos_class
 from kubelet.syncing.views import View, debugging, is_sidecar
 
 TERMINAL = ("Succeeded", "Failed")
@@ -30,7 +30,7 @@ def pod_status(view: View) -> PodStatus:
     pod, old = view.pod, view.pod.status
     status = PodStatus(
         observedGeneration=pod.metadata.generation or 0,
-        qosClass=old.qosClass or qos_class(pod),
+        qosClass=old.qosClass or qos_class(pod.spec),
         startTime=old.startTime or times.format(view.now),
         nominatedNodeName="",
     )

@@ -3,6 +3,7 @@
 import pytest
 
 from api import meta, quantities
+from api.qos import qos_class
 from api.types import (
     ContainerState,
     ContainerStateRunning,
@@ -13,7 +14,6 @@ from api.types import (
     PodStatus,
     ResourceRequirements,
 )  # fmt: skip
-from kubelet.syncing.qos import qos_class
 from kubelet.syncing.statuses import pod_status
 from kubelet.syncing.views import Fault, Health, View
 from tests.unit.kubelet.builders import NOW, container, created, exited, pause, pod, running, view
@@ -221,7 +221,7 @@ def resources(limits: dict[str, str], requests: dict[str, str]) -> ResourceRequi
 )
 def test_the_class_of_service(limits: dict[str, str], requests: dict[str, str], expected: str) -> None:
     assert quantities.parse("1Gi") == quantities.parse("1024Mi")
-    assert qos_class(pod(container(resources=resources(limits, requests)))) == expected
+    assert qos_class(pod(container(resources=resources(limits, requests))).spec) == expected
 
 
 def test_while_a_resize_waits_the_status_tells_what_the_container_has() -> None:
