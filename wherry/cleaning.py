@@ -13,6 +13,7 @@ from docker.models.containers import Container
 
 from wherry import engine
 from wherry.composing import Compose
+from wherry.images import TAG
 from wherry.labs import CLUSTER_LABEL, NODE_LABEL, Lab
 from wherry.locks import alone
 from wherry.progress import Progress
@@ -82,7 +83,7 @@ def _erase(docker_engine: docker.DockerClient, place: Path) -> None:
     if os.geteuid() != 0:
         try:
             docker_engine.containers.run(
-                "wherry/component:dev",
+                f"wherry/component:{TAG}",
                 ["-c", f"find /parent/{place.name} -delete"],
                 entrypoint="sh",
                 volumes={str(place.parent): {"bind": "/parent", "mode": "rw"}},

@@ -9,6 +9,7 @@ the source makes only the last image again:
 """
 
 import io
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ from wherry.progress import Progress, Step
 from wherry.troubles import Trouble
 
 BASE = "debian:bookworm-slim"
+# Checkouts that share an engine each build under a tag of their own.
+TAG = os.environ.get("WHERRY_TAG") or "dev"
 PULL_SECONDS = 60
 LABEL = "io.wherry.made-of"
 FOREIGN = "made elsewhere"
@@ -67,10 +70,10 @@ class Builder:
         recipe = self._recipe("component")
         source = contexts.files(self._project, *(name for name in PACKAGES if (self._project / name).is_dir()))
         made_of = contexts.digest(contexts.archive([*recipe, *source]), self._id(runtime))
-        self._make(Image(("wherry/component:dev",), made_of, lambda: [*recipe, *source], {"BASE": runtime}))
+        self._make(Image((f"wherry/component:{TAG}",), made_of, lambda: [*recipe, *source], {"BASE": runtime}))
 
     def _platform(self, base: str) -> str:
-        return self._simple("platform", ("wherry/platform:dev",), base)
+        return self._simple("platform", (f"wherry/platform:{TAG}",), base)
 
     def _runtime(self, platform: str) -> str:
         recipe = self._recipe("runtime")
@@ -83,7 +86,7 @@ class Builder:
                 sites.make(self._project, place / "site", self._python_version(platform))
                 return [*recipe, *contexts.files(place)]
 
-            return self._make(Image(("wherry/runtime:dev",), made_of, entries, {"BASE": platform}))
+            return self._make(Image((f"wherry/runtime:{TAG}",), made_of, entries, {"BASE": platform}))
 
     def _python_version(self, image: str) -> str:
         told = "import sys; print('%d.%d' % sys.version_info[:2])"

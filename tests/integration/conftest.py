@@ -13,15 +13,17 @@ from wherry.kubectl import Kubectl
 from wherry.labs import NODES, PROJECT, Lab, node_names
 from wherry.progress import Progress
 
+NUMBER = int(os.environ.get("WHERRY_TEST_LAB") or 1)
+"""Tests of several checkouts may run at once, each in a lab of its own number."""
 LAB = Lab(
-    name="wherry-test",
+    name="wherry-test" if NUMBER == 1 else f"wherry-test{NUMBER}",
     state=PROJECT / "build" / "test-lab",
-    data=Path("/var/lib/wherry-test"),
-    network="10.124.0",
-    api_port=16443,
-    grpc_port=16444,
-    scheduler_port=16459,
-    controllers_port=16457,
+    data=Path("/var/lib/wherry-test" if NUMBER == 1 else f"/var/lib/wherry-test{NUMBER}"),
+    network=f"10.{123 + NUMBER}.0",
+    api_port=16343 + 100 * NUMBER,
+    grpc_port=16344 + 100 * NUMBER,
+    scheduler_port=16359 + 100 * NUMBER,
+    controllers_port=16357 + 100 * NUMBER,
 )
 NAMESPACE = "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}"
 KEEP = bool(os.environ.get("WHERRY_KEEP_TEST_LAB"))

@@ -9,7 +9,7 @@ from wherry.labs import PROJECT, Lab
 
 TEMPLATE = yaml.safe_load((PROJECT / "compose.yaml").read_text())
 NODE = TEMPLATE["services"]["node1"]
-COMPONENTS = {name: s for name, s in TEMPLATE["services"].items() if s["image"] == "wherry/component:dev"}
+COMPONENTS = {name: s for name, s in TEMPLATE["services"].items() if s["image"].startswith("wherry/component:")}
 
 
 @pytest.fixture
