@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,18 +27,41 @@ from machinery.clocks import SYSTEM
 from machinery.kubeconfigs import Access
 from machinery.testing import ControlPlane, control_plane, free_port
 from proto.node_pb2_grpc import NodeStub
+from tests.integration.kubelet.engines import PrivateEngine
 
 IMAGE = "busybox:1.35"
+PAUSE = "wherry/pause:1"
+ROOTS = Path("/var/lib/wherry-kubelet-test")
+SHARED = "unix:///var/run/docker.sock"
 FOREVER = ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 1 & wait $!; done"]
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.APIClient]:
     client = docker.APIClient(version="auto")
-    for image in (IMAGE, "wherry/pause:1"):
+    for image in (IMAGE, PAUSE):
         assert client.images(image), f"the image {image} is needed: scripts/up builds it"
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def spare_engine(tmp_path_factory: pytest.TempPathFactory, engine: docker.APIClient) -> Iterator[PrivateEngine]:
+    """Not started before a test wants it."""
+    images = tmp_path_factory.mktemp("images") / "images.tar"
+    subprocess.run(["docker", "save", "--output", str(images), IMAGE, PAUSE], check=True)
+    made = PrivateEngine(ROOTS / f"engine-{uuid.uuid4().hex[:8]}", images)
+    yield made
+    if made.home.exists():
+        made.remove()
+
+
+@pytest.fixture
+def private_engine(spare_engine: PrivateEngine) -> PrivateEngine:
+    """An engine that runs and has the images, whatever the test before has done to it."""
+    spare_engine.start()
+    spare_engine.load()
+    return spare_engine
 
 
 @pytest.fixture
@@ -46,7 +69,11 @@ def cluster(engine: docker.APIClient) -> Iterator[str]:
     """A name that marks this test's containers, all of which go at its end."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     yield name
-    for left in engine.containers(all=True, filters={"label": f"{CLUSTER}={name}"}):
+    _remove_all(engine, name)
+
+
+def _remove_all(engine: docker.APIClient, cluster: str) -> None:
+    for left in engine.containers(all=True, filters={"label": f"{CLUSTER}={cluster}"}):
         # What the stopped kubelet had asked for last may still be happening.
         with contextlib.suppress(docker.errors.NotFound, docker.errors.APIError):
             engine.remove_container(left["Id"], force=True, v=True)
@@ -72,7 +99,7 @@ def namespace() -> Iterator[str]:
 @pytest.fixture
 def root() -> Iterator[Path]:
     """A directory that the engine sees under the same path."""
-    path = Path("/var/lib/wherry-kubelet-test") / uuid.uuid4().hex[:8]
+    path = ROOTS / uuid.uuid4().hex[:8]
     path.mkdir(parents=True)
     yield path
     # A start that was under way when the kubelet stopped may still write here.
@@ -91,11 +118,12 @@ class Lab:
     cluster: str
     namespace: str
     root: Path
+    endpoint: str = SHARED
     port: int = field(default_factory=free_port)
 
     @asynccontextmanager
-    async def kubelet(self) -> AsyncIterator[None]:
-        config = self._config()
+    async def kubelet(self, *flags: str) -> AsyncIterator[None]:
+        config = self._config(flags)
         handle = os.open(f"/run/netns/{self.namespace}", os.O_RDONLY)
         runtime = Docker(config.endpoint, self.cluster, "node1")
         network = Plumbing("10.99.0.1", config.unreachable, lambda: netlink_in(handle))
@@ -111,13 +139,14 @@ class Lab:
                 runtime.close()
                 os.close(handle)
 
-    def _config(self) -> Config:
+    def _config(self, flags: Sequence[str]) -> Config:
         pki = self.plane.pki / "node1-kubelet"
         return parse(
             ["--kubeconfig", "unused", "--hostname-override", "node1", "--node-ip", "10.99.0.1",
              "--address", "127.0.0.1", "--port", str(self.port), "--root-dir", str(self.root),
              "--tls-cert-file", str(pki / "tls.crt"), "--tls-private-key-file", str(pki / "tls.key"),
-             "--client-ca-file", str(pki / "ca.crt"), "--cluster-name", self.cluster]
+             "--client-ca-file", str(pki / "ca.crt"), "--cluster-name", self.cluster,
+             "--container-runtime-endpoint", self.endpoint, *flags]
         )  # fmt: skip
 
     async def _schedulable(self, running: "asyncio.Task[None]") -> None:
@@ -195,6 +224,24 @@ class Lab:
 async def lab(
     tmp_path: Path, engine: docker.APIClient, cluster: str, namespace: str, root: Path
 ) -> AsyncIterator[Lab]:  # fmt: skip
+    async with _plane(tmp_path) as (plane, client):
+        yield Lab(plane, client, engine, cluster, namespace, root)
+
+
+@pytest.fixture
+async def own_lab(
+    tmp_path: Path, private_engine: PrivateEngine, namespace: str, root: Path
+) -> AsyncIterator[Lab]:  # fmt: skip
+    """The same on an engine of one's own, which the test may stop and kill."""
+    cluster = f"test-{uuid.uuid4().hex[:8]}"
+    async with _plane(tmp_path) as (plane, client):
+        yield Lab(plane, client, private_engine.client, cluster, namespace, root, private_engine.endpoint)
+    private_engine.start()
+    _remove_all(private_engine.client, cluster)
+
+
+@asynccontextmanager
+async def _plane(tmp_path: Path) -> AsyncIterator[tuple[ControlPlane, Client]]:
     async with AsyncExitStack() as stack:
         # A `kubernetes` Service may not lead to a loopback address, and nothing here follows it.
         plane = await stack.enter_async_context(control_plane(tmp_path, "--advertise-address", "192.0.2.1"))
@@ -202,7 +249,7 @@ async def lab(
         await client.create(
             ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"), automountServiceAccountToken=False)
         )
-        yield Lab(plane, client, engine, cluster, namespace, root)
+        yield plane, client
 
 
 def make_pod(name: str, *containers: Container, **spec: object) -> Pod:
