@@ -17,6 +17,7 @@ from kubelet.containers.specs import Host
 from kubelet.network.addresses import Addresses
 from kubelet.network.neighbours import Neighbours
 from kubelet.network.plumbing import Network, Plumbing
+from kubelet.network.ways import Routes
 from kubelet.nodes import machines
 from kubelet.nodes.registering import Identity, Registering
 from kubelet.pods.assignments import Assignments
@@ -73,7 +74,7 @@ def _runtime(config: Config, clock: Clock) -> Iterator[Runtime]:
 def _network(config: Config) -> Network:
     if config.runtime == "simulated":
         return SimulatedNetwork()
-    return Plumbing(config.address, config.unreachable)
+    return Plumbing(config.address, config.unreachable, way=config.vxlan if config.pod_network == "vxlan" else Routes())
 
 
 class Agent:

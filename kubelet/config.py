@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubelet.network.ways import PORT, VNI, Vxlan
+
+POD_NETWORKS = ("routes", "vxlan")
 SANDBOX_NETWORKS = ("unshare", "none")
 RUNTIMES = ("docker", "simulated")
 
@@ -36,6 +39,8 @@ class Config:
     parallel_starts: int
     allowed_sysctls: tuple[str, ...]
     sandbox_network: str
+    pod_network: str
+    vxlan: Vxlan
 
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
@@ -73,6 +78,12 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         "--sandbox-network", choices=SANDBOX_NETWORKS, default="unshare",
         help="unshare: the pause program makes its own network namespace, in half the time; none: the engine makes it",
     )  # fmt: skip
+    add(
+        "--pod-network", choices=POD_NETWORKS, default="routes",
+        help="to other nodes' pods: routes, if all nodes are on one network; vxlan, if they only reach each other",
+    )  # fmt: skip
+    add("--vxlan-vni", type=int, default=VNI, help="the virtual network's number, the same on all nodes")
+    add("--vxlan-port", type=int, default=PORT, help="UDP; the same on all nodes")
     flags = parser.parse_args(arguments)
     node = flags.hostname_override.lower()
     try:
@@ -104,6 +115,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         parallel_starts=flags.parallel_starts,
         allowed_sysctls=tuple(s for s in flags.allowed_unsafe_sysctls.split(",") if s),
         sandbox_network=flags.sandbox_network,
+        pod_network=flags.pod_network,
+        vxlan=Vxlan(flags.vxlan_vni, flags.vxlan_port),
     )
 
 

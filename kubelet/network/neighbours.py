@@ -24,7 +24,7 @@ def pod_ranges(nodes: list[Node], own: str) -> dict[str, str]:
 
 
 class Neighbours:
-    """Keeps a route to each other node's pods."""
+    """Keeps a way to each other node's pods."""
 
     def __init__(self, nodes: Informer[Node], plumbing: Plumbing, own: str, clock: Clock = SYSTEM) -> None:
         self._nodes = nodes
@@ -36,16 +36,17 @@ class Neighbours:
 
     async def run(self) -> None:
         await self._nodes.synced()
-        known: dict[str, str] | None = None
+        known: tuple[str, dict[str, str]] | None = None
         while True:
             self._changed.clear()
-            wanted = pod_ranges(self._nodes.list(), self._own)
+            own = self._nodes.get("", self._own)
+            wanted = own.spec.podCIDR if own is not None else "", pod_ranges(self._nodes.list(), self._own)
             if wanted != known:
                 try:
-                    await self._plumbing.reach(wanted)
+                    await self._plumbing.reach(*wanted)
                     known = wanted
                 except OSError as e:
-                    log.warning("routes to other nodes: %s", e)
+                    log.warning("the way to other nodes: %s", e)
                     await self._clock.sleep(RETRY)
                     continue
             await self._changed.wait()

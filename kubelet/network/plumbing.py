@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 from kubelet.network import links
-from kubelet.network.links import RTN_UNREACHABLE, Route
+from kubelet.network.links import RTN_UNREACHABLE, Neighbour, Route
 from kubelet.network.netlink import Netlink, netlink_in, open_namespace
+from kubelet.network.ways import PROTOCOL, Routes, Way
 
 T = TypeVar("T")
 
@@ -25,7 +26,6 @@ GATEWAY = "169.254.1.1"
 # Any fixed address will do: each pair is a network of two.
 NODE_HARDWARE = "ee:ee:ee:ee:ee:ee"
 PREFIX = "veth"
-PROTOCOL = 0x57  # marks our routes, so that stale ones can be told from other people's
 # The worst metric but for the routes that the pause program of a lab node sets; any other wins.
 LAST_RESORT = 0x7FFFFFFF
 LARGEST_MTU = 65535
@@ -61,13 +61,15 @@ def shares_network(pid: int) -> bool:
 class Plumbing:
     """The pod network of one node, in the namespace that `opened` talks to: this process's own unless said otherwise.
 
-    Implements `Network`.
+    Implements `Network`. `way` is how packets come to other nodes' pods.
     """
 
     def __init__(
-        self, node_address: str, unreachable: Iterable[str], opened: Callable[[], Netlink] = Netlink
+        self, node_address: str, unreachable: Iterable[str], opened: Callable[[], Netlink] = Netlink,
+        way: Way | None = None,
     ) -> None:  # fmt: skip
         self._opened = opened
+        self._way = way or Routes()
         self._node_address = node_address
         self._unreachable = tuple(unreachable)
         self._mtu = 1500
@@ -81,7 +83,8 @@ class Plumbing:
     def _prepare(self, nl: Netlink) -> None:
         for cidr in self._unreachable:
             links.put_route(nl, Route(cidr, metric=LAST_RESORT, protocol=PROTOCOL, kind=RTN_UNREACHABLE, link=0))
-        self._mtu = _uplink_mtu(nl, self._node_address)
+        self._mtu = _uplink_mtu(nl, self._node_address) - self._way.overhead
+        self._way.prepare(nl, self._node_address, self._mtu)
 
     async def attach(self, uid: str, pid: int, address: str) -> None:
         await self._work(lambda nl: self._attach(nl, uid, pid, address))
@@ -100,10 +103,14 @@ class Plumbing:
                     links.delete_link(nl, name)
                     links.make_veth(nl, name, NODE_HARDWARE, "eth0", hardware, namespace, self._mtu)
                     _configure(inside, known["lo"][0], address)
+                elif known["eth0"][1] != self._mtu:
+                    # Made when packets went another way.
+                    links.set_mtu(inside, known["eth0"][0], self._mtu)
+                    links.set_mtu(nl, links.link_index(nl, name), self._mtu)
         finally:
             os.close(namespace)
         outside = links.link_index(nl, name)
-        links.add_neighbour(nl, outside, address, hardware)
+        links.put_neighbour(nl, outside, Neighbour(address, hardware))
         links.put_route(nl, Route(f"{address}/32", link=outside, protocol=PROTOCOL, source=self._node_address))
 
     async def detach(self, uid: str) -> None:
@@ -122,12 +129,12 @@ class Plumbing:
 
         await self._work(remove)
 
-    async def reach(self, ranges: Mapping[str, str]) -> None:
-        """Exactly these routes to other nodes: pod range → the node's address.
+    async def reach(self, own: str, ranges: Mapping[str, str]) -> None:
+        """Lead to exactly these pod ranges → node addresses; `own` is this node's range.
 
-        All that can be made are made; raises OSError if some could not.
+        All that can be reached are; raises OSError if some cannot.
         """
-        await self._work(lambda nl: _reach(nl, ranges))
+        await self._work(lambda nl: self._way.reach(nl, own, ranges))
 
     async def _work(self, function: Callable[[Netlink], T]) -> T:
         # One at a time: each takes a millisecond, and two that touch one link would only disturb each other.
@@ -144,23 +151,9 @@ def _configure(inside: Netlink, loopback: int, address: str) -> None:
     links.set_up(inside, loopback)
     links.add_address(inside, index, address, 32)
     links.set_up(inside, index)
-    links.add_neighbour(inside, index, GATEWAY, NODE_HARDWARE)
+    links.put_neighbour(inside, index, Neighbour(GATEWAY, NODE_HARDWARE))
     links.put_route(inside, Route(f"{GATEWAY}/32", link=index))
     links.put_route(inside, Route(f"{links.ANYWHERE}/0", gateway=GATEWAY, link=index))
-
-
-def _reach(nl: Netlink, ranges: Mapping[str, str]) -> None:
-    for route in links.routes(nl):
-        if route.protocol == PROTOCOL and route.gateway and ranges.get(route.destination) != route.gateway:
-            links.delete_route(nl, route)
-    failed = []
-    for destination, gateway in ranges.items():
-        try:
-            links.put_route(nl, Route(destination, gateway=gateway, protocol=PROTOCOL))
-        except OSError as e:
-            failed.append(f"{destination} via {gateway}: {e.strerror}")
-    if failed:
-        raise OSError("; ".join(failed))
 
 
 def _uplink_mtu(nl: Netlink, node_address: str) -> int:

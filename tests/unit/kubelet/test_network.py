@@ -10,6 +10,7 @@ from kubelet.network.addresses import Addresses, Exhausted
 from kubelet.network.links import Route
 from kubelet.network.neighbours import pod_ranges
 from kubelet.network.plumbing import interface
+from kubelet.network.ways import hardware, neighbours
 
 
 def test_each_pod_gets_an_address_of_its_own_and_keeps_it() -> None:
@@ -78,3 +79,10 @@ def test_routes_lead_to_every_other_node_that_has_a_range_and_an_address() -> No
         node("lost", "10.244.3.0/24", ""),
     ]
     assert pod_ranges(nodes, "node1") == {"10.244.1.0/24": "10.99.0.2"}
+
+
+def test_a_nodes_end_of_the_tunnel_follows_from_its_address_and_range() -> None:
+    end, behind = neighbours("10.244.3.0/24", "10.99.0.3")
+    assert (end.address, end.hardware) == ("10.244.3.0", "0a:59:0a:63:00:03")
+    assert (behind.key, behind.address) == (end.hardware, "10.99.0.3")
+    assert hardware("10.99.0.4") != end.hardware
