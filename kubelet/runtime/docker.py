@@ -1,31 +1,26 @@
-"""The Docker engine, 20.10 or newer, through the docker library.
+"""The Docker engine, 20.10 or newer, through its HTTP API.
+https://docs.docker.com/reference/api/engine/version/v1.41/
 
-Its blocking calls run in a pool of a few threads; what lasts (events, logs, exec, attach) stands in `streams`.
+Short questions go through `connections`; what lasts (events, logs, exec, attach, pulls) through `streams`.
 """
 
 import asyncio
-import functools
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-import docker
 import msgspec
-import requests
-from docker import errors as docker_errors
 
 from kubelet.runtime import documents, streams
+from kubelet.runtime.connections import Connections
 from kubelet.runtime.interfaces import (
     CLUSTER,
     NODE,
     Amounts,
     Change,
     EngineError,
-    EngineUnreachable,
     Image,
     Login,
     LogOptions,
@@ -40,10 +35,6 @@ from kubelet.runtime.interfaces import (
 )  # fmt: skip
 from machinery.clocks import SYSTEM, Clock
 
-T = TypeVar("T")
-THREADS = 8
-PULLS = 2
-TIMEOUT = 120
 RECONNECT = 0.5
 CHANGES = {"start": Change.STARTED, "die": Change.ENDED, "destroy": Change.GONE}
 
@@ -57,40 +48,18 @@ class Docker:
         self._socket = endpoint.removeprefix("unix://")
         self._labels = [f"{CLUSTER}={cluster}", f"{NODE}={node}"]
         self._clock = clock
-        self._threads = ThreadPoolExecutor(THREADS, "docker")
-        # Pulls take minutes: they must not use up the threads that stop containers.
-        self._pulls = ThreadPoolExecutor(PULLS, "docker-pull")
-        self._library: docker.APIClient | None = None
+        self._engine = Connections(self._socket)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._pulls.shutdown(wait=False, cancel_futures=True)
-
-    async def _call(self, function: Callable[[docker.APIClient], T], pool: ThreadPoolExecutor | None = None) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(pool or self._threads, functools.partial(self._translated, function))
-
-    def _translated(self, function: Callable[[docker.APIClient], T]) -> T:
-        try:
-            if self._library is None:
-                # The library asks for the engine's API version here, so the engine must be there.
-                self._library = docker.APIClient(f"unix://{self._socket}", version="auto", timeout=TIMEOUT)
-            return function(self._library)
-        except docker_errors.ImageNotFound as e:
-            raise NoSuchImage(_explanation(e)) from e
-        except docker_errors.NotFound as e:
-            raise NoSuchContainer(_explanation(e)) from e
-        except docker_errors.APIError as e:
-            raise EngineError(_explanation(e)) from e
-        except (docker_errors.DockerException, requests.RequestException) as e:
-            raise EngineUnreachable(f"cannot talk to the Docker daemon at unix://{self._socket}: {e}") from e
+        self._engine.close()
 
     async def version(self) -> Version:
-        info = await self._call(lambda c: c.info())
-        return Version("docker", str(info["ServerVersion"]), int(info.get("CgroupVersion", 1)))
+        info = await self._engine.call("GET", "/info")
+        return Version("docker", str(info["ServerVersion"]), int(info.get("CgroupVersion") or 1))
 
     async def containers(self) -> list[Record]:
-        found = await self._call(lambda c: c.containers(all=True, filters={"label": self._labels}))
+        query = urlencode({"all": 1, "filters": json.dumps({"label": self._labels})})
+        found = await self._engine.call("GET", f"/containers/json?{query}")
         records = await asyncio.gather(*(self._inspect_or_none(each["Id"]) for each in found))
         return [r for r in records if r is not None]
 
@@ -101,12 +70,12 @@ class Docker:
             return None
 
     async def inspect(self, container: str) -> Record:
-        return documents.record(await self._call(lambda c: c.inspect_container(container)))
+        return documents.record(await self._engine.call("GET", f"{_path(container)}/json"))
 
     async def create(self, spec: Spec) -> str:
-        document = documents.container(spec)
+        document, path = documents.container(spec), f"/containers/create?{urlencode({'name': spec.name})}"
         try:
-            return await self._call(lambda c: _create(c, document, spec.name))
+            made = await self._engine.call("POST", path, document)
         except EngineError as e:
             if "is already in use" not in str(e):
                 raise
@@ -114,19 +83,18 @@ class Docker:
             if old.state is not State.CREATED:
                 raise
             await self.remove(old.id)
-            return await self._call(lambda c: _create(c, document, spec.name))
+            made = await self._engine.call("POST", path, document)
+        return str(made["Id"])
 
     async def start(self, container: str) -> None:
-        await self._call(lambda c: c.start(container))
+        await self._engine.call("POST", f"{_path(container)}/start")
 
     async def update(self, container: str, amounts: Amounts) -> None:
-        body = documents.update(amounts)
-        async with streams.opened(self._socket, "POST", f"/containers/{quote(container)}/update", body):
-            pass
+        await self._engine.call("POST", f"{_path(container)}/update", documents.update(amounts))
 
     async def signal(self, container: str, signal: str) -> None:
         try:
-            await self._call(lambda c: c.kill(container, signal))
+            await self._engine.call("POST", f"{_path(container)}/kill?{urlencode({'signal': signal})}")
         except NoSuchContainer:
             return
         except EngineError as e:
@@ -135,7 +103,7 @@ class Docker:
 
     async def remove(self, container: str) -> None:
         try:
-            await self._call(lambda c: c.remove_container(container, force=True, v=True))
+            await self._engine.call("DELETE", f"{_path(container)}?force=true&v=true")
         except NoSuchContainer:
             return
         except EngineError as e:
@@ -160,19 +128,24 @@ class Docker:
 
     async def image(self, name: str) -> Image | None:
         try:
-            return documents.image(await self._call(lambda c: _inspect_image(c, name)))
+            return documents.image(await self._engine.call("GET", f"/images/{quote(name, safe='/:@')}/json"))
         except (NoSuchImage, NoSuchContainer):
             return None
 
     async def pull(self, name: str, login: Login | None = None) -> Image:
-        await self._call(lambda c: _pull(c, name, login), self._pulls)
+        fields = {"X-Registry-Auth": documents.login(login)}
+        path = f"/images/create?{urlencode(documents.pull(name))}"
+        async with streams.opened(self._socket, "POST", path, fields=fields) as answer:
+            async for line in streams.lines(answer.chunks()):
+                if error := msgspec.json.decode(line).get("error"):
+                    raise EngineError(str(error))
         image = await self.image(name)
         if image is None:
             raise NoSuchImage(f"No such image: {name}")
         return image
 
     async def images(self) -> list[Image]:
-        return [documents.listed_image(i) for i in await self._call(lambda c: c.images())]
+        return [documents.listed_image(i) for i in await self._engine.call("GET", "/images/json")]
 
     async def logs(self, container: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
         record = await self.inspect(container)
@@ -182,16 +155,14 @@ class Docker:
         }  # fmt: skip
         if options.since:
             query["since"] = f"{options.since:.9f}"
-        async with streams.opened(self._socket, "GET", f"/containers/{container}/logs?{urlencode(query)}") as answer:
+        async with streams.opened(self._socket, "GET", f"{_path(container)}/logs?{urlencode(query)}") as answer:
             split = streams.unframed if record.tty else streams.frames
             async for piece in split(answer.chunks()):
                 yield piece
 
     @asynccontextmanager
     async def execute(self, container: str, process: Process) -> AsyncIterator["Connection"]:
-        made = await self._call(
-            lambda c: c.exec_create(container, list(process.command), stdin=process.stdin, tty=process.tty)
-        )
+        made = await self._engine.call("POST", f"{_path(container)}/exec", documents.execution(process))
         start = {"Detach": False, "Tty": process.tty}
         async with streams.opened(self._socket, "POST", f"/exec/{made['Id']}/start", start, hijack=True) as answer:
             yield Connection(self, answer, f"/exec/{made['Id']}", process.tty)
@@ -200,34 +171,29 @@ class Docker:
     async def attach(self, container: str, *, stdin: bool) -> AsyncIterator["Connection"]:
         record = await self.inspect(container)
         query = urlencode({"stream": 1, "stdin": int(stdin), "stdout": 1, "stderr": 1})
-        path = f"/containers/{quote(container)}"
+        path = _path(container)
         async with streams.opened(self._socket, "POST", f"{path}/attach?{query}", hijack=True) as answer:
             yield Connection(self, answer, path, record.tty)
 
     async def usage(self, container: str) -> Usage:
         # One look (`one-shot`); the engine's default answer compares two, a second apart.
-        path = f"/v1.41/containers/{quote(container)}/stats?stream=false&one-shot=true"
-        async with streams.opened(self._socket, "GET", path) as answer:
-            return documents.usage(await streams.document(answer))
+        return documents.usage(await self._engine.call("GET", f"{_path(container)}/stats?stream=false&one-shot=true"))
 
     async def written(self, container: str) -> int:
-        async with streams.opened(self._socket, "GET", f"/containers/{quote(container)}/json?size=true") as answer:
-            return int((await streams.document(answer)).get("SizeRw") or 0)
+        return int((await self._engine.call("GET", f"{_path(container)}/json?size=true")).get("SizeRw") or 0)
 
     async def remove_volumes(self, prefix: str) -> None:
-        found = await self._call(lambda c: c.volumes({"name": prefix}))
-        for volume in found.get("Volumes") or []:
+        query = urlencode({"filters": json.dumps({"name": [prefix]})})
+        for volume in (await self._engine.call("GET", f"/volumes?{query}")).get("Volumes") or []:
             if volume["Name"].startswith(prefix):
-                await self._call(functools.partial(_remove_volume, name=volume["Name"]))
+                await self._engine.call("DELETE", f"/volumes/{quote(volume['Name'])}?force=true")
 
     async def resize(self, path: str, width: int, height: int) -> None:
         query = urlencode({"w": width, "h": height})
-        async with streams.opened(self._socket, "POST", f"{path}/resize?{query}"):
-            pass
+        await self._engine.call("POST", f"{path}/resize?{query}")
 
     async def exec_exit_code(self, path: str) -> int:
-        found = await self._call(lambda c: c.exec_inspect(path.rsplit("/", 1)[1]))
-        return int(found.get("ExitCode") or 0)
+        return int((await self._engine.call("GET", f"{path}/json")).get("ExitCode") or 0)
 
 
 class Connection:
@@ -253,25 +219,5 @@ class Connection:
         return await self._engine.exec_exit_code(self._path)
 
 
-def _create(client: docker.APIClient, document: dict[str, Any], name: str) -> str:
-    return str(client.create_container_from_config(document, name)["Id"])  # type: ignore[no-untyped-call]
-
-
-def _inspect_image(client: docker.APIClient, name: str) -> dict[str, Any]:
-    return client.inspect_image(name)  # type: ignore[no-any-return, no-untyped-call]
-
-
-def _remove_volume(client: docker.APIClient, *, name: str) -> None:
-    client.remove_volume(name, force=True)
-
-
-def _pull(client: docker.APIClient, name: str, login: Login | None) -> None:
-    # Without an answer of ours the library would look for the logins of whoever runs this process.
-    auth = {"username": login.user, "password": login.password, "identitytoken": login.token} if login else {}
-    for line in client.pull(name, stream=True, decode=True, auth_config=auth):
-        if "error" in line:
-            raise EngineError(str(line["error"]))
-
-
-def _explanation(error: docker_errors.APIError) -> str:
-    return str(error.explanation or error)
+def _path(container: str) -> str:
+    return f"/containers/{quote(container)}"

@@ -2,10 +2,13 @@
 https://docs.docker.com/reference/api/engine/version/v1.41/
 """
 
+import base64
 from datetime import datetime
 from typing import Any
 
-from kubelet.runtime.interfaces import Amounts, Image, Mount, Record, Spec, State, Usage
+import msgspec
+
+from kubelet.runtime.interfaces import Amounts, Image, Login, Mount, Process, Record, Spec, State, Usage
 
 LOGS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
 CPU_PERIOD = 100_000
@@ -142,6 +145,31 @@ def image(document: dict[str, Any]) -> Image:
 def listed_image(document: dict[str, Any]) -> Image:
     names = (*(document.get("RepoDigests") or ()), *(document.get("RepoTags") or ()))
     return Image(document["Id"], tuple(n for n in names if "<none>" not in n), int(document.get("Size", 0)))
+
+
+def pull(name: str) -> dict[str, str]:
+    """The query of a pull.  Without a tag the engine would fetch all that there are."""
+    repository, at, digest = name.partition("@")
+    head, colon, tag = repository.rpartition(":")
+    if not colon or "/" in tag:
+        head, tag = repository, "latest"
+    # What stands before a digest says nothing: `name:tag@digest` is the digest's.
+    return {"fromImage": head, "tag": digest if at else tag}
+
+
+def login(wanted: Login | None) -> str:
+    """The field of a pull's head that says who asks."""
+    names = ("username", "password", "identitytoken")
+    shown = dict(zip(names, (wanted.user, wanted.password, wanted.token), strict=True)) if wanted else {}
+    return base64.urlsafe_b64encode(msgspec.json.encode(shown)).decode()
+
+
+def execution(process: Process) -> dict[str, Any]:
+    """The body of a request for a process inside a container."""
+    return {
+        "Cmd": list(process.command), "AttachStdin": process.stdin, "AttachStdout": True, "AttachStderr": True,
+        "Tty": process.tty,
+    }  # fmt: skip
 
 
 def usage(document: dict[str, Any]) -> Usage:

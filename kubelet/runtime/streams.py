@@ -1,103 +1,137 @@
-"""Long-lived conversations with a Docker engine: events, logs, and the hijacked connections of exec and attach.
+"""Conversations with a Docker engine through its socket, each on a connection of its own: events, logs, pulls, and the
+hijacked connections of exec and attach.
 
 The docker library holds a thread for each of these, cannot cancel them cleanly, and reads ahead of a hijacked
 connection through a buffer, so that a process's first words may be lost.  On asyncio's own streams they are plain
-cancellable coroutines.  Every other call goes through the library.
+cancellable coroutines.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import msgspec
 
-from kubelet.runtime.interfaces import EngineError, EngineUnreachable, NoSuchContainer
+from kubelet.runtime.interfaces import EngineError, EngineUnreachable, NoSuchContainer, NoSuchImage
 
 LIMIT = 1 << 20
 CHUNK = 1 << 16
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What comes before the body of an answer."""
+
+    status: int
+    chunked: bool
+    length: int  # of a body that is not chunked; -1 if the connection's end is the body's
+    kept: bool  # the connection is good for another request
+
+
 class Answer:
     """A response whose body is still being sent."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: int, chunked: bool) -> None:
-        self.reader, self.writer, self.status, self._chunked = reader, writer, status, chunked
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: Head) -> None:
+        self.reader, self.writer, self._chunked = reader, writer, head.chunked
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives; of a hijacked connection, all that follows the header."""
         while True:
-            data = await (self._chunk() if self._chunked else self.reader.read(CHUNK))
+            data = await (chunk(self.reader) if self._chunked else self.reader.read(CHUNK))
             if not data:
                 return
             yield data
 
-    async def _chunk(self) -> bytes:
-        try:
-            size = int((await self.reader.readline()).split(b";")[0] or b"0", 16)
-            data = await self.reader.readexactly(size)
-            await self.reader.readexactly(2)
-        except asyncio.IncompleteReadError:
-            return b""  # the engine went away in the middle: for a stream that is its end
-        return data
+
+async def chunk(reader: asyncio.StreamReader) -> bytes:
+    """The next one, b"" at the end."""
+    try:
+        size = int((await reader.readline()).split(b";")[0] or b"0", 16)
+        data = await reader.readexactly(size)
+        await reader.readexactly(2)
+    except asyncio.IncompleteReadError:
+        return b""  # the engine went away in the middle: for a stream that is its end
+    return data
 
 
 @asynccontextmanager
 async def opened(
-    socket: str, method: str, path: str, body: object = None, *, hijack: bool = False
-) -> AsyncIterator[Answer]:
+    socket: str, method: str, path: str, body: object = None, *, hijack: bool = False,
+    fields: Mapping[str, str] | None = None,
+) -> AsyncIterator[Answer]:  # fmt: skip
     """Send one request; the answer's body is the caller's to read.  Raises EngineError for a refusal."""
+    reader, writer = await connected(socket)
     try:
-        reader, writer = await asyncio.open_unix_connection(socket, limit=LIMIT)
-    except OSError as e:
-        raise EngineUnreachable(f"cannot connect to the Docker daemon at unix://{socket}: {e}") from e
-    try:
-        writer.write(_request(method, path, body, hijack))
-        status, chunked = await _header(reader)
-        answer = Answer(reader, writer, status, chunked)
-        if status >= 400:
-            raise _refusal(
-                status, b"".join([c async for c in answer.chunks()] if chunked else [await reader.read(CHUNK)])
-            )
+        last = {"Connection": "Upgrade", "Upgrade": "tcp"} if hijack else {"Connection": "close"}
+        writer.write(request(method, path, body, {**(fields or {}), **last}))
+        head = await header(reader)
+        answer = Answer(reader, writer, head)
+        if head.status >= 400:
+            whole = [c async for c in answer.chunks()] if head.chunked else [await reader.read(CHUNK)]
+            raise refusal(head.status, b"".join(whole))
         yield answer
     finally:
         writer.close()
 
 
-def _request(method: str, path: str, body: object, hijack: bool) -> bytes:
+async def connected(socket: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        return await asyncio.open_unix_connection(socket, limit=LIMIT)
+    except OSError as e:
+        raise EngineUnreachable(f"cannot connect to the Docker daemon at unix://{socket}: {e}") from e
+
+
+def request(method: str, path: str, body: object = None, fields: Mapping[str, str] | None = None) -> bytes:
     data = msgspec.json.encode(body) if body is not None else b""
     lines = [
         f"{method} {path} HTTP/1.1",
         "Host: docker",
         f"Content-Length: {len(data)}",
         "Content-Type: application/json",
+        *(f"{name}: {value}" for name, value in (fields or {}).items()),
     ]
-    lines += ["Connection: Upgrade", "Upgrade: tcp"] if hijack else ["Connection: close"]
     return "\r\n".join([*lines, "", ""]).encode() + data
 
 
-async def _header(reader: asyncio.StreamReader) -> tuple[int, bool]:
-    """(status, whether the body is chunked)."""
+async def header(reader: asyncio.StreamReader) -> Head:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, ConnectionError) as e:
         raise EngineUnreachable("the Docker daemon closed the connection") from e
-    first, *fields = head.decode("latin-1").split("\r\n")
-    return int(first.split()[1]), any(f.lower().replace(" ", "") == "transfer-encoding:chunked" for f in fields)
+    first, *lines = head.decode("latin-1").lower().split("\r\n")
+    fields = dict(line.replace(" ", "").split(":", 1) for line in lines if line)
+    status, chunked = int(first.split()[1]), fields.get("transfer-encoding") == "chunked"
+    bodiless = status in (204, 304)
+    length = 0 if bodiless else int(fields.get("content-length", -1))
+    kept = fields.get("connection") != "close" and (chunked or length >= 0)
+    return Head(status, chunked and not bodiless, length, kept)
 
 
-def _refusal(status: int, body: bytes) -> EngineError:
+async def body(reader: asyncio.StreamReader, head: Head) -> bytes:
+    """All of it.  Raises EngineUnreachable if the engine goes away in the middle."""
     try:
-        message = msgspec.json.decode(body)["message"]
+        if not head.chunked:
+            return await (reader.readexactly(head.length) if head.length >= 0 else reader.read())
+        pieces = []
+        while (size := int((await reader.readline()).split(b";")[0] or b"-1", 16)) >= 0:
+            pieces.append(await reader.readexactly(size))
+            await reader.readexactly(2)
+            if not size:
+                return b"".join(pieces)
+    except (asyncio.IncompleteReadError, ConnectionError) as e:
+        raise EngineUnreachable("the Docker daemon closed the connection") from e
+    raise EngineUnreachable("the Docker daemon closed the connection")
+
+
+def refusal(status: int, data: bytes) -> EngineError:
+    try:
+        message = msgspec.json.decode(data)["message"]
     except (msgspec.DecodeError, KeyError, TypeError):
-        message = body.decode(errors="replace")
-    return NoSuchContainer(message) if status == 404 else EngineError(message)
-
-
-async def document(answer: Answer) -> dict[str, Any]:
-    """The whole body, which is one JSON document."""
-    found: dict[str, Any] = msgspec.json.decode(b"".join([piece async for piece in answer.chunks()]))
-    return found
+        message = data.decode(errors="replace")
+    if status != 404:
+        return EngineError(message)
+    return NoSuchImage(message) if "No such image" in message else NoSuchContainer(message)
 
 
 async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

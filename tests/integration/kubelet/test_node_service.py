@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from api import meta
-from api.types import Pod
+from api.types import ExecAction, Pod, Probe
 from machinery.client import channel
 from machinery.grpc_errors import from_rpc
 from machinery.kubeconfigs import Access
@@ -76,7 +76,8 @@ async def test_logs_can_be_cut_and_followed(lab: Any, pods: Any, containers: Any
 async def test_a_port_that_only_listens_on_the_pods_loopback_is_reached(lab: Any, pods: Any, containers: Any) -> None:
     serve = "mkdir /www; echo page > /www/a; httpd -f -p 127.0.0.1:8080 -h /www"
     async with lab.kubelet(), lab.node() as stub:
-        await lab.create(pods("web", containers(command=["sh", "-c", serve])))
+        probe = Probe(exec=ExecAction(command=["wget", "-qO-", "http://127.0.0.1:8080/a"]), periodSeconds=1)
+        await lab.create(pods("web", containers(command=["sh", "-c", serve], readinessProbe=probe)))
         await lab.until("web", ready)
 
         async def requests(port: int) -> AsyncIterator[pb.PortForwardInput]:

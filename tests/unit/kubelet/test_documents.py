@@ -94,6 +94,20 @@ def test_an_update_leaves_no_limit_standing_that_is_not_wanted() -> None:
     assert Amounts.parse(str(Amounts(1, 2, 3))) == Amounts(1, 2, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "repository", "tag"),
+    [
+        ("app", "app", "latest"),
+        ("a.b:5000/team/app", "a.b:5000/team/app", "latest"),
+        ("a.b:5000/app:1", "a.b:5000/app", "1"),
+        ("app@sha256:12", "app", "sha256:12"),
+        ("app:1@sha256:12", "app", "sha256:12"),
+    ],
+)
+def test_a_pull_names_one_tag_or_digest(name: str, repository: str, tag: str) -> None:
+    assert documents.pull(name) == {"fromImage": repository, "tag": tag}
+
+
 def test_flags_become_a_config() -> None:
     config = parse(
         ["--kubeconfig", "/k", "--hostname-override", "Node1", "--node-ip", "10.0.0.1", "--node-labels", "a=1,b="]
