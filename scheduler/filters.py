@@ -7,10 +7,12 @@ where it has nothing to say, so that a plain pod pays for no more than its resou
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from scheduler import inter_pod_affinity, node_affinity, spreading, volumes
 from scheduler.columns import Mask
 from scheduler.rejections import Rejection
+from scheduler.remembering import Rows
 from scheduler.resources import PODS
 from scheduler.snapshots import HeldTaint, Snapshot
 from scheduler.tolerations import REPELLING, UNSCHEDULABLE, tolerates
@@ -68,22 +70,35 @@ def node_ports(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
     yield Rejection(taken, "node(s) didn't have free ports for the requested pod ports")
 
 
+ENOUGH, SHORT, NEVER = 0, 1, 2  # of a resource on a node
+
+
 def node_resources_fit(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
-    yield Rejection(snapshot.used[PODS] >= snapshot.allocatable[PODS], "Too many pods")
-    for resource, amount in wish.requests.items():
-        if not amount:
+    asked = tuple((resource, amount) for resource, amount in wish.requests.items() if amount)
+    lacking = snapshot.remembered.get(asked, lambda rows: _lacking(asked, snapshot, rows))
+    if not lacking.any():
+        return
+    yield Rejection(lacking[:, 0] == SHORT, "Too many pods")
+    for at, (resource, _) in enumerate(asked, 1):
+        yield Rejection(lacking[:, at] == SHORT, f"Insufficient {resource}")
+        yield Rejection(lacking[:, at] == NEVER, f"Insufficient {resource}", final=True)
+
+
+def _lacking(asked: tuple[tuple[str, int], ...], snapshot: Snapshot, rows: Rows) -> npt.NDArray[np.int8]:
+    """For each row, what there is not enough of: pods, and then what was asked for."""
+    exists = snapshot.exists[rows]
+    found = np.zeros((len(exists), 1 + len(asked)), dtype=np.int8)
+    found[:, 0] = snapshot.used[PODS][rows] >= snapshot.allocatable[PODS][rows]
+    for at, (resource, amount) in enumerate(asked, 1):
+        there, used = snapshot.allocatable.get(resource), snapshot.used.get(resource)
+        if there is None:
+            found[:, at] = NEVER
             continue
-        reason = f"Insufficient {resource}"
-        allocatable = snapshot.allocatable.get(resource)
-        if allocatable is None:
-            yield Rejection(snapshot.exists, reason, final=True)
-            continue
-        used = snapshot.used.get(resource)
-        short = (allocatable - used if used is not None else allocatable) < amount
-        if short.any():
-            never = allocatable < amount
-            yield Rejection(short & ~never, reason)
-            yield Rejection(never, reason, final=True)
+        never = there[rows] < amount
+        found[:, at] = never if used is None else there[rows] - used[rows] < amount
+        found[:, at] += never
+    found *= exists[:, None]
+    return found
 
 
 # In upstream's order: a node counts under the first filter that rejects it.

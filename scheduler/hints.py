@@ -3,6 +3,7 @@
 https://github.com/kubernetes/enhancements/tree/master/keps/sig-scheduling/4247-queueinghint
 """
 
+from collections.abc import Callable
 from enum import Enum
 
 from api.types import Node, Pod
@@ -41,16 +42,23 @@ HELPS: dict[str, frozenset[Event]] = {
 }
 
 
-def may_help(event: Event, rejectors: frozenset[str], room_helps: bool = True) -> bool:
+def always(plugin: str) -> bool:
+    return True
+
+
+def may_help(
+    event: Event, rejectors: frozenset[str], room_helps: bool = True, concerns: Callable[[str], bool] = always
+) -> bool:  # fmt: skip
     """Whether a pod that these plug-ins rejected may fit now. Without a plug-in there was no node.
 
-    `room_helps`: on some node only other pods are in its way.
+    `room_helps`: on some node only other pods are in its way. `concerns`: what happened can help with what this
+    plug-in says.
     """
     if not rejectors:
         return event is Event.NODE_ADDED
     if event is Event.POD_REMOVED and not room_helps:
         return False
-    return any(event in HELPS[name] for name in rejectors)
+    return any(event in HELPS[name] and concerns(name) for name in rejectors)
 
 
 def node_events(old: Node | None, new: Node | None) -> set[Event]:

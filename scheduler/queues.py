@@ -2,7 +2,8 @@
 
 The rules:
 - active: to be tried now, by priority and then by arrival;
-- back-off: to be tried when its time has come: 1 s after the first failure, doubling, at most 10 s;
+- back-off: to be tried when its time has come: 1 s after the first failure, doubling, at most 10 s; or earlier, when
+  there is nothing else to do, unless it was an error that sent it back (upstream's SchedulerPopFromBackoffQ);
 - unschedulable: to be tried when an event may help, and after five minutes anyway;
 - gated: not to be tried while the pod has scheduling gates.
 A pod is in one of these, or in flight: handed out by `get`, until it is bound (`done`) or put back.
@@ -13,6 +14,7 @@ import asyncio
 import heapq
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -20,6 +22,7 @@ from api.meta import Key
 from api.types import Pod
 from machinery.clocks import SYSTEM, Clock
 from scheduler.hints import Event, may_help
+from scheduler.wishes import Wish
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 10.0
 LEFTOVER_SECONDS = 300.0
@@ -34,6 +37,7 @@ class State(Enum):
 
 
 FAILURE = "ScheduleAttemptFailure"
+IDLE = "PopFromBackoffQ"
 # What brings pods back when their time has come.
 TIMED = {State.BACKOFF: "BackoffComplete", State.UNSCHEDULABLE: "UnschedulableTimeout"}
 
@@ -50,6 +54,7 @@ class Waiting:
     message: str = ""
     rejectors: frozenset[str] = frozenset()
     room_helps: bool = True
+    wish: Wish | None = None  # of the last attempt
     since: float = 0.0  # monotonic time of the last failure
     ticket: int = 0  # of its newest entry in a heap: older entries are void
 
@@ -69,6 +74,7 @@ class SchedulingQueue:
         self._pods: dict[Key, Waiting] = {}
         self._unschedulable: dict[Key, Waiting] = {}  # those of _pods that an event may help
         self._active: list[tuple[int, int, int, Waiting]] = []
+        self._idle: list[tuple[int, int, int, int, Waiting]] = []  # those in back-off that need not wait to its end
         self._timed: list[tuple[float, int, Waiting]] = []  # back-off and unschedulable pods, by when their time comes
         self._count = itertools.count(1)
         self.incoming: Counter[tuple[str, str]] = Counter()
@@ -99,9 +105,11 @@ class SchedulingQueue:
         elif waiting.state in (State.UNSCHEDULABLE, State.GATED) or not waiting.ticket:
             self._try_again(waiting, cause)
 
-    def again(self, key: Key) -> None:
-        """Let the pod be tried again, after what is left of its back-off."""
+    def again(self, key: Key, *, error: bool = False) -> None:
+        """Let the pod be tried again, after what is left of its back-off; after an error not before."""
         if (waiting := self._unschedulable.get(key)) is not None:
+            if error:
+                waiting.rejectors = frozenset()
             self._try_again(waiting, "ForceActivate")
 
     def refresh(self, pod: Pod, key: Key) -> None:
@@ -120,19 +128,32 @@ class SchedulingQueue:
             while self._active:
                 *_, ticket, waiting = heapq.heappop(self._active)
                 if waiting.ticket == ticket and waiting.state is State.ACTIVE:
-                    waiting.state = State.IN_FLIGHT
-                    waiting.attempts += 1
-                    return waiting
+                    return self._taken(waiting)
+            while self._idle:
+                *_, ticket, waiting = heapq.heappop(self._idle)
+                if waiting.ticket == ticket and waiting.state is State.BACKOFF:
+                    self.incoming[State.ACTIVE.value, IDLE] += 1
+                    return self._taken(waiting)
             self._arrived.clear()
             await self._arrived.wait()
 
+    def _taken(self, waiting: Waiting) -> Waiting:
+        waiting.state = State.IN_FLIGHT
+        waiting.attempts += 1
+        return waiting
+
     def failed(
-        self, waiting: Waiting, message: str, rejectors: frozenset[str] | None = None, *, room_helps: bool = True
+        self, waiting: Waiting, message: str, rejectors: frozenset[str] | None = None, *, room_helps: bool = True,
+        wish: Wish | None = None,
     ) -> None:  # fmt: skip
-        """Put a pod back: until an event concerns its rejectors or, without them, until its back-off ends."""
+        """Put a pod back: until an event concerns its rejectors or, without them, until its back-off ends.
+
+        `wish` is what was not granted.
+        """
         if self._pods.get(waiting.key) is not waiting:
             return  # deleted meanwhile
         waiting.message, waiting.since, waiting.room_helps = message, self._clock.monotonic(), room_helps
+        waiting.wish = wish
         if waiting.pod.spec.schedulingGates:
             self._enter(waiting, State.GATED, FAILURE)
         elif rejectors is None:
@@ -142,9 +163,19 @@ class SchedulingQueue:
             waiting.rejectors = rejectors
             self._wait(waiting, State.UNSCHEDULABLE, LEFTOVER_SECONDS, FAILURE)
 
-    def happened(self, event: Event) -> None:
-        """Let those that this may help be tried again, after what is left of their back-off."""
-        for waiting in [w for w in self._unschedulable.values() if may_help(event, w.rejectors, w.room_helps)]:
+    def happened(self, event: Event, concerns: Callable[[str, Wish], bool] | None = None) -> None:
+        """Let those that this may help be tried again, after what is left of their back-off.
+
+        `concerns` says more exactly whether it helps with what a plug-in has said of a pod.
+        """
+
+        def helps(waiting: Waiting) -> bool:
+            wish = waiting.wish
+            if wish is None or concerns is None:
+                return may_help(event, waiting.rejectors, waiting.room_helps)
+            return may_help(event, waiting.rejectors, waiting.room_helps, lambda plugin: concerns(plugin, wish))
+
+        for waiting in [w for w in self._unschedulable.values() if helps(w)]:
             self._try_again(waiting, event.value)
 
     async def run(self) -> None:
@@ -197,6 +228,10 @@ class SchedulingQueue:
         heapq.heappush(self._timed, entry)
         if self._timed[0] is entry:
             self._timing.set()
+        if state is State.BACKOFF and waiting.rejectors:
+            # By the second, and within it by rank: a pod of low priority does not come first for a few ms.
+            heapq.heappush(self._idle, (int(entry[0]), *waiting.rank, waiting.ticket, waiting))
+            self._arrived.set()
 
     def _activate(self, waiting: Waiting, cause: str) -> None:
         self._enter(waiting, State.ACTIVE, cause)

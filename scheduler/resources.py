@@ -40,6 +40,15 @@ def requests(pod: Pod, unstated: Mapping[str, int] | None = None) -> Amounts:
     return _sum(needed, amounts(pod.spec.overhead))
 
 
+def says_all(pod: Pod) -> bool:
+    """Whether nothing has to stand in for what a container does not say."""
+    return all(
+        CPU in c.resources.requests and MEMORY in c.resources.requests
+        for containers in (pod.spec.initContainers, pod.spec.containers)
+        for c in containers
+    )
+
+
 def _asked(container: Container, unstated: Mapping[str, int] | None) -> Amounts:
     asked = amounts(container.resources.requests)
     return {**unstated, **asked} if unstated else asked

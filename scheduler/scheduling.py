@@ -5,6 +5,7 @@ does, the pod is *assumed*; a binding that fails takes it back. So decisions nev
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Coroutine, Mapping
 from random import Random
@@ -30,6 +31,7 @@ from machinery.clocks import SYSTEM, Clock
 from machinery.events import Recorder
 from machinery.informers import Informer
 from scheduler.budgets import budget
+from scheduler.concerns import PodChange
 from scheduler.configurations import DEFAULT, Configuration
 from scheduler.decisions import Decision, schedule
 from scheduler.groups import Groups
@@ -46,6 +48,9 @@ from scheduler.wishes import Wish, wish
 NAME = "default-scheduler"
 # Bindings under way at once; the client joins them into messages of as many.
 BINDINGS = 128
+# Decisions in a row, after which bindings and events get their turn, however long the queue is: the bindings of one
+# turn go out as one message, which costs little more than one alone.
+TURN = 16
 GATED = ("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates")
 
 log = logging.getLogger("scheduling")
@@ -101,7 +106,7 @@ class Scheduler:
             self._writes.create_task(self.queue.run())
             for gated in self.queue.waiting(State.GATED):  # those that came before this process led
                 self._tell_gated(gated.pod)
-            while True:
+            for made in itertools.count(1):
                 await self._binding.acquire()
                 try:
                     waiting = await self.queue.get()
@@ -110,8 +115,8 @@ class Scheduler:
                     raise
                 if not self.decide(waiting):
                     self._binding.release()
-                # Bindings and events get their turn between two decisions, however long the queue is.
-                await asyncio.sleep(0)
+                if made % TURN == 0:
+                    await asyncio.sleep(0)
 
     def decide(self, waiting: Waiting) -> bool:
         """One iteration; whether a binding is under way now."""
@@ -181,8 +186,9 @@ class Scheduler:
         self._assumed.pop(key, None)
         self.queue.remove(key)
         self._renounce(key)
-        if self.snapshot.remove_pod(key) is not None:
-            self.queue.happened(Event.POD_REMOVED)
+        node = self.snapshot.node_of(key)
+        if (gone := self.snapshot.remove_pod(key)) is not None:
+            self.queue.happened(Event.POD_REMOVED, PodChange(self.snapshot, node, gone).helps)
 
     def _placed(self, old: Pod | None, new: Pod) -> None:
         key = meta.key(new)
@@ -195,16 +201,18 @@ class Scheduler:
                 self.snapshot.refresh(key, new)
             return
         # Its group matters only while it looks for a place.
-        self.snapshot.set_pod(wish(new), new.spec.nodeName)
+        now = wish(new)
+        self.snapshot.set_pod(now, new.spec.nodeName)
         if not known or assumed is not None:
-            self.queue.happened(Event.POD_PLACED)
+            self.queue.happened(Event.POD_PLACED, PodChange(self.snapshot, new.spec.nodeName, now).helps)
         elif old is not None:
             self._changed(old, new)
 
     def _changed(self, old: Pod, new: Pod) -> None:
         """A pod on a node was changed in place."""
         if old.metadata.labels != new.metadata.labels or _dying(old) != _dying(new):
-            self.queue.happened(Event.POD_LABELS)
+            change = PodChange(self.snapshot, new.spec.nodeName, wish(old), wish(new))
+            self.queue.happened(Event.POD_LABELS, change.helps)
         if old.spec != new.spec:
             self.queue.happened(Event.POD_REMOVED)  # a pod that was made smaller leaves room as well
 
@@ -233,7 +241,7 @@ class Scheduler:
     # Writes
 
     def _reject(self, waiting: Waiting, wanted: Wish, decision: Decision) -> None:
-        self.queue.failed(waiting, decision.message, decision.rejectors, room_helps=decision.room_helps)
+        self.queue.failed(waiting, decision.message, decision.rejectors, room_helps=decision.room_helps, wish=wanted)
         self._event(waiting.pod, "Warning", "FailedScheduling", decision.message)
         preemption = decision.preemption
         if preemption.node:
@@ -253,7 +261,7 @@ class Scheduler:
 
     async def _evict(self, victims: list[Pod], pod: Pod, node: str) -> None:
         if not await self._preempting.evict(victims, pod, node):
-            self.queue.again(meta.key(pod))
+            self.queue.again(meta.key(pod), error=True)
 
     def _renounce(self, key: Key, node: str = "") -> None:
         """The pod needs no node any more but the one that it has; others may have the one it was nominated to."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from scheduler import inter_pod_affinity, node_affinity, spreading
 from scheduler.columns import Floats, Ints
+from scheduler.remembering import Rows
 from scheduler.resources import CPU, MEMORY
 from scheduler.snapshots import HeldTaint, Snapshot
 from scheduler.tolerations import tolerates
@@ -80,43 +81,50 @@ def allocation(strategy: Strategy, weights: Mapping[str, int], *, only_positive:
     `only_positive`: a resource without a point does not count.
     """
 
-    def score(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints:
-        points = np.zeros(len(rows), dtype=np.int64)
-        total = np.zeros(1, dtype=np.int64)  # for all rows, or for each
+    def valued(wish: Wish, snapshot: Snapshot, rows: Rows) -> Ints:
+        there = snapshot.exists[rows]
+        points, total = np.zeros(len(there), dtype=np.int64), np.zeros(len(there), dtype=np.int64)
         for resource, weight in weights.items():
             asked = wish.compared.get(resource, 0)
             if resource not in snapshot.allocatable or (not asked and resource not in (CPU, MEMORY)):
                 continue
             capacity = snapshot.allocatable[resource][rows]
             column = snapshot.compared.get(resource, snapshot.used.get(resource))
-            used = column[rows] + asked if column is not None else np.full(len(rows), asked)
+            used = column[rows] + asked if column is not None else np.full(len(there), asked)
             has = capacity > 0
-            if has.all() and not only_positive:  # the usual case, at two thirds of the cost
-                points += strategy(used, capacity) * weight
-                total = total + weight
-                continue
             found = strategy(used, np.where(has, capacity, 1))
             counts = has & (found > 0) if only_positive else has
             points += weight * found * counts
-            total = total + weight * counts
+            total += weight * counts
         total = np.maximum(total, 1)
         mean: Ints = np.rint(points / total).astype(np.int64) if only_positive else points // total
         return mean
+
+    def score(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints:
+        asked = tuple(wish.compared.get(resource, 0) for resource in weights)
+        found: Ints = snapshot.remembered.get((score, asked), lambda some: valued(wish, snapshot, some))[rows]
+        return found
 
     return score
 
 
 def balanced_allocation(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
     """The more alike the used shares of cpu and memory would be, the better."""
-    if not wish.requests.get(CPU) and not wish.requests.get(MEMORY):
+    asked = wish.requests.get(CPU, 0), wish.requests.get(MEMORY, 0)
+    if not any(asked):
         return None
-    cpu, memory = (_share(wish, snapshot, rows, resource) for resource in (CPU, MEMORY))
-    return ((1 - np.abs(cpu - memory) / 2) * 100).astype(np.int64)
+
+    def balance(some: Rows) -> Ints:
+        cpu, memory = (_share(amount, snapshot, some, r) for amount, r in zip(asked, (CPU, MEMORY), strict=True))
+        return ((1 - np.abs(cpu - memory) / 2) * 100).astype(np.int64)
+
+    found: Ints = snapshot.remembered.get((balanced_allocation, asked), balance)[rows]
+    return found
 
 
-def _share(wish: Wish, snapshot: Snapshot, rows: Ints, resource: str) -> Floats:
+def _share(asked: int, snapshot: Snapshot, rows: Rows, resource: str) -> Floats:
     allocatable = snapshot.allocatable[resource][rows]
-    used = snapshot.used[resource][rows] + wish.requests.get(resource, 0)
+    used = snapshot.used[resource][rows] + asked
     return np.minimum(used / np.maximum(allocatable, 1), 1.0)
 
 

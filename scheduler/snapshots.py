@@ -18,6 +18,7 @@ from scheduler.budgets import Budget
 from scheduler.columns import Grouped, Ints, Labels, Mask, grown
 from scheduler.crowds import Crowds, StandingTerms
 from scheduler.nominations import Nominations
+from scheduler.remembering import Remembered
 from scheduler.resources import CPU, MEMORY, PODS, Amounts
 from scheduler.storage import Storage
 from scheduler.tiers import Tiers
@@ -53,6 +54,7 @@ class Snapshot:
         self.storage = Storage()
         self.tiers = Tiers()
         self.nominations = Nominations()
+        self.remembered = Remembered()
         self._nominated = Tiers()
         self.budgets: dict[Key, Budget] = {}
         self._free: list[int] = []
@@ -95,6 +97,7 @@ class Snapshot:
         self._set_images(row, {})
         for column in self.allocatable.values():
             column[row] = 0
+        self.remembered.change(row)
         self._free.append(row)
 
     def _describe(self, row: int, node: Node) -> None:
@@ -106,6 +109,7 @@ class Snapshot:
             self.allocatable[resource] = np.zeros(len(self.exists), dtype=np.int64)
         for resource, column in self.allocatable.items():
             column[row] = given.get(resource, 0)
+        self.remembered.change(row)
         self._set_images(row, {tagged(n): i.sizeBytes or 0 for i in node.status.images for n in i.names})
 
     def _set_images(self, row: int, sizes: Mapping[str, int]) -> None:
@@ -134,7 +138,9 @@ class Snapshot:
         for columns in (self.allocatable, self.used, self.compared):
             for resource, column in columns.items():
                 columns[resource] = grown(column, rows)
-        for each in (self.labels, self.taints, self.crowds, self.standing, self.tiers, self._nominated):
+        for each in (
+            self.labels, self.taints, self.crowds, self.standing, self.tiers, self._nominated, self.remembered,
+        ):  # fmt: skip
             each.grow(rows)
         self.names += [""] * (rows - before)
         self._free = [*range(rows - 1, before - 1, -1)]
@@ -222,8 +228,19 @@ class Snapshot:
             for other, _ in added:
                 self.remove_pod(other.key)
 
+    def ahead_on(self, wish: Wish, row: int, node: str) -> Counter[str]:
+        """What the pods will use that were nominated to the node and that this one has to leave room for."""
+        ahead = self._nominated.from_at(wish.priority, row)
+        own, on = self.nominations.place_of(wish.key) or (None, "")
+        if own is not None and on == node and own.priority >= wish.priority:
+            ahead.subtract(own.requests | {PODS: 1})
+        return ahead
+
     def _reserve(self, wish: Wish, by: int) -> None:
-        for resource, amounts in self._nominated.from_(wish.priority).items():
+        reserved = self._nominated.from_(wish.priority)
+        if PODS in reserved:
+            self.remembered.change_all(map(int, np.flatnonzero(reserved[PODS])))
+        for resource, amounts in reserved.items():
             column = self.used.get(resource)
             if column is None:
                 column = self.used[resource] = np.zeros(len(self.exists), dtype=np.int64)
@@ -233,8 +250,10 @@ class Snapshot:
             self._add(self.used, own.requests | {PODS: 1}, self.rows[on], -by)
 
     def _count(self, wish: Wish, row: int, by: int) -> None:
+        self.remembered.change(row)
         self._add(self.used, wish.requests, row, by)
-        self._add(self.compared, {r: wish.compared.get(r, 0) for r in (CPU, MEMORY)}, row, by)
+        for resource, column in self.compared.items():
+            column[row] += by * wish.compared.get(resource, 0)
         self.used[PODS][row] += by
         for port in wish.host_ports:
             self._count_port(port, row, by)

@@ -36,6 +36,21 @@ class Tiers:
         """The same for those of at least that priority."""
         return self._sums(lambda tier: tier >= priority)
 
+    def below_at(self, priority: int, row: int) -> Counter[str]:
+        """What pods of lower priorities use in that row."""
+        return self._sum_at(lambda tier: tier < priority, row)
+
+    def from_at(self, priority: int, row: int) -> Counter[str]:
+        return self._sum_at(lambda tier: tier >= priority, row)
+
+    def _sum_at(self, chosen: Callable[[int], bool], row: int) -> Counter[str]:
+        sums: Counter[str] = Counter()
+        for tier, columns in self._used.items():
+            if chosen(tier):
+                for resource, column in columns.items():
+                    sums[resource] += int(column[row])
+        return sums
+
     def _sums(self, chosen: Callable[[int], bool]) -> dict[str, Ints]:
         sums: dict[str, Ints] = {}
         for tier, columns in self._used.items():

@@ -87,13 +87,14 @@ def wish(pod: Pod, group: Selector = EVERYTHING) -> Wish:
     apart = given.podAntiAffinity if given is not None else None
     preferred = [(p, 1) for p in together.preferredDuringSchedulingIgnoredDuringExecution] if together else []
     preferred += [(p, -1) for p in apart.preferredDuringSchedulingIgnoredDuringExecution] if apart else []
+    requests = resources.requests(pod)
     return Wish(
         pod=pod,
         key=key(pod),
         priority=spec.priority or 0,
         labels=labels,
-        requests=resources.requests(pod),
-        compared=resources.requests(pod, resources.UNSTATED),
+        requests=requests,
+        compared=requests if resources.says_all(pod) else resources.requests(pod, resources.UNSTATED),
         host_ports=_host_ports(pod),
         images=tuple(tagged(c.image) for c in (*spec.initContainers, *spec.containers)),
         affinity=_terms(together, own, labels),

@@ -303,7 +303,8 @@ class Registry:
         about = request.at(kind=PODS, name=request.name or binding.metadata.name, subresource="binding", verb="create")
         await self._admission.pass_(request, binding, None)
         now = self._writing.now()
-        await self._writing.update(about, lambda current: pods.bound(current, binding, now), ruled=False)
+        # As upstream, nobody owns a pod's node: it was not set by a write to the pod.
+        await self._writing.update(about, lambda current: pods.bound(current, binding, now), ruled=False, tracked=True)
         return success(code=201)
 
 

@@ -188,7 +188,7 @@ class Writing:
                 return current.served()
             new.metadata.managedFields = asked
             self._track(request, current, new)
-        elif not current.outdated and managed_fields.unchanged(current.tree(), meta.tree(new)):
+        elif ruled and not current.outdated and managed_fields.unchanged(current.tree(), meta.tree(new)):
             return current.served()
         if request.dry_run:
             return documents.serve(encoded(new), current.revision)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from api import meta
+from api.meta import Key
 from api.types import Pod, PodSchedulingGate
 from machinery.testing import FakeClock, settle
 from scheduler.hints import Event, may_help, node_events
@@ -96,12 +97,22 @@ async def test_an_unschedulable_pod_waits_for_an_event_that_can_help(queue: Sche
     assert await taken(queue) is not None
 
 
-async def test_an_event_does_not_shorten_the_back_off(queue: SchedulingQueue, clock: FakeClock) -> None:
+async def test_whoever_is_in_back_off_is_tried_when_there_is_nothing_else_to_do(queue: SchedulingQueue) -> None:
+    for name, priority in (("a", 0), ("b", 5)):
+        add(queue, pod(name, priority=priority))
+        queue.failed(await queue.get(), "0/1 …", FIT)
+    queue.happened(Event.NODE_ADDED)
+    assert [w.key.name for w in queue.waiting(State.BACKOFF)] == ["b", "a"]
+    add(queue, pod("c"))
+    assert [(await queue.get()).key.name for _ in range(3)] == ["c", "b", "a"]
+    assert queue.incoming["active", "PopFromBackoffQ"] == 2
+
+
+async def test_an_error_is_not_tried_again_before_its_back_off_ends(queue: SchedulingQueue, clock: FakeClock) -> None:
     add(queue, pod("a"))
     queue.failed(await queue.get(), "0/1 …", FIT)
-    queue.happened(Event.NODE_ADDED)
+    queue.again(Key("default", "a"), error=True)
     assert await taken(queue) is None
-    assert [w.key.name for w in queue.waiting(State.BACKOFF)] == ["a"]
     await clock.advance(1)
     assert await taken(queue) is not None
 

@@ -1,0 +1,80 @@
+"""Whether what happened to a pod on a node can help one that waits: each plug-in that rejected it is asked. Pure.
+
+These are upstream's queueing hints of the plug-ins; `hints` has those that need no more than the kind of event.
+To be wrong here in the one direction costs an attempt, in the other five minutes: in doubt it helps.
+"""
+
+from collections.abc import Mapping
+
+from scheduler.crowds import Standing
+from scheduler.resources import PODS
+from scheduler.snapshots import Snapshot
+from scheduler.wishes import Term, Wish
+
+Labels = Mapping[str, Mapping[str, str]]
+
+
+class PodChange:
+    """A pod came to the node, left it, or has other labels now: `pods` is what it was and what it is."""
+
+    def __init__(self, snapshot: Snapshot, node: str, *pods: Wish) -> None:
+        self._snapshot = snapshot
+        self._node = node
+        self._pods = pods
+        self._known: dict[tuple[object, ...], bool] = {}
+
+    def helps(self, plugin: str, wish: Wish) -> bool:
+        match plugin:
+            case "NodeResourcesFit":
+                return self._has_room(wish)
+            case "InterPodAffinity":
+                return any(_related(wish, other, self._snapshot.namespaces) for other in self._pods)
+            case "PodTopologySpread":
+                return any(_counts(wish, other) for other in self._pods)
+        return True
+
+    def _has_room(self, wish: Wish) -> bool:
+        """Whether the pod would have room there, if those went whose place it could take."""
+        nominations = self._snapshot.nominations
+        own = nominations.node_of(wish.key) == self._node
+        if wish.pod.spec.preemptionPolicy == "Never" or (own and nominations.leaving):
+            return self._fits(wish, {})  # who has chosen victims waits for all of them
+        if own:
+            return self._fits_in_place_of_lower(wish)
+        asked = (wish.priority, *wish.requests.items())
+        if asked not in self._known:
+            self._known[asked] = self._fits_in_place_of_lower(wish)
+        return self._known[asked]
+
+    def _fits_in_place_of_lower(self, wish: Wish) -> bool:
+        row = self._snapshot.rows.get(self._node)
+        return row is not None and self._fits(wish, self._snapshot.tiers.below_at(wish.priority, row))
+
+    def _fits(self, wish: Wish, away: Mapping[str, int]) -> bool:
+        snapshot = self._snapshot
+        if (row := snapshot.rows.get(self._node)) is None:
+            return False
+        ahead = snapshot.ahead_on(wish, row, self._node)
+        for resource, amount in (wish.requests | {PODS: 1}).items():
+            there, used = snapshot.allocatable.get(resource), snapshot.used.get(resource)
+            free = int(there[row]) if there is not None else 0
+            free += away.get(resource, 0) - ahead.get(resource, 0) - (int(used[row]) if used is not None else 0)
+            if amount and free < amount:
+                return False
+        return True
+
+
+def _related(wish: Wish, other: Wish, namespaces: Labels) -> bool:
+    """Whether a required term of either speaks of the other; if one wants itself near, the last of its group too."""
+    ours, theirs = wish.affinity + wish.anti_affinity, other.anti_affinity
+    return _concerned(ours, other, namespaces) or _concerned(theirs, wish, namespaces)
+
+
+def _concerned(terms: tuple[Term, ...], wish: Wish, namespaces: Labels) -> bool:
+    return any(Standing(term, 0).concerns(wish, namespaces) for term in terms)
+
+
+def _counts(wish: Wish, other: Wish) -> bool:
+    return wish.namespace == other.namespace and any(
+        spread.required and spread.selector.matches(other.labels) for spread in wish.spreads
+    )
