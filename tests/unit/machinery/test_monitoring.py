@@ -54,7 +54,7 @@ async def test_health_is_told_to_everybody(pki):
 async def test_who_is_not_well_says_what_fails(pki):
     async with monitored(pki, checks={"informers": lambda: False}) as url:
         assert await ask(pki, f"{url}/healthz") == (
-            500, "[+]ping ok\n[-]informers failed\nhealthz check failed\n"
+            500, "[+]ping ok\n[-]informers failed: reason withheld\nhealthz check failed\n"
         )  # fmt: skip
 
 
