@@ -10,6 +10,7 @@ from pathlib import Path
 
 from apiserver.auditing.logs import Limits
 from apiserver.authentication.proxies import ProxySettings
+from machinery.flags import truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,14 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--secure-port", type=int, default=_DEFAULTS.secure_port, help="REST")
     add("--grpc-port", type=int, default=_DEFAULTS.grpc_port)
     add("--grpc-token-port", type=int, default=0, help="gRPC without client certificates, for those who have a token")
-    share = partial(add, nargs="?", type=_truth, const=True, default=False, metavar="true|false")
+    share = partial(add, nargs="?", type=truth, const=True, default=False, metavar="true|false")
     share("--permit-port-sharing", help="SO_REUSEPORT: several API servers on one port")
     share("--permit-address-sharing", help="SO_REUSEADDR: that is always so")
     add("--tls-cert-file", type=Path, required=True)
     add("--tls-private-key-file", type=Path, required=True)
     add("--client-ca-file", type=Path, required=True)
     add("--token-auth-file", type=Path)
-    add("--anonymous-auth", nargs="?", type=_truth, const=True, default=True, metavar="true|false")
+    add("--anonymous-auth", nargs="?", type=truth, const=True, default=True, metavar="true|false")
     add("--requestheader-client-ca-file", type=Path, help="the authority of proxies that say who asks")
     add("--requestheader-allowed-names", type=_words, default=(), help="common names of their certificates")
     add("--requestheader-username-headers", type=_words, default=("X-Remote-User",))
@@ -173,13 +174,6 @@ def _proxies(flags: argparse.Namespace) -> ProxySettings | None:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _truth(text: str) -> bool:
-    """As Go's flags read it."""
-    if text.lower() not in ("1", "t", "true", "0", "f", "false"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return text.lower() in ("1", "t", "true")
 
 
 def _seconds(text: str) -> float:

@@ -7,7 +7,8 @@
     network      pod addresses, veth pairs, routes; the only part that speaks netlink
     volumes      what pods mount, laid out under the root directory
     nodes        this machine's Node object and Lease
-    serving      the gRPC service: logs, exec, attach, port-forward, stats
+    serving      the gRPC service, for the API server: logs, exec, attach, port-forward, stats
+    web          the HTTPS port, for everybody who may see it: health, pods, metrics
 
 The engine is the only store: everything that must survive a restart of the kubelet (attempt numbers, back-off, pod
 addresses) stands in labels of the containers, so that there is no second truth to fall out of step with the first.

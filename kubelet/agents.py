@@ -34,10 +34,15 @@ from kubelet.serving.finding import Finder
 from kubelet.serving.service import NodeService
 from kubelet.volumes import resolvers
 from kubelet.volumes.claims import Keeper, Kept
+from kubelet.web import pages
+from kubelet.web.askers import Askers
+from kubelet.web.door import Door, Pages, answering
+from kubelet.web.rights import Rights
 from machinery import addresses
 from machinery.client import Client, connect
 from machinery.clocks import SYSTEM, Clock
 from machinery.events import Recorder
+from machinery.https import HttpsServer
 from machinery.informers import Informer
 from machinery.running import CannotGoOn
 from machinery.serving import Files, Server
@@ -92,20 +97,26 @@ class Agent:
         self._cache = Cache(runtime)
         self._handlers = Handlers(runtime)
         identity = Identity(
-            name=config.node, address=config.address, port=config.port, max_pods=config.max_pods,
-            labels=config.labels, root=config.root,
+            name=config.node, address=config.address, port=config.port, grpc_port=config.grpc_port,
+            max_pods=config.max_pods, labels=config.labels, root=config.root,
         )  # fmt: skip
         self._registering = Registering(client, runtime, self._recorder, identity, self._machine, clock)
         self._means = self._share(client, runtime, clock)
         self._assignments = Assignments(self._means, self._pods)
-        service = NodeService(runtime, Finder(self._pods, self._cache), clock)
+        finder = Finder(self._pods, self._cache)
+        service = NodeService(runtime, finder, clock)
+        files = Files(config.certificate, config.key, config.client_ca)
         self._server = Server(
-            f"{config.bind}:{config.port}",
-            Files(config.certificate, config.key, config.client_ca),
+            f"{config.bind}:{config.grpc_port}",
+            files,
             lambda server: add_NodeServicer_to_server(service, server),
             ("wherry.v1.Node",),
             allowed=CALLERS,
         )
+        door = Door(
+            Askers(client, clock, anonymous=config.anonymous), Rights(client, config.node, clock), self._pages(finder)
+        )
+        self._web = HttpsServer(f"{config.bind}:{config.port}", files, door.answer)
         self._volumes = Informer(client, PersistentVolume, label_selector=f"{NODE_LABEL}={config.node}", clock=clock)
         self._keeper = Keeper(Kept(config.root), self._volumes)
         self._networked = asyncio.Event()
@@ -142,11 +153,20 @@ class Agent:
             starts=asyncio.Semaphore(config.parallel_starts),
         )  # fmt: skip
 
+    def _pages(self, finder: Finder) -> Pages:
+        """What the HTTPS port shows."""
+        checks = {"log": lambda: True, "syncloop": self._assignments.is_turning}
+        return {
+            ("GET", "/healthz/"): answering(lambda request: pages.healthz(request, checks)),
+            ("GET", "/pods"): answering(lambda request: pages.pods(self._pods.list())),
+            ("GET", "/runningpods/"): answering(lambda request: pages.running_pods(finder.everything())),
+        }
+
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for part in (
-                self._recorder.run(), self._server.run(), self._reports.run(), self._handlers.run(), self._cache.run(),
-                self._pods.run(), self._services.run(), self._nodes.run(), self._volumes.run(),
+                self._recorder.run(), self._server.run(), self._web.run(), self._reports.run(), self._handlers.run(),
+                self._cache.run(), self._pods.run(), self._services.run(), self._nodes.run(), self._volumes.run(),
                 self._keeper.run(), self._live(), self._work(),
             ):  # fmt: skip
                 tasks.create_task(part)

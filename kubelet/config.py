@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from api.nodes import KUBELET_GRPC_PORT, KUBELET_PORT
 from kubelet.network.ways import PORT, VNI, Vxlan
+from machinery.flags import truth
 
 POD_NETWORKS = ("routes", "vxlan")
 SANDBOX_NETWORKS = ("unshare", "none")
@@ -21,6 +23,8 @@ class Config:
     address: str
     bind: str
     port: int
+    grpc_port: int
+    anonymous: bool
     root: Path
     endpoint: str
     pause_image: str
@@ -51,7 +55,9 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--hostname-override", default=socket.gethostname(), help="the node's name")
     add("--node-ip", default="", help="the node's InternalIP; by default what its host name resolves to")
     add("--address", default="0.0.0.0", help="where to serve")  # noqa: S104
-    add("--port", type=int, default=10250)
+    add("--port", type=int, default=KUBELET_PORT, help="HTTPS, for whoever the API server says may see it")
+    add("--grpc-port", type=int, default=KUBELET_GRPC_PORT, help="for the API server, which finds it on the Node")
+    add("--anonymous-auth", nargs="?", type=truth, const=True, default=False, metavar="true|false")
     add("--root-dir", type=Path, default=None, help="must be the same path for the engine")
     add("--container-runtime-endpoint", default="unix:///var/run/docker.sock")
     add("--pod-infra-container-image", default="wherry/pause:1")
@@ -97,6 +103,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         address=address,
         bind=flags.address,
         port=flags.port,
+        grpc_port=flags.grpc_port,
+        anonymous=flags.anonymous_auth,
         root=flags.root_dir or Path("/var/lib/wherry/kubelet") / node,
         endpoint=flags.container_runtime_endpoint,
         pause_image=flags.pod_infra_container_image,

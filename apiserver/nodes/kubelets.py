@@ -1,6 +1,8 @@
-"""The way to a node's kubelet: one gRPC channel for each, kept while it is in use and for a while after."""
+"""The way to a node's kubelet: one gRPC channel for each, kept while it is in use and for a while after; and what the
+API server shows of itself at its HTTPS port."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import grpc
 
 from api.errors import InternalError, Unavailable
+from api.nodes import kubelet_grpc_port
 from api.types import Node
 from proto.node_pb2_grpc import NodeStub
 
@@ -41,7 +44,7 @@ class Kubelets:
     @asynccontextmanager
     async def stub(self, node: Node) -> AsyncIterator[NodeStub]:
         """The kubelet's service, for as long as the block lasts.  Raises InternalError if the node tells no address."""
-        address = address_of(node)
+        address = _joined(address_of(node), kubelet_grpc_port(node))
         held = self._channels.get(address)
         if held is None:
             held = self._channels[address] = _Channel(self._open(address))
@@ -55,6 +58,21 @@ class Kubelets:
             held.users -= 1
             if held.users == 0:
                 held.closing = asyncio.get_running_loop().call_later(IDLE_AFTER, self._drop, address)
+
+    def tls(self) -> ssl.SSLContext:
+        """For the HTTPS port of a kubelet.  Raises Unavailable."""
+        ca, certificate, key = self._files
+        context = ssl.create_default_context()
+        try:
+            if ca is not None:
+                context.load_verify_locations(ca)
+            else:
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            if certificate is not None:
+                context.load_cert_chain(certificate, key)
+        except OSError as e:
+            raise Unavailable(f"cannot read the kubelet client certificate: {e}") from e
+        return context
 
     async def close(self) -> None:
         for held in self._channels.values():
@@ -83,10 +101,13 @@ class Kubelets:
 
 
 def address_of(node: Node) -> str:
-    """host:port of the node's kubelet."""
-    port = node.status.daemonEndpoints.kubeletEndpoint.Port or 10250
+    """Raises InternalError."""
     for wanted in ("InternalIP", "Hostname"):
         for address in node.status.addresses:
             if address.type == wanted and address.address:
-                return f"[{address.address}]:{port}" if ":" in address.address else f"{address.address}:{port}"
+                return address.address
     raise InternalError(f'no preferred addresses found; known addresses: []: node "{node.metadata.name}"')
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

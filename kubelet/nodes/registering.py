@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api import errors, meta, times
+from api.nodes import GRPC_PORT_ANNOTATION
 from api.types import Lease, LeaseSpec, Node, NodeStatus, ObjectMeta, OwnerReference
 from kubelet.nodes import machines
 from kubelet.nodes.conditions import Health, conditions
@@ -31,6 +32,7 @@ class Identity:
     name: str
     address: str
     port: int
+    grpc_port: int
     max_pods: int
     labels: Mapping[str, str]
     root: Path
@@ -59,7 +61,10 @@ class Registering:
         self._changed.set()
 
     async def register(self) -> Node:
-        """Make the object, or bring an existing one's labels up to date.  Tries until the API server answers."""
+        """Make the object, or bring an existing one's labels and annotations up to date.
+
+        Tries until the API server answers.
+        """
         said = ""
         while True:
             try:
@@ -75,21 +80,22 @@ class Registering:
                 return self.node
 
     async def _register(self) -> Node:
-        name, wanted = (
-            self._identity.name,
-            machines.labels(self._machine, self._identity.name) | dict(self._identity.labels),
-        )
+        name = self._identity.name
+        wanted = machines.labels(self._machine, name) | dict(self._identity.labels)
+        annotations = {GRPC_PORT_ANNOTATION: str(self._identity.grpc_port)}
         try:
             node = await self._client.get(Node, name)
         except errors.NotFound:
-            new = Node(metadata=ObjectMeta(name=name, labels=wanted))
+            new = Node(metadata=ObjectMeta(name=name, labels=wanted, annotations=annotations))
             new.status = await self._status(new)
             try:
                 return await self._client.create(new)
             except errors.AlreadyExists:
                 node = await self._client.get(Node, name)
-        if not wanted.items() <= node.metadata.labels.items():
-            node = await self._client.patch(Node, name, "", {"metadata": {"labels": wanted}})
+        metadata = node.metadata
+        if not (wanted.items() <= metadata.labels.items() and annotations.items() <= metadata.annotations.items()):
+            patch = {"metadata": {"labels": wanted, "annotations": annotations}}
+            node = await self._client.patch(Node, name, "", patch)
         return node
 
     async def _status(self, node: Node) -> NodeStatus:

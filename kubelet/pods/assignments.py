@@ -26,6 +26,7 @@ class Assignments:
         self._workers: dict[str, Worker] = {}
         self._finished: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
+        self._turned_at = 0.0
         pods.on_change(self._changed)
         means.cache.on_change = self._container_changed
 
@@ -45,8 +46,13 @@ class Assignments:
             for uid in self._means.cache.uids():
                 self._adopt_orphan(uid)
             while True:
+                self._turned_at = self._means.clock.monotonic()
                 await self._means.clock.sleep(RELIST)
                 await self._means.cache.relist()
+
+    def is_turning(self) -> bool:
+        """Whether it does what it does again and again; before it has begun nobody can say that it does not."""
+        return self._tasks is None or self._means.clock.monotonic() - self._turned_at < 2 * RELIST
 
     def _adopt_addresses(self) -> None:
         """All of them before the first new pod can be given one."""

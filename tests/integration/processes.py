@@ -48,8 +48,8 @@ def scheduler(plane: ControlPlane, directory: Path, *flags: str) -> Process:
 def kubelet(plane: ControlPlane, directory: Path, *flags: str) -> Process:
     return component(
         plane, directory, "kubelet", f"{NODE}-kubelet", "--runtime=simulated", "--hostname-override", NODE,
-        "--node-ip", ADDRESS, "--address", ADDRESS, "--port", str(free_port()), "--root-dir",
-        str(directory / "kubelet"), *flags,
+        "--node-ip", ADDRESS, "--address", ADDRESS, "--port", str(free_port()), "--grpc-port",
+        str(free_port()), "--root-dir", str(directory / "kubelet"), *flags,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from api import kinds, meta
 from api.errors import BadRequest, NotFound, Unavailable
+from api.nodes import kubelet_port
 from api.types import EndpointSlice, Node, Pod, Service
 from apiserver import connects
 from apiserver.nodes.kubelets import Kubelets, address_of
@@ -41,8 +42,7 @@ class Place(NamedTuple):
 
     pod: Pod | None
     port: int
-    secure: bool = False
-    """It speaks TLS. Whose certificate it has nobody asks, as with upstream."""
+    tls: ssl.SSLContext | None = None
     address: str = ""
 
 
@@ -85,7 +85,7 @@ class _Link:
         self._ours = ours
         self._carrier = carrier
         self._place = place
-        self.tls = trust.context("", verify=False) if place.secure else None
+        self.tls = place.tls
 
     async def connect(self, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         loop, tls = asyncio.get_running_loop(), self.tls
@@ -128,20 +128,21 @@ async def _place(request: Request, registry: Verbs, kubelets: Kubelets) -> Place
         raise BadRequest(f'invalid {request.kind.name.lower()} request "{request.name}"')
     secure = len(words_) == 3 and words_[0] == "https"
     name, port = (words_[-2], words_[-1]) if len(words_) > 1 else (words_[0], "")
+    # Whose certificate a pod has, or what else listens on a node, nobody asks, as with upstream.
+    tls = trust.context("", verify=False) if secure else None
     if request.kind.plural == "services":
-        return (await _behind(registry, request.namespace, name, port))._replace(secure=secure)
+        return (await _behind(registry, request.namespace, name, port))._replace(tls=tls)
     if request.kind.plural == "nodes":
         node = await _read(registry, Node, "", name)
-        address, _, own = address_of(node).rpartition(":")
-        number = int(port) if port.isdigit() else int(own)
-        # The kubelet itself speaks TLS; what else listens on the node does if the caller says so.
-        return Place(None, number, secure or not port or port == own, address.strip("[]"))
+        own = kubelet_port(node)
+        number = int(port) if port.isdigit() else own
+        return Place(None, number, kubelets.tls() if number == own else tls, address_of(node))
     pod = await _read(registry, Pod, request.namespace, name)
     known = [(p.name, p.containerPort) for c in pod.spec.containers for p in c.ports]
     number = next((n for known_name, n in known if port in ("", known_name)), 0)
     if port and not port.isdigit() and not number:
         raise BadRequest(f'pod "{name}" has no port "{port}"')
-    return Place(pod, int(port) if port.isdigit() else number or 80, secure)
+    return Place(pod, int(port) if port.isdigit() else number or 80, tls)
 
 
 async def _behind(registry: Verbs, namespace: str, name: str, port: str) -> Place:

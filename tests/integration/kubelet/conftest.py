@@ -120,6 +120,7 @@ class Lab:
     root: Path
     endpoint: str = SHARED
     port: int = field(default_factory=free_port)
+    grpc_port: int = field(default_factory=free_port)
 
     @asynccontextmanager
     async def kubelet(self, *flags: str) -> AsyncIterator[None]:
@@ -143,9 +144,9 @@ class Lab:
         pki = self.plane.pki / "node1-kubelet"
         return parse(
             ["--kubeconfig", "unused", "--hostname-override", "node1", "--node-ip", "10.99.0.1",
-             "--address", "127.0.0.1", "--port", str(self.port), "--root-dir", str(self.root),
+             "--address", "127.0.0.1", "--port", str(self.port), "--grpc-port", str(self.grpc_port),
+             "--root-dir", str(self.root), "--cluster-name", self.cluster, "--client-ca-file", str(pki / "ca.crt"),
              "--tls-cert-file", str(pki / "tls.crt"), "--tls-private-key-file", str(pki / "tls.key"),
-             "--client-ca-file", str(pki / "ca.crt"), "--cluster-name", self.cluster,
              "--container-runtime-endpoint", self.endpoint, *flags]
         )  # fmt: skip
 
@@ -204,7 +205,7 @@ class Lab:
     async def node(self) -> AsyncIterator[NodeStub]:
         """The kubelet's own service, as the API server calls it."""
         access = self.plane.access("apiserver")
-        target = Access(f"https://127.0.0.1:{self.port}", access.ca, access.certificate, access.key)
+        target = Access(f"https://127.0.0.1:{self.grpc_port}", access.ca, access.certificate, access.key)
         async with channel(target) as grpc_channel:
             await asyncio.wait_for(grpc_channel.channel_ready(), 10)
             yield NodeStub(grpc_channel)

@@ -133,7 +133,9 @@ def events() -> Events:
 
 @pytest.fixture
 def registering(server: Server, events: Events, tmp_path: Path) -> Registering:
-    identity = Identity(name="node1", address="10.0.0.1", port=10250, max_pods=110, labels={"zone": "a"}, root=tmp_path)
+    identity = Identity(
+        name="node1", address="10.0.0.1", port=10250, grpc_port=10261, max_pods=110, labels={"zone": "a"}, root=tmp_path
+    )
     clock = FakeClock()
     return Registering(server, Simulated("c", "node1", clock=clock), events, identity, MACHINE, clock)  # type: ignore[arg-type]
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import grpc
 
 from api import errors
+from api.nodes import GRPC_PORT_ANNOTATION
 from machinery.grpc_errors import abort
 from proto import node_pb2 as pb
 from proto.node_pb2_grpc import NodeServicer, add_NodeServicer_to_server
@@ -74,9 +75,10 @@ async def running(kubelet: EchoKubelet) -> AsyncIterator[int]:
         await server.stop(0)
 
 
-def node(port: int) -> dict:
+def node(grpc_port: int, port: int = 10250) -> dict:
     status = {
         "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
     }
-    return {"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n1"}, "status": status}
+    metadata = {"name": "n1", "annotations": {GRPC_PORT_ANNOTATION: str(grpc_port)}}
+    return {"kind": "Node", "apiVersion": "v1", "metadata": metadata, "status": status}

@@ -1,0 +1,57 @@
+"""The way of a request: is there such a page, who asks, may they, what does it say."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+
+from kubelet.web.askers import Askers
+from kubelet.web.rights import CannotTell, Rights, right
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Pages = Mapping[tuple[str, str], Handler]
+"""(method, path) → what answers; a path that ends with a slash is everything below it too."""
+
+log = logging.getLogger("web")
+
+
+def answering(page: Callable[[web.BaseRequest], web.Response]) -> Handler:
+    """A page that is there at once."""
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        return page(request)
+
+    return handler
+
+
+class Door:
+    def __init__(self, askers: Askers, rights: Rights, pages: Pages) -> None:
+        self._askers = askers
+        self._rights = rights
+        self._pages = pages
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        found = self._find(request.path)
+        if not found:
+            return web.Response(status=404, text="404 page not found\n")
+        asker = await self._askers.of(request)
+        if asker is None:
+            return web.Response(status=401, text="Unauthorized")
+        try:
+            refusal = await self._rights.refusal(asker, right(request.method, request.path))
+        except CannotTell as e:
+            log.warning("%s: %s", e, e.__cause__)
+            return web.Response(status=500, text=str(e))
+        if refusal:
+            return web.Response(status=403, text=refusal)
+        handler = found.get(request.method) or (found.get("GET") if request.method == "HEAD" else None)
+        if handler is None:
+            return web.Response(status=405, text="405: Method Not Allowed", headers={"Allow": ", ".join(sorted(found))})
+        return await handler(request)
+
+    def _find(self, path: str) -> dict[str, Handler]:
+        """By method; the longest page that the path is, or is below of."""
+        path = f"{path.rstrip('/')}/"
+        fitting = [p for _, p in self._pages if path == f"{p.rstrip('/')}/" or (p.endswith("/") and path.startswith(p))]
+        longest = max(fitting, key=len, default=None)
+        return {method: handler for (method, p), handler in self._pages.items() if p == longest}
