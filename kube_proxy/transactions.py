@@ -145,7 +145,7 @@ def whole(layout: Layout, chains: Iterable[str], elements: Elements, pins: Itera
     """Put the table in the place of whatever table of its name there is. `pins` are elements of the affinity map."""
     lines = [f"table ip {TABLE}", f"delete table ip {TABLE}", fixed(layout)]
     lines += [line for chain in chains for line in _new_chain(chain)]
-    lines += _add(elements)
+    lines += additions(TABLE, elements)
     if pins := list(pins):
         lines.append(f"add element ip {TABLE} affinity {{ {', '.join(pins)} }}")
     return "\n".join([*lines, ""])
@@ -154,11 +154,7 @@ def whole(layout: Layout, chains: Iterable[str], elements: Elements, pins: Itera
 def part(change: Change) -> str:
     """Bring about a change. New chains come before the elements that lead to them, old ones go after."""
     lines = [line for chain in change.new_chains for line in _new_chain(chain)]
-    by_map: dict[str, list[str]] = defaultdict(list)
-    for element in change.removed:
-        by_map[element.map].append(element.key)
-    lines += [f"delete element ip {TABLE} {name} {{ {', '.join(keys)} }}" for name, keys in by_map.items()]
-    lines += _add(change.added)
+    lines += [*removals(TABLE, change.removed), *additions(TABLE, change.added)]
     lines += [f"delete chain ip {TABLE} {chain}" for chain in change.unused_chains]
     return "\n".join([*lines, ""])
 
@@ -178,11 +174,18 @@ def _new_chain(name: str) -> list[str]:
     return [f"add chain ip {TABLE} {name}", *(f"add rule ip {TABLE} {name} {rule}" for rule in chain_rules(name))]
 
 
-def _add(elements: Elements) -> list[str]:
+def additions(table: str, elements: Elements) -> list[str]:
     by_map: dict[str, list[str]] = defaultdict(list)
     for element, value in elements.items():
         by_map[element.map].append(_spelled(element, value))
-    return [f"add element ip {TABLE} {name} {{ {', '.join(each)} }}" for name, each in by_map.items()]
+    return [f"add element ip {table} {name} {{ {', '.join(each)} }}" for name, each in by_map.items()]
+
+
+def removals(table: str, elements: Iterable[Element]) -> list[str]:
+    by_map: dict[str, list[str]] = defaultdict(list)
+    for element in elements:
+        by_map[element.map].append(element.key)
+    return [f"delete element ip {table} {name} {{ {', '.join(keys)} }}" for name, keys in by_map.items()]
 
 
 def _spelled(element: Element, value: str) -> str:
