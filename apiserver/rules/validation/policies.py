@@ -1,5 +1,6 @@
 """RBAC, network policies, ingresses, disruption budgets, autoscalers, storage: the basics of each."""
 
+from ipaddress import ip_network
 from typing import Any
 
 from api import names, quantities
@@ -9,6 +10,7 @@ from api.types import (
     ClusterRoleBinding,
     HorizontalPodAutoscaler,
     Ingress,
+    IPBlock,
     NetworkPolicy,
     PersistentVolumeClaim,
     PodDisruptionBudget,
@@ -26,6 +28,7 @@ from apiserver.rules.validation.values import (
     one_of,
     optional,
     port,
+    port_number,
 )  # fmt: skip
 from apiserver.rules.validation.workloads import amount_or_percent
 
@@ -115,23 +118,45 @@ def _policy_port(path: Path, it: Any) -> Faults:
         yield from port(path.child("port"), it.port)
     if it.endPort is None:
         return
+    at = path.child("endPort")
     if it.port is None:
-        yield required(path.child("port"), "may not be empty when `endPort` is specified")
+        yield invalid(at, it.endPort, "may not be specified when `port` is not specified")
     elif isinstance(it.port, str):
-        yield invalid(path.child("endPort"), it.endPort, "may not be specified when `port` is non-numeric")
-    elif it.endPort < it.port:
-        yield invalid(path.child("endPort"), it.endPort, "must be greater than or equal to `port`")
+        yield invalid(at, it.endPort, "may not be specified when `port` is non-numeric")
+    else:
+        if it.endPort < it.port:
+            yield invalid(at, it.port, "must be greater than or equal to `port`")
+        yield from port_number(at, it.endPort)
 
 
 def _peer(path: Path, it: Any) -> Faults:
     yield from selector(path.child("podSelector"), it.podSelector)
     yield from selector(path.child("namespaceSelector"), it.namespaceSelector)
     if it.ipBlock is not None:
-        yield from cidr(path.child("ipBlock", "cidr"), it.ipBlock.cidr or "")
+        yield from _ip_block(path.child("ipBlock"), it.ipBlock)
         if it.podSelector is not None or it.namespaceSelector is not None:
             yield forbidden(path, "may not specify both ipBlock and another peer")
     elif it.podSelector is None and it.namespaceSelector is None:
         yield required(path, "must specify a peer")
+
+
+def _ip_block(path: Path, it: IPBlock) -> Faults:
+    if not it.cidr:
+        yield required(path.child("cidr"))
+        return
+    faults = list(cidr(path.child("cidr"), it.cidr))
+    yield from faults
+    if faults:
+        return
+    network = ip_network(it.cidr, strict=False)
+    for i, text in enumerate(it.except_):
+        at = path.child("except").index(i)
+        faults = list(cidr(at, text))
+        yield from faults
+        if not faults:
+            part = ip_network(text, strict=False)
+            if part.prefixlen <= network.prefixlen or part.network_address not in network:
+                yield invalid(at, text, "must be a strict subset of `cidr`")
 
 
 def ingress(it: Ingress) -> Faults:
