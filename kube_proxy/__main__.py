@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from api.types import EndpointSlice, Node, Pod, Service
+from api.types import EndpointSlice, NetworkPolicy, Node, Pod, Service
 from kube_proxy.announcer import Announcer
 from kube_proxy.health_checks import HealthChecks
 from kube_proxy.nftables import Nftables, NftablesError
+from kube_proxy.policies.enforcer import NAMESPACE, Enforcer
+from kube_proxy.policies.members import PolicyPod
+from kube_proxy.policies.table import PolicyTable
 from kube_proxy.proxy import Proxy, node_address
 from kube_proxy.table import Table
 from kube_proxy.transactions import Layout
@@ -62,7 +65,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
 
 async def run(config: Config) -> None:
     try:
-        table = Table(Nftables(), config.layout)
+        table, policy_table = Table(Nftables(), config.layout), PolicyTable(Nftables())
     except NftablesError as e:
         raise CannotGoOn(str(e)) from e
     server = Server(config.address, config.files, lambda _: None)
@@ -76,8 +79,11 @@ async def run(config: Config) -> None:
         here = addresses.stays(lambda: node_address(nodes.get("", config.node)))
         announcer = Announcer(services, slices, nodes, node=config.node, holds=proxy.holds)
         checks = HealthChecks(services, slices, node=config.node, healthy=lambda: proxy.healthy)
-        told = (services.run(), slices.run(), nodes.run(), pods.run())
-        await together(server.run(), *told, proxy.run(), announcer.run(), checks.run(), here)
+        policies = Informer(client, NetworkPolicy)
+        everywhere = Informer(client, NAMESPACE), Informer(client, PolicyPod)
+        enforcer = Enforcer(policies, *everywhere, nodes, policy_table, node=config.node)
+        told = (services.run(), slices.run(), nodes.run(), pods.run(), policies.run())
+        await together(server.run(), *told, proxy.run(), announcer.run(), checks.run(), enforcer.run(), here)
 
 
 def _network(text: str) -> str:

@@ -101,7 +101,7 @@ system:node-proxier
   create,patch,update  :events events.k8s.io:events
   list,watch  discovery.k8s.io:endpointslices networking.k8s.io:servicecidrs
 wherry:kube-proxy
-  list,watch  :pods
+  list,watch  :pods,namespaces networking.k8s.io:networkpolicies
 system:node-bootstrapper
   create,get,list,watch  certificates.k8s.io:certificatesigningrequests
 system:node-problem-detector

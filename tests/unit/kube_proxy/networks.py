@@ -46,8 +46,8 @@ def ip(*arguments: str) -> str:
 class Network:
     """`node`, `outside` and pods by their addresses; `close` removes all of it."""
 
-    def __init__(self) -> None:
-        self._prefix = f"kpt{os.getpid()}"
+    def __init__(self, prefix: str = "kpt") -> None:
+        self._prefix = f"{prefix}{os.getpid()}"
         self._sockets: list[socket.socket] = []
         self._pods: list[str] = []
         self.node, self.outside = self._namespace("node"), self._namespace("out")

@@ -13,6 +13,7 @@ class World:
     def __init__(self) -> None:
         self.objects: dict[Key, Any] = {}
         self.complete = asyncio.Event()
+        self.followed = False
         self._handlers: list[Callable[[Any, Any], None]] = []
         self._indexes: dict[str, Callable[[Any], Iterable[str]]] = {}
 
@@ -43,3 +44,7 @@ class World:
 
     async def synced(self) -> None:
         await self.complete.wait()
+
+    async def run(self) -> None:
+        self.followed = True
+        await asyncio.Event().wait()
