@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from api.volumes import NODE_LABEL
 from kubelet.config import Config
 from kubelet.containers import security
 from kubelet.containers.specs import Host
-from kubelet.network.addresses import Addresses
+from kubelet.network.addresses import Addresses, Elsewhere, Pool
+from kubelet.network.cni.networks import Plugins, abandon
 from kubelet.network.neighbours import Neighbours
+from kubelet.network.netlink import Netlink
 from kubelet.network.plumbing import Network, Plumbing
 from kubelet.network.ways import Routes
 from kubelet.nodes import machines
@@ -61,7 +63,7 @@ async def run(config: Config, *, clock: Clock = SYSTEM) -> None:
         raise CannotGoOn(f"the root directory is needed: {e}") from e
     with _runtime(config, clock) as runtime:
         async with connect(config.kubeconfig) as client:
-            await Agent(config, client, runtime, _network(config), clock).run()
+            await Agent(config, client, runtime, network(config), clock).run()
 
 
 @contextlib.contextmanager
@@ -76,10 +78,14 @@ def _runtime(config: Config, clock: Clock) -> Iterator[Runtime]:
         engine.close()
 
 
-def _network(config: Config) -> Network:
+def network(config: Config, opened: Callable[[], Netlink] = Netlink) -> Network:
+    """The pod network in the namespace that `opened` talks to."""
     if config.runtime == "simulated":
         return SimulatedNetwork()
-    return Plumbing(config.address, config.unreachable, way=config.vxlan if config.pod_network == "vxlan" else Routes())
+    if config.cni_configuration is not None:
+        return Plugins(config.cni_configuration, config.cni_path, config.attachments, config.unreachable, opened)
+    way = config.vxlan if config.pod_network == "vxlan" else Routes()
+    return Plumbing(config.address, config.unreachable, opened, way)
 
 
 class Agent:
@@ -100,7 +106,7 @@ class Agent:
             name=config.node, address=config.address, port=config.port, grpc_port=config.grpc_port,
             max_pods=config.max_pods, labels=config.labels, root=config.root,
         )  # fmt: skip
-        self._registering = Registering(client, runtime, self._recorder, identity, self._machine, clock)
+        self._registering = Registering(client, runtime, network, self._recorder, identity, self._machine, clock)
         self._means = self._share(client, runtime, clock)
         self._assignments = Assignments(self._means, self._pods)
         finder = Finder(self._pods, self._cache)
@@ -184,11 +190,12 @@ class Agent:
 
     async def _work(self) -> None:
         """The pods, once there is a network to put them in: adopting them earlier would look like losing them."""
-        if isinstance(self._network, Plumbing):
-            try:
-                await self._network.prepare()
-            except OSError as e:
-                raise CannotGoOn(f"the node's network cannot be set up: {e}") from e
+        try:
+            await self._network.prepare()
+        except OSError as e:
+            raise CannotGoOn(f"the node's network cannot be set up: {e}") from e
+        if isinstance(self._network, Plugins):
+            self._has_addresses(Elsewhere())
         await self._networked.wait()
         await self._services.synced()
         await self._assignments.run(self._tidy)
@@ -196,17 +203,21 @@ class Agent:
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         if new is None or new.metadata.name != self._config.node or not new.spec.podCIDR:
             return
-        if self._means.addresses is None:
-            self._means.addresses = Addresses(new.spec.podCIDR)
-            self._registering.networked()
-            self._networked.set()
+        if self._means.addresses is None and not isinstance(self._network, Plugins):
+            self._has_addresses(Addresses(new.spec.podCIDR))
             log.info("pod addresses come from %s", new.spec.podCIDR)
+
+    def _has_addresses(self, pool: Pool) -> None:
+        self._means.addresses = pool
+        self._registering.networked()
+        self._networked.set()
 
     async def _tidy(self, uids: Iterable[str]) -> None:
         """Remove what pods that are gone have left behind."""
         known = set(uids)
-        if isinstance(self._network, Plumbing):
-            await self._network.sweep(known)
+        await self._network.sweep(known)
+        if not isinstance(self._network, Plugins):
+            await abandon(self._config.attachments)
         for directory in (self._config.root / "pods").glob("*"):
             if directory.name not in known:
                 log.info("removing %s: there is no such pod", directory)

@@ -45,6 +45,13 @@ class Config:
     sandbox_network: str
     pod_network: str
     vxlan: Vxlan
+    cni_configuration: Path | None
+    cni_path: tuple[str, ...]
+
+    @property
+    def attachments(self) -> Path:
+        """Where it is written what CNI plug-ins have done."""
+        return self.root / "cni"
 
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
@@ -90,6 +97,11 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     )  # fmt: skip
     add("--vxlan-vni", type=int, default=VNI, help="the virtual network's number, the same on all nodes")
     add("--vxlan-port", type=int, default=PORT, help="UDP; the same on all nodes")
+    add(
+        "--cni-conf-dir", type=Path, default=None,
+        help="let the CNI plug-ins of the first configuration in there connect pods, instead of --pod-network",
+    )  # fmt: skip
+    add("--cni-bin-dir", default="/opt/cni/bin", help="comma-separated directories of CNI plug-ins")
     flags = parser.parse_args(arguments)
     node = flags.hostname_override.lower()
     try:
@@ -125,6 +137,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         sandbox_network=flags.sandbox_network,
         pod_network=flags.pod_network,
         vxlan=Vxlan(flags.vxlan_vni, flags.vxlan_port),
+        cni_configuration=flags.cni_conf_dir,
+        cni_path=tuple(d for d in flags.cni_bin_dir.split(",") if d),
     )
 
 

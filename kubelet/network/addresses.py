@@ -1,20 +1,62 @@
-"""Which pod has which address of the node's range.
+"""Which pod has which address.
 
-Nothing is written down here: an address is a label of its pod's pause container, and `adopt` is told of the labels
-that a restarted kubelet finds.
+Nothing is written down here: an address of the node's range is a label of its pod's pause container, others are in the
+records of who gave them, and `adopt` is told of those that a restarted kubelet finds.
 """
 
 import ipaddress
+from typing import Protocol
 
 
 class Exhausted(Exception):
     """Every address of the range is in use."""
 
 
-class Addresses:
-    """Hands out addresses round the range, so that one that was freed is not at once somebody else's.
+class Pool(Protocol):
+    def of(self, uid: str) -> str:
+        """The pod's address, "" if it has none."""
+        ...
 
-    The first and the last address (the network's, the broadcast) and the second (by custom a gateway's) stay free.
+    def adopt(self, uid: str, address: str) -> bool:
+        """Take note of an address in use; False if the pod may not have it."""
+        ...
+
+    def allocate(self, uid: str) -> str:
+        """The pod's address, a new one if it has none; "" if that is not known before it is connected.
+
+        Raises Exhausted.
+        """
+        ...
+
+    def release(self, uid: str) -> None: ...
+
+
+class Elsewhere:
+    """Implements `Pool` for addresses that somebody else hands out."""
+
+    def __init__(self) -> None:
+        self._by_pod: dict[str, str] = {}
+
+    def of(self, uid: str) -> str:
+        return self._by_pod.get(uid, "")
+
+    def adopt(self, uid: str, address: str) -> bool:
+        self._by_pod[uid] = address
+        return True
+
+    def allocate(self, uid: str) -> str:
+        self.release(uid)
+        return ""
+
+    def release(self, uid: str) -> None:
+        self._by_pod.pop(uid, None)
+
+
+class Addresses:
+    """Implements `Pool` for the node's own range.
+
+    Goes round it, so that an address that was freed is not at once somebody else's. The first and the last address
+    (the network's, the broadcast) and the second (by custom a gateway's) stay free.
     """
 
     def __init__(self, cidr: str) -> None:
@@ -26,7 +68,6 @@ class Addresses:
         self._next = self._first
 
     def of(self, uid: str) -> str:
-        """The pod's address, "" if it has none."""
         number = self._by_pod.get(uid)
         return str(ipaddress.IPv4Address(number)) if number is not None else ""
 
@@ -44,7 +85,6 @@ class Addresses:
         return True
 
     def allocate(self, uid: str) -> str:
-        """The pod's address, a new one if it has none.  Raises Exhausted."""
         if uid in self._by_pod:
             return self.of(uid)
         size = self._last - self._first + 1

@@ -15,10 +15,12 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
+from api.types import Pod
 from kubelet.network import links
 from kubelet.network.links import RTN_UNREACHABLE, Neighbour, Route
 from kubelet.network.netlink import Netlink, netlink_in, open_namespace
 from kubelet.network.ways import PROTOCOL, Routes, Way
+from kubelet.runtime.interfaces import ADDRESS, Record
 
 T = TypeVar("T")
 
@@ -33,16 +35,45 @@ LARGEST_MTU = 65535
 log = logging.getLogger("network")
 
 
+class NotReady(Exception):
+    """Pods cannot be connected yet; the message says why, in upstream's words."""
+
+
 class Network(Protocol):
     """The pod network as the workers see it."""
 
-    async def attach(self, uid: str, pid: int, address: str) -> None:
-        """Give the network namespace of `pid` the address; nothing happens if it has it already.  Raises OSError."""
+    async def problem(self) -> str:
+        """Why pods cannot be connected now, in upstream's words; "" if they can."""
+        ...
+
+    async def prepare(self) -> None:
+        """Before anything else.  Raises OSError."""
+        ...
+
+    def known(self, sandbox: Record) -> str:
+        """The address that this network has given to a sandbox; "" if it has given it none."""
+        ...
+
+    async def attach(self, pod: Pod, sandbox: Record, address: str) -> str:
+        """Give the sandbox of the pod the address; "" lets the network choose.  Returns the one that it has.
+
+        Nothing happens if it has it already, and all is well with it.  Raises OSError, NotReady.
+        """
         ...
 
     async def detach(self, uid: str) -> None:
-        """Take the pod's connection away; it is no error if there is none."""
+        """Take the pod's connection away; it is no error if there is none.  Raises OSError."""
         ...
+
+    async def sweep(self, uids: Iterable[str]) -> None:
+        """Take the connections of all pods but these away.  Raises OSError."""
+        ...
+
+
+def close(nl: Netlink, ranges: Iterable[str]) -> None:
+    """Nothing for these leaves the node, unless there is a better route."""
+    for cidr in ranges:
+        links.put_route(nl, Route(cidr, metric=LAST_RESORT, protocol=PROTOCOL, kind=RTN_UNREACHABLE))
 
 
 def interface(uid: str) -> str:
@@ -81,13 +112,19 @@ class Plumbing:
         await self._work(self._prepare)
 
     def _prepare(self, nl: Netlink) -> None:
-        for cidr in self._unreachable:
-            links.put_route(nl, Route(cidr, metric=LAST_RESORT, protocol=PROTOCOL, kind=RTN_UNREACHABLE, link=0))
+        close(nl, self._unreachable)
         self._mtu = _uplink_mtu(nl, self._node_address) - self._way.overhead
         self._way.prepare(nl, self._node_address, self._mtu)
 
-    async def attach(self, uid: str, pid: int, address: str) -> None:
-        await self._work(lambda nl: self._attach(nl, uid, pid, address))
+    async def problem(self) -> str:
+        return ""
+
+    def known(self, sandbox: Record) -> str:
+        return sandbox.labels.get(ADDRESS, "")
+
+    async def attach(self, pod: Pod, sandbox: Record, address: str) -> str:
+        await self._work(lambda nl: self._attach(nl, pod.metadata.uid, sandbox.pid, address))
+        return address
 
     def _attach(self, nl: Netlink, uid: str, pid: int, address: str) -> None:
         name = interface(uid)
@@ -118,7 +155,6 @@ class Plumbing:
         await self._work(lambda nl: links.delete_link(nl, interface(uid)))
 
     async def sweep(self, uids: Iterable[str]) -> None:
-        """Remove the connections of all pods but these."""
         wanted = {interface(uid) for uid in uids}
 
         def remove(nl: Netlink) -> None:

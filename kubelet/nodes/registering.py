@@ -11,6 +11,7 @@ from pathlib import Path
 from api import errors, meta, times
 from api.nodes import GRPC_PORT_ANNOTATION
 from api.types import Lease, LeaseSpec, Node, NodeStatus, ObjectMeta, OwnerReference
+from kubelet.network.plumbing import Network
 from kubelet.nodes import machines
 from kubelet.nodes.conditions import Health, conditions
 from kubelet.nodes.machines import Machine
@@ -42,11 +43,13 @@ class Registering:
     """Owns the Node object of this kubelet; `node` is what the API server last had."""
 
     def __init__(
-        self, client: Client, runtime: Runtime, recorder: Recorder, identity: Identity, machine: Machine, clock: Clock
+        self, client: Client, runtime: Runtime, network: Network, recorder: Recorder, identity: Identity,
+        machine: Machine, clock: Clock,
     ) -> None:  # fmt: skip
         self.node: Node | None = None
         self._client = client
         self._runtime = runtime
+        self._network = network
         self._recorder = recorder
         self._identity = identity
         self._machine = machine
@@ -101,7 +104,10 @@ class Registering:
     async def _status(self, node: Node) -> NodeStatus:
         # A restarted kubelet finds its range in the object: its node was Ready all the time.
         has_network = self._has_network or bool(node.spec.podCIDR)
-        problems = [] if has_network else ["container runtime network not ready: the node has no pod CIDR yet"]
+        problem = await self._network.problem()
+        if not has_network:
+            problem = "container runtime network not ready: the node has no pod CIDR yet"
+        problems = [problem] if problem else []
         engine, images = Version("docker", "unknown"), node.status.images
         status = None
         try:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from api.types import ObjectMeta, Pod, PodSpec
 from kubelet.pods.means import Means
 from kubelet.pods.workers import Worker
-from kubelet.runtime.interfaces import ADDRESS, POD_NAME, POD_NAMESPACE, Record
+from kubelet.runtime.interfaces import POD_NAME, POD_NAMESPACE, Record
 from machinery.informers import Informer
 
 CRASH_PAUSE = 5.0
@@ -56,10 +56,12 @@ class Assignments:
 
     def _adopt_addresses(self) -> None:
         """All of them before the first new pod can be given one."""
-        for uid in self._means.cache.uids():
-            for record in self._means.cache.of(uid):
-                if self._means.addresses is not None and record.running and (address := record.labels.get(ADDRESS)):
-                    self._means.addresses.adopt(uid, address)
+        means = self._means
+        for uid in means.cache.uids():
+            for record in means.cache.of(uid):
+                running = record.is_pause and record.running
+                if means.addresses is not None and running and (address := means.network.known(record)):
+                    means.addresses.adopt(uid, address)
 
     def _changed(self, old: Pod | None, new: Pod | None) -> None:
         if self._tasks is None:

@@ -10,8 +10,8 @@ from typing import Protocol
 from api.types import Pod, Secret, Service
 from kubelet.containers.environments import Sources
 from kubelet.containers.specs import Host
-from kubelet.network.addresses import Addresses
-from kubelet.network.plumbing import Network
+from kubelet.network.addresses import Pool
+from kubelet.network.plumbing import Network, NotReady
 from kubelet.pods.caches import Cache
 from kubelet.pods.handlers import Handlers
 from kubelet.runtime.interfaces import Runtime
@@ -32,10 +32,6 @@ class Reporter(Protocol):
     def observe(self, pod: Pod) -> None: ...
 
     def forget(self, uid: str) -> None: ...
-
-
-class NetworkNotReady(Exception):
-    """The node has no range of pod addresses yet."""
 
 
 async def no_secrets(pod: Pod) -> tuple[list[Secret], list[str]]:
@@ -67,14 +63,17 @@ class Means:
     hosts: str = ""
     # The engine starts no more pods a second for being asked for all of them at once: each only takes longer.
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
-    addresses: Addresses | None = None  # known when the node's range of pod addresses is
+    addresses: Pool | None = None  # known when the node's range of pod addresses is
 
     def address_of(self, uid: str) -> str:
         return self.addresses.of(uid) if self.addresses is not None else ""
 
-    def ranges(self) -> Addresses:
+    async def pool(self) -> Pool:
+        """Where a new pod's address comes from.  Raises NotReady."""
         if self.addresses is None:
-            raise NetworkNotReady("network is not ready: the node has no pod CIDR yet")
+            raise NotReady("container runtime network not ready: the node has no pod CIDR yet")
+        if problem := await self.network.problem():
+            raise NotReady(problem)
         return self.addresses
 
 

@@ -10,9 +10,10 @@ from kubelet.containers import security, specs
 from kubelet.containers.environments import Sources, environment, service_variables
 from kubelet.containers.fields import ConfigError, Place
 from kubelet.network.addresses import Exhausted
+from kubelet.network.plumbing import NotReady
 from kubelet.pods.handlers import HandlerFailed
 from kubelet.pods.images import ImageFault, Images, field_path
-from kubelet.pods.means import Means, NetworkNotReady, aside, first
+from kubelet.pods.means import Means, aside, first
 from kubelet.runtime.interfaces import EngineError, LogOptions, Record, Spec
 from kubelet.syncing import restarts
 from kubelet.syncing.plans import Start
@@ -74,11 +75,10 @@ class Starting:
             means.recorder.event(pod, "Normal", "SandboxChanged", message)
         made = ""
         try:
-            address = "" if pod.spec.hostNetwork else means.ranges().allocate(uid)
+            pool = None if pod.spec.hostNetwork else await means.pool()
+            address = pool.allocate(uid) if pool is not None else ""
             self._layout.pod.mkdir(parents=True, exist_ok=True)
-            self._layout.hosts.write_text(
-                resolvers.hosts(pod, address, specs.hostname(pod), means.cluster_domain, means.hosts)
-            )
+            self._write_hosts(pod, address)
             wanted = resolvers.resolver(pod, means.resolver, means.cluster_dns, means.cluster_domain)
             self._layout.resolver.write_text(wanted.text())
             memory = self._layout.memory_mounts(pod)
@@ -90,10 +90,16 @@ class Starting:
             record = await means.cache.refresh(made)
             if record is None or not record.running:
                 raise EngineError(f"the pod's sandbox {made[:12]} did not stay alive")
-            if address:
-                await means.network.attach(uid, record.pid, address)
-        except (ConfigError, EngineError, OSError, Exhausted, NetworkNotReady) as e:
-            means.recorder.event(pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {e}")
+            if pool is not None:
+                given = await means.network.attach(pod, record, address)
+                if given != address:
+                    pool.adopt(uid, given)
+                    self._write_hosts(pod, given)
+        except (ConfigError, EngineError, OSError, Exhausted, NotReady) as e:
+            if isinstance(e, NotReady):
+                means.recorder.event(pod, "Warning", "NetworkNotReady", f"network is not ready: {e}")
+            else:
+                means.recorder.event(pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {e}")
             self._later("", "ContainerCreating", "", FIRST_SANDBOX_RETRY, LONGEST_SANDBOX_RETRY)
             if made:
                 await means.runtime.remove(made)
@@ -101,6 +107,11 @@ class Starting:
             return None
         self._clear("")
         return record
+
+    def _write_hosts(self, pod: Pod, address: str) -> None:
+        means = self._means
+        text = resolvers.hosts(pod, address, specs.hostname(pod), means.cluster_domain, means.hosts)
+        self._layout.hosts.write_text(text)
 
     async def _left_network(self, made: str) -> None:
         """Nothing may join the sandbox before its program has said that it is in a network namespace of its own."""

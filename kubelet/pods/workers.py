@@ -8,6 +8,8 @@ from dataclasses import replace
 from api import times
 from api.types import Container, Pod
 from kubelet.containers.specs import fingerprint
+from kubelet.network.addresses import Pool
+from kubelet.network.cni.plugins import PluginFailed
 from kubelet.network.plumbing import shares_network
 from kubelet.pods import admission, storage
 from kubelet.pods.images import field_path
@@ -16,7 +18,7 @@ from kubelet.pods.probing import Probing
 from kubelet.pods.resizing import Resizing
 from kubelet.pods.starting import Starting, by_name, refresh_period
 from kubelet.pods.stopping import LEAST_GRACE, grace_period, stop
-from kubelet.runtime.interfaces import ADDRESS, EngineError, LogOptions, Record
+from kubelet.runtime.interfaces import EngineError, LogOptions, Record
 from kubelet.syncing import restarts
 from kubelet.syncing.plans import Plan, Stop, plan
 from kubelet.syncing.views import Health, View, debugging
@@ -218,7 +220,7 @@ class Worker:
         return "DeadlineExceeded", message
 
     async def _connect(self) -> None:
-        """Take over a sandbox that an earlier kubelet made: its address is its label, its veth pair may be missing."""
+        """Take over a sandbox that an earlier kubelet made: what connects it may be missing."""
         means, uid = self._means, self.pod.metadata.uid
         sandbox = next((r for r in means.cache.of(uid) if r.is_pause and r.running), None)
         if sandbox is None:
@@ -226,19 +228,30 @@ class Worker:
             return
         if sandbox.id in self._connected or self.leaving:
             return
-        address = sandbox.labels.get(ADDRESS, "")
-        if address and means.addresses is not None:
-            if not means.addresses.adopt(uid, address):
-                log.warning("the sandbox of pod %s has the address %s, which it may not have", uid, address)
-                await self._remove(sandbox)
+        if self.pod.spec.hostNetwork:
+            if means.host.node_container and not shares_network(sandbox.pid):
+                await self._give_up(sandbox, "lives in a network that this node has no more")
                 return
-            await means.network.attach(uid, sandbox.pid, address)
-        if not address and means.host.node_container and not shares_network(sandbox.pid):
-            log.warning("the sandbox of pod %s lives in a network that this node has no more", uid)
-            await self._remove(sandbox)
+        elif means.addresses is None or not await self._reconnect(sandbox, means.addresses):
             return
-        if not address or means.addresses is not None:
-            self._connected.add(sandbox.id)
+        self._connected.add(sandbox.id)
+
+    async def _reconnect(self, sandbox: Record, pool: Pool) -> bool:
+        network, uid = self._means.network, self.pod.metadata.uid
+        address = network.known(sandbox)
+        if not address or not pool.adopt(uid, address):
+            await self._give_up(sandbox, f"has the address {address or 'of another network'}, which it may not have")
+            return False
+        try:
+            await network.attach(self.pod, sandbox, address)
+        except PluginFailed as e:
+            await self._give_up(sandbox, f"is not connected any more: {e}")
+            return False
+        return True
+
+    async def _give_up(self, sandbox: Record, why: str) -> None:
+        log.warning("the sandbox of pod %s %s", self.pod.metadata.uid, why)
+        await self._remove(sandbox)
 
     async def _carry_out(self, todo: Plan, view: View) -> None:
         for order in todo.stops:

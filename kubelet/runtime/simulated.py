@@ -9,12 +9,14 @@ import asyncio
 import os
 import shlex
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from api import times
+from api.types import Pod
 from kubelet.runtime.interfaces import (
+    ADDRESS,
     CLUSTER,
     NODE,
     Amounts,
@@ -265,10 +267,22 @@ class Played:
 class SimulatedNetwork:
     """Implements `Network`: addresses that lead nowhere."""
 
-    async def attach(self, uid: str, pid: int, address: str) -> None:
+    async def problem(self) -> str:
+        return ""
+
+    async def prepare(self) -> None:
         return
 
+    def known(self, sandbox: Record) -> str:
+        return sandbox.labels.get(ADDRESS, "")
+
+    async def attach(self, pod: Pod, sandbox: Record, address: str) -> str:
+        return address
+
     async def detach(self, uid: str) -> None:
+        return
+
+    async def sweep(self, uids: Iterable[str]) -> None:
         return
 
 

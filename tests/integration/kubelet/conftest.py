@@ -16,10 +16,10 @@ import pytest
 
 from api import meta
 from api.types import Container, Node, ObjectMeta, Pod, PodSpec, ServiceAccount
+from kubelet import agents
 from kubelet.agents import Agent
 from kubelet.config import Config, parse
 from kubelet.network.netlink import netlink_in
-from kubelet.network.plumbing import Plumbing
 from kubelet.runtime.docker import Docker
 from kubelet.runtime.interfaces import CLUSTER
 from machinery.client import Client, channel, connect
@@ -127,7 +127,7 @@ class Lab:
         config = self._config(flags)
         handle = os.open(f"/run/netns/{self.namespace}", os.O_RDONLY)
         runtime = Docker(config.endpoint, self.cluster, "node1")
-        network = Plumbing("10.99.0.1", config.unreachable, lambda: netlink_in(handle))
+        network = agents.network(config, lambda: netlink_in(handle))
         async with connect(self.plane.access("node1-kubelet")) as client:
             running = asyncio.create_task(Agent(config, client, runtime, network, SYSTEM).run())
             try:

@@ -12,10 +12,12 @@ import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
+from api import types as objects
 from kubelet.network import links
 from kubelet.network.netlink import Netlink, netlink_in
 from kubelet.network.plumbing import Plumbing
 from kubelet.network.ways import Way
+from kubelet.runtime.interfaces import Record, State
 from tests.unit.kube_proxy.networks import inside, ip
 
 UNREACHABLE = ("10.244.0.0/16", "10.96.0.0/16")
@@ -66,7 +68,9 @@ class Pod(Place):
     pid: int
 
     async def attach(self) -> None:
-        await self.node.plumbing.attach(self.name, self.pid, self.address)
+        pod = objects.Pod(metadata=objects.ObjectMeta(name=self.name, namespace="default", uid=self.name))
+        sandbox = Record(id=self.name, state=State.RUNNING, pid=self.pid)
+        await self.node.plumbing.attach(pod, sandbox, self.address)
 
     def mtu(self) -> int:
         return self.links()["eth0"][1]

@@ -12,7 +12,7 @@ from kubelet.nodes.conditions import Health, conditions
 from kubelet.nodes.machines import Machine
 from kubelet.nodes.registering import Identity, Registering
 from kubelet.runtime.interfaces import Image, Version
-from kubelet.runtime.simulated import Simulated
+from kubelet.runtime.simulated import Simulated, SimulatedNetwork
 from machinery.testing import FakeClock
 
 MACHINE = Machine(
@@ -137,7 +137,15 @@ def registering(server: Server, events: Events, tmp_path: Path) -> Registering:
         name="node1", address="10.0.0.1", port=10250, grpc_port=10261, max_pods=110, labels={"zone": "a"}, root=tmp_path
     )
     clock = FakeClock()
-    return Registering(server, Simulated("c", "node1", clock=clock), events, identity, MACHINE, clock)  # type: ignore[arg-type]
+    return Registering(
+        server,
+        Simulated("c", "node1", clock=clock),
+        SimulatedNetwork(),
+        events,
+        identity,
+        MACHINE,
+        clock,  # type: ignore[arg-type]
+    )
 
 
 async def test_a_node_is_made_with_its_labels_and_becomes_ready_with_its_network(
