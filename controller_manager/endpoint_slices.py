@@ -5,15 +5,14 @@ https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/ . What 
 
 from api import errors, meta
 from api.meta import Key
-from api.types import Node, Pod, Service
+from api.types import EndpointSlice, Node, Pod, Service
 from controller_manager.contexts import Context
 from controller_manager.owned_slices import OwnedSlices
 from controller_manager.refusals import namespace_is_going
 from controller_manager.service_backends import backends, enqueue_services, selected, wants_endpoints
-from controller_manager.slices import MANAGER, plan
+from controller_manager.slices import MANAGER, Changes, plan
+from controller_manager.topology_hints import ZONE, Zones, near, removed, rewrite, wants_zones
 from machinery.controllers import Controller
-
-ZONE = "topology.kubernetes.io/zone"
 
 
 def new(context: Context) -> Controller:
@@ -29,6 +28,7 @@ class EndpointSliceController:
         self._pods = context.informers(Pod, indexes=("label",))
         self._nodes = context.informers(Node)
         self._slices = OwnedSlices(context, MANAGER)
+        self._zones = Zones()
         self.controller = Controller(
             "endpointslice-controller", self.reconcile, workers=context.config.concurrent_syncs,
             informers=(self._services, self._pods, self._nodes, self._slices.informer),
@@ -36,12 +36,14 @@ class EndpointSliceController:
         add = self.controller.queue.add
         self._services.on_change(lambda old, new: add(meta.key(new or old)))
         self._pods.on_change(enqueue_services(self._services, add))
+        self._nodes.on_change(self._on_node)
         self._slices.feed(add)
 
     async def reconcile(self, key: Key) -> float | None:
         service = self._services.get(*key)
         if service is None:
             self._slices.forget(key)
+            self._zones.forget(key)
             return None
         if service.metadata.deletionTimestamp or not wants_endpoints(service):
             return None
@@ -49,6 +51,7 @@ class EndpointSliceController:
             return waiting
         mine = self._slices.of(key)
         changes = plan(service, backends(service, selected(service, self._pods)), mine, self._zone)
+        self._hint(service, changes, mine)
         try:
             await self._slices.write(key, changes)
         except errors.Conflict:
@@ -61,6 +64,26 @@ class EndpointSliceController:
             raise
         return None
 
+    def _hint(self, service: Service, changes: Changes, mine: list[EndpointSlice]) -> None:
+        key, families = meta.key(service), service.spec.ipFamilies or ["IPv4"]
+        if wants_zones(service):
+            told = [t for family in families for t in self._zones.share(key, family, changes, mine)]
+        else:
+            told = [removed(family) for family in families] if self._zones.forget(key) else []
+            rewrite(changes, mine, near(service.spec.trafficDistribution))
+        for each in told:
+            self._events.event(service, *each)
+
+    def _on_node(self, old: Node | None, new: Node | None) -> None:
+        if old is None or new is None or _standing(old) != _standing(new):
+            self._zones.set_nodes(self._nodes.list())
+            for key in self._zones.overloaded():
+                self.controller.queue.add(key)
+
     def _zone(self, node_name: str) -> str:
         node = self._nodes.get("", node_name)
         return node.metadata.labels.get(ZONE, "") if node is not None else ""
+
+
+def _standing(node: Node) -> tuple[bool, str]:
+    return meta.is_true(node, "Ready"), node.metadata.labels.get(ZONE, "")

@@ -70,6 +70,7 @@ def _plan_group(
         for old in s.endpoints:
             new = missing.pop(old.targetRef.uid, None) if old.targetRef is not None else None
             if new is not None:
+                new.hints = old.hints  # whether they are still right is decided when it is known what is written
                 kept.append(new)
         if kept == s.endpoints and s.metadata.labels == labels:
             untouched.append(s)

@@ -13,7 +13,7 @@ from kube_proxy.host_ports import published
 from kube_proxy.ledger import Change, Ledger
 from kube_proxy.nftables import NftablesError
 from kube_proxy.rules import Element, Elements, elements
-from kube_proxy.services import SERVICE_NAME, balanced
+from kube_proxy.services import SERVICE_NAME, ZONE, balanced
 from kube_proxy.table import Table
 from machinery.clocks import SYSTEM, Clock
 from machinery.informers import Informer
@@ -125,7 +125,7 @@ class Proxy:
             return {}
         slices = self._slices.by_index(SERVICE, str(service))
         wanted: Elements = {}
-        for port in balanced(found, slices, self._node):
+        for port in balanced(found, slices, self._node, node_zone(self._nodes.get("", self._node))):
             wanted |= elements(port)
         return wanted
 
@@ -179,6 +179,8 @@ class Proxy:
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         if self._node in (each.metadata.name for each in (old, new) if each is not None):
             self._changed.set()
+            if node_zone(old) != node_zone(new):
+                self._dirty.update(map(key, self._services.list()))
 
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
         before, after = (published(each) if each is not None else {} for each in (old, new))
@@ -217,6 +219,11 @@ def node_address(node: Node | None) -> str:
     """The node's internal IPv4 address, or ""."""
     addresses = node.status.addresses if node is not None else []
     return next((a.address for a in addresses if a.type == "InternalIP" and ":" not in a.address), "")
+
+
+def node_zone(node: Node | None) -> str:
+    """The zone that the node is in, or ""."""
+    return node.metadata.labels.get(ZONE, "") if node is not None else ""
 
 
 def _service_of(each: Any) -> list[Key]:

@@ -1,6 +1,7 @@
 """Which endpoints stand behind which port of a service, as this node sees it. Pure.
 
-https://kubernetes.io/docs/reference/networking/virtual-ips/ ; terminating endpoints as in KEP-1669.
+https://kubernetes.io/docs/reference/networking/virtual-ips/ ; terminating endpoints as in KEP-1669, hints of topology
+as in KEP-3015.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from api.types import Endpoint, EndpointConditions, EndpointSlice, Service
 # A service with this label is another proxy's.
 OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
 SERVICE_NAME = "kubernetes.io/service-name"
+ZONE = "topology.kubernetes.io/zone"
 DEFAULT_AFFINITY_SECONDS = 10800
 
 
@@ -26,7 +28,8 @@ class Balanced:
     """One port of one service. `everywhere` and `here` are what may be chosen, in the order of their addresses.
 
     `everywhere` is for policy Cluster; `here` (endpoints on this node) for policy Local. `here` need not be a part of
-    `everywhere`: while this node's last endpoints terminate, policy Local still goes to them.
+    `everywhere`: while this node's last endpoints terminate, policy Local still goes to them, and hints of topology
+    are only for policy Cluster.
     """
 
     protocol: str
@@ -44,7 +47,7 @@ class Balanced:
     external_local: bool = False
 
 
-def balanced(service: Service, slices: Iterable[EndpointSlice], node: str) -> list[Balanced]:
+def balanced(service: Service, slices: Iterable[EndpointSlice], node: str, zone: str = "") -> list[Balanced]:
     """The ports of `service` that this proxy serves: none of a headless, external or foreign one."""
     spec = service.spec
     addresses = tuple(a for a in spec.clusterIPs or [spec.clusterIP] if is_ipv4(a))
@@ -69,7 +72,7 @@ def balanced(service: Service, slices: Iterable[EndpointSlice], node: str) -> li
                 cluster_ips=addresses,
                 external_ips=tuple(external),
                 node_port=port.nodePort or 0,
-                everywhere=_usable(candidates),
+                everywhere=_usable(_near(candidates, node, zone)),
                 here=_usable([c for c in candidates if c.local]),
                 hairpins=tuple(sorted({c.backend.address for c in candidates if c.local and c.usable})),
                 affinity_seconds=affinity,
@@ -112,11 +115,16 @@ def _sources(ranges: Iterable[str]) -> tuple[str, ...] | None:
     return tuple(str(n) if n.prefixlen < 32 else str(n[0]) for n in collapse_addresses(networks))
 
 
+_NOBODY: frozenset[str | None] = frozenset()
+
+
 class _Candidate(NamedTuple):
     backend: Backend
     local: bool
     ready: bool
     last_resort: bool  # terminating, and still serving
+    nodes: frozenset[str | None] = _NOBODY  # for whose clients it is meant, by its hints
+    zones: frozenset[str | None] = _NOBODY
 
     @property
     def usable(self) -> bool:
@@ -144,7 +152,21 @@ def _candidate(endpoint: Endpoint, port: int, node: str) -> _Candidate:
         local=endpoint.nodeName == node,
         ready=ready,
         last_resort=serving and conditions.terminating is True,
+        nodes=_NOBODY if endpoint.hints is None else frozenset(n.name for n in endpoint.hints.forNodes),
+        zones=_NOBODY if endpoint.hints is None else frozenset(z.name for z in endpoint.hints.forZones),
     )
+
+
+def _near(candidates: list[_Candidate], node: str, zone: str) -> list[_Candidate]:
+    """Those that are meant for this node, or else for its zone; all of them if one that is ready does not say.
+
+    Hints that leave this node, or this zone, without any endpoint are not followed either.
+    """
+    ready = [c for c in candidates if c.ready]
+    for hints, own in (([c.nodes for c in ready], node), ([c.zones for c in ready], zone)):
+        if all(hints) and any(own in hint for hint in hints):
+            return [c for c, hint in zip(ready, hints, strict=True) if own in hint]
+    return candidates
 
 
 def _usable(candidates: list[_Candidate]) -> tuple[Backend, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api import meta
-from api.types import Endpoints, EndpointSlice, Pod, PodStatus, Service, ServicePort
+from api.types import Endpoints, EndpointSlice, Event, Pod, PodStatus, Service, ServicePort
 from controller_manager.service_backends import backends
 from controller_manager.slices import CAPACITY, Changes, plan
 from tests.unit.controller_manager.making import make_ready, node, pod, service
@@ -161,6 +161,28 @@ async def test_both_forms_follow_the_pods(world: World) -> None:
         await world.delete(Service, "web", "default")
         await rest()
         assert world.all(Endpoints) == []
+
+
+async def test_hints_follow_the_services_wish(world: World) -> None:
+    await world.create(node(**{"topology.kubernetes.io/zone": "north"}))
+    await world.create(pod("a", ip="10.244.0.5", ready=True))
+    async with controllers(world, *BOTH):
+        await world.create(service(trafficDistribution="PreferSameNode"))
+        await rest()
+        found = world.all(EndpointSlice)[0].endpoints[0].hints
+        assert ([z.name for z in found.forZones], [n.name for n in found.forNodes]) == (["north"], ["node1"])
+        svc = world.one(Service, "web")
+        svc.metadata.annotations = {"service.kubernetes.io/topology-mode": "Auto"}
+        await world.update(svc)
+        await rest()
+        assert world.all(EndpointSlice)[0].endpoints[0].hints is None, "the annotation goes first, and one zone is none"
+        assert [e.reason for e in world.all(Event)] == ["TopologyAwareHintsDisabled"]
+        svc = world.one(Service, "web")
+        svc.metadata.annotations, svc.spec.trafficDistribution = {}, "PreferClose"
+        await world.update(svc)
+        await rest()
+        found = world.all(EndpointSlice)[0].endpoints[0].hints
+        assert ([z.name for z in found.forZones], found.forNodes) == (["north"], [])
 
 
 async def test_services_without_a_selector_are_left_alone(world: World) -> None:

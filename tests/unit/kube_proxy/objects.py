@@ -6,7 +6,10 @@ from api.types import (
     DiscoveryV1EndpointPort,
     Endpoint,
     EndpointConditions,
+    EndpointHints,
     EndpointSlice,
+    ForNode,
+    ForZone,
     ObjectMeta,
     Service,
     ServicePort,
@@ -33,9 +36,14 @@ def endpoint(
     ready: bool | None = True,
     serving: bool | None = None,
     terminating: bool | None = None,
+    zones: str = "",
+    nodes: str = "",
 ) -> Endpoint:
+    """`zones` and `nodes`: for whose clients it is meant, by its hints."""
     conditions = EndpointConditions(ready=ready, serving=serving, terminating=terminating)
-    return Endpoint(addresses=[address], nodeName=node, conditions=conditions)
+    for_zones, for_nodes = [ForZone(name=z) for z in zones.split()], [ForNode(name=n) for n in nodes.split()]
+    hints = EndpointHints(forZones=for_zones, forNodes=for_nodes) if zones or nodes else None
+    return Endpoint(addresses=[address], nodeName=node, conditions=conditions, hints=hints)
 
 
 def slice_of(*endpoints: Endpoint, port: int = 8080, protocol: str = "TCP", name: str = "") -> EndpointSlice:
@@ -47,8 +55,8 @@ def slice_of(*endpoints: Endpoint, port: int = 8080, protocol: str = "TCP", name
     )
 
 
-def ports(of: Service, *slices: EndpointSlice, node: str = NODE) -> list[Balanced]:
-    return balanced(of, slices, node)
+def ports(of: Service, *slices: EndpointSlice, node: str = NODE, zone: str = "") -> list[Balanced]:
+    return balanced(of, slices, node, zone)
 
 
 def wanted(of: Service, *slices: EndpointSlice, node: str = NODE) -> Elements:

@@ -14,7 +14,7 @@ from kube_proxy.proxy import CHECK_SECONDS, COALESCE_SECONDS, RETRY_SECONDS, Pro
 from kube_proxy.table import Table
 from machinery.testing import FakeClock, settle
 from tests.unit.kube_proxy.conftest import POD_A, POD_B
-from tests.unit.kube_proxy.networks import NODE_IP, SERVICE_RANGE, Network, ask, ip
+from tests.unit.kube_proxy.networks import NODE_IP, SERVICE_RANGE, Network, ask, ip, tally
 from tests.unit.kube_proxy.objects import NODE, endpoint, service, slice_of, wanted
 from tests.unit.kube_proxy.worlds import World
 
@@ -90,6 +90,22 @@ async def test_a_service_is_served_once_its_slice_is_known_and_refused_when_it_i
         with pytest.raises(ConnectionRefusedError):
             ask(network.node, IP, 80)
         assert set(cluster.readiness) == {True}
+
+
+async def test_clients_stay_in_their_zone_also_after_the_node_was_told_another(network: Network, table: Table) -> None:
+    async with running(table) as cluster:
+        here = node(NODE_IP)
+        here.metadata.labels = {"topology.kubernetes.io/zone": "z1"}
+        cluster.nodes.put(here)
+        cluster.services.put(service())
+        cluster.slices.put(slice_of(endpoint(POD_A, zones="z1"), endpoint(POD_B, zones="z2")))
+        await cluster.programmed()
+        assert tally(network.node, IP, 80, 20) == {POD_A: 20}
+        moved = node(NODE_IP)
+        moved.metadata.labels = {"topology.kubernetes.io/zone": "z2"}
+        cluster.nodes.put(moved)
+        await cluster.programmed()
+        assert tally(network.node, IP, 80, 20) == {POD_B: 20}
 
 
 async def test_a_host_port_comes_and_goes_with_its_pod_and_is_not_mixed_up_with_a_service_of_its_name(

@@ -1,5 +1,6 @@
 from api.types import (
     ClientIPConfig,
+    Endpoint,
     LoadBalancerIngress,
     LoadBalancerStatus,
     ServicePort,
@@ -93,3 +94,43 @@ def test_affinity_lasts_three_hours_unless_the_service_says_otherwise() -> None:
     config = SessionAffinityConfig(clientIP=ClientIPConfig(timeoutSeconds=60))
     [port] = ports(service(sessionAffinity="ClientIP", sessionAffinityConfig=config))
     assert port.affinity_seconds == 60
+
+
+A, B, C = "10.244.0.2", "10.244.1.2", "10.244.2.2"
+
+
+def chosen(*endpoints: Endpoint, node: str = "node1", zone: str = "") -> list[str]:
+    [port] = ports(service(), slice_of(*endpoints), node=node, zone=zone)
+    return [b.address for b in port.everywhere]
+
+
+def test_hints_keep_clients_in_their_zone() -> None:
+    hinted = (endpoint(A, zones="z1"), endpoint(B, "node2", zones="z2"), endpoint(C, "node3", zones="z2 z3"))
+    assert chosen(*hinted, zone="z2") == [B, C]
+    assert chosen(*hinted, zone="z3") == [C]
+
+
+def test_hints_for_the_node_go_before_those_for_its_zone() -> None:
+    hinted = (endpoint(A, zones="z1", nodes="node1"), endpoint(B, "node2", zones="z1", nodes="node2"))
+    assert chosen(*hinted, zone="z1") == [A]
+    assert chosen(*hinted, node="node3", zone="z1") == [A, B]
+
+
+def test_hints_are_not_followed_when_one_ready_endpoint_has_none_or_none_is_meant_for_here() -> None:
+    assert chosen(endpoint(A, zones="z1"), endpoint(B), zone="z1") == [A, B]
+    assert chosen(endpoint(A, zones="z1"), endpoint(B, ready=False), zone="z1") == [A]
+    assert chosen(endpoint(A, zones="z1"), endpoint(B, zones="z1"), zone="z2") == [A, B]
+    assert chosen(endpoint(A, zones="z1"), endpoint(B, zones="z2"), zone="") == [A, B]
+    assert chosen(endpoint(A, zones="z1", nodes="node1"), endpoint(B, zones="z2"), zone="z2") == [B]
+
+
+def test_terminating_endpoints_are_the_last_resort_whatever_they_are_meant_for() -> None:
+    leaving = endpoint(A, ready=False, serving=True, terminating=True, zones="z2")
+    assert chosen(leaving, zone="z1") == [A]
+    assert chosen(leaving, endpoint(B, zones="z2"), zone="z1") == [B]
+
+
+def test_policy_local_does_not_ask_for_hints() -> None:
+    [port] = ports(service(), slice_of(endpoint(A, zones="z2"), endpoint(B, "node2", zones="z1")), zone="z1")
+    assert [b.address for b in port.everywhere] == [B]
+    assert [b.address for b in port.here] == [A]
