@@ -6,6 +6,8 @@
     runtime      the engine behind an interface: docker, simulated
     network      pod addresses, veth pairs, routes; the only part that speaks netlink
     volumes      what pods mount, laid out under the root directory
+    cgroups      what keeps the node, its classes of pods and each pod within what they were promised
+    eviction     pods are ended before the node has nothing left
     nodes        this machine's Node object and Lease
     serving      the gRPC service, for the API server: logs, exec, attach, port-forward, stats
     web          the HTTPS port, for everybody who may see it: health, pods, metrics

@@ -9,8 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from api import quantities
 from api.types import Node, PersistentVolume, Pod, Service
 from api.volumes import NODE_LABEL
+from kubelet.cgroups import limits, trees
+from kubelet.cgroups.keeping import Kept as KeptGroups
+from kubelet.cgroups.keeping import Wanted
+from kubelet.cgroups.limits import Limits
 from kubelet.config import Config
 from kubelet.containers import security
 from kubelet.containers.specs import Host
@@ -20,7 +25,7 @@ from kubelet.network.neighbours import Neighbours
 from kubelet.network.netlink import Netlink
 from kubelet.network.plumbing import Network, Plumbing
 from kubelet.network.ways import Routes
-from kubelet.nodes import machines
+from kubelet.nodes import capacities, machines
 from kubelet.nodes.registering import Identity, Registering
 from kubelet.pods.assignments import Assignments
 from kubelet.pods.caches import Cache
@@ -30,7 +35,7 @@ from kubelet.pods.reports import PodReporter, Reports
 from kubelet.pods.sources import pull_secrets, sources
 from kubelet.pods.tokens import Tokens
 from kubelet.runtime.docker import Docker
-from kubelet.runtime.interfaces import Runtime
+from kubelet.runtime.interfaces import EngineError, Runtime, Version
 from kubelet.runtime.simulated import Simulated, SimulatedNetwork
 from kubelet.serving.finding import Finder
 from kubelet.serving.service import NodeService
@@ -50,6 +55,7 @@ from machinery.running import CannotGoOn
 from machinery.serving import Files, Server
 from proto.node_pb2_grpc import add_NodeServicer_to_server
 
+ENGINE_RETRY = 1.0
 CALLERS = ("system:apiserver", "kubernetes-admin")
 
 log = logging.getLogger("kubelet")
@@ -95,6 +101,7 @@ class Agent:
         self._config = config
         self._network = network
         self._machine = machines.machine(config.root, config.node)
+        self._promised = capacities.promises(machines.capacity(self._machine, config.max_pods), config.resources)
         self._pods = Informer(client, Pod, field_selector=f"spec.nodeName={config.node}", clock=clock)
         self._services = Informer(client, Service, clock=clock)
         self._nodes = Informer(client, Node, clock=clock)
@@ -104,7 +111,7 @@ class Agent:
         self._handlers = Handlers(runtime)
         identity = Identity(
             name=config.node, address=config.address, port=config.port, grpc_port=config.grpc_port,
-            max_pods=config.max_pods, labels=config.labels, root=config.root,
+            promised=self._promised, labels=config.labels, root=config.root,
         )  # fmt: skip
         self._registering = Registering(client, runtime, network, self._recorder, identity, self._machine, clock)
         self._means = self._share(client, runtime, clock)
@@ -140,7 +147,8 @@ class Agent:
             clock=clock,
             host=Host(
                 cluster=config.cluster, node=config.node, pause_image=config.pause_image, powers=security.powers(),
-                memory=self._machine.memory, node_container=config.node_container,
+                memory=quantities.value(self._promised.capacity["memory"]), quota=self._limits().quota,
+                node_container=config.node_container,
                 unshares=config.runtime == "docker" and config.sandbox_network == "unshare",
             ),
             host_ip=config.address,
@@ -150,7 +158,7 @@ class Agent:
             allowed_sysctls=config.allowed_sysctls,
             services=self._services.list,
             pods=self._pods.list,
-            allocatable=lambda: machines.allocatable(self._machine, config.max_pods),
+            allocatable=lambda: self._promised.allocatable,
             machine=_machine_root(config),
             cluster_dns=config.cluster_dns,
             cluster_domain=config.cluster_domain,
@@ -198,7 +206,43 @@ class Agent:
             self._has_addresses(Elsewhere())
         await self._networked.wait()
         await self._services.synced()
+        await self._group()
         await self._assignments.run(self._tidy)
+
+    async def _group(self) -> None:
+        """The node's control groups, before the first pod stands in one; without them where that is not allowed."""
+        config, resources = self._config, self._config.resources
+        if config.runtime == "simulated":
+            return
+        driver = (await self._runtime_version()).cgroup_driver
+        wanted = Wanted(
+            root=resources.cgroup_root, driver=driver, node=self._limits(), max_pids=resources.max_pids,
+            all_pods=limits.of_all_pods(self._promised.for_pods) if resources.enforced else Limits(),
+            per_qos=resources.per_qos,
+        )  # fmt: skip
+        groups = KeptGroups(trees.tree(trees.MOUNT, driver), wanted, self._pods.list)
+        try:
+            groups.prepare()
+        except OSError as e:
+            log.warning("going on without control groups: %s", e)
+            message = f"Failed to update Node Allocatable Limits {list(groups.all_pods)}: {e}"
+            self._registering.tell("Warning", "FailedNodeAllocatableEnforcement", message)
+            return
+        self._means.groups = groups
+        if resources.enforced:
+            message = "Updated Node Allocatable limit across pods"
+            self._registering.tell("Normal", "NodeAllocatableEnforced", message)
+
+    def _limits(self) -> Limits:
+        return limits.of_node(self._promised.capacity, self._machine.cpus, self._machine.memory)
+
+    async def _runtime_version(self) -> Version:
+        while True:
+            try:
+                return await self._means.runtime.version()
+            except EngineError as e:
+                log.info("waiting for the engine: %s", e)
+                await self._means.clock.sleep(ENGINE_RETRY)
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         if new is None or new.metadata.name != self._config.node or not new.spec.podCIDR:
@@ -218,6 +262,7 @@ class Agent:
         await self._network.sweep(known)
         if not isinstance(self._network, Plugins):
             await abandon(self._config.attachments)
+        self._means.groups.sweep(known)
         for directory in (self._config.root / "pods").glob("*"):
             if directory.name not in known:
                 log.info("removing %s: there is no such pod", directory)

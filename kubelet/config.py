@@ -9,6 +9,8 @@ from pathlib import Path
 
 from api.nodes import KUBELET_GRPC_PORT, KUBELET_PORT
 from kubelet.network.ways import PORT, VNI, Vxlan
+from kubelet.nodes import capacities
+from kubelet.nodes.capacities import Resources
 from machinery.flags import truth
 
 POD_NETWORKS = ("routes", "vxlan")
@@ -47,6 +49,7 @@ class Config:
     vxlan: Vxlan
     cni_configuration: Path | None
     cni_path: tuple[str, ...]
+    resources: Resources
 
     @property
     def attachments(self) -> Path:
@@ -102,10 +105,12 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         help="let the CNI plug-ins of the first configuration in there connect pods, instead of --pod-network",
     )  # fmt: skip
     add("--cni-bin-dir", default="/opt/cni/bin", help="comma-separated directories of CNI plug-ins")
+    capacities.add_flags(parser)
     flags = parser.parse_args(arguments)
     node = flags.hostname_override.lower()
     try:
         address = str(ipaddress.IPv4Address(flags.node_ip or socket.gethostbyname(node)))
+        resources = capacities.resources(flags)
         labels = dict(_pair(text) for text in flags.node_labels.split(",") if text)
     except (OSError, ValueError) as e:
         parser.error(f"{e}")
@@ -139,6 +144,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         vxlan=Vxlan(flags.vxlan_vni, flags.vxlan_port),
         cni_configuration=flags.cni_conf_dir,
         cni_path=tuple(d for d in flags.cni_bin_dir.split(",") if d),
+        resources=resources,
     )
 
 

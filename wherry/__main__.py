@@ -1,5 +1,6 @@
 """The `wherry` command. Each verb loads what it needs when it is called, so that `--help` costs nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,16 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 @app.command()
 def up(
     nodes: Annotated[int | None, typer.Option(min=1, max=100, help="How many nodes; as before if left out.")] = None,
+    capacity: Annotated[str, typer.Option(help="Of each node: cpu=1,memory=4Gi; else WHERRY_NODE_CAPACITY.")] = "",
     example: Annotated[bool, typer.Option(help="Deploy examples/hello.yaml and show it answer.")] = True,
 ) -> None:
     """Bring the lab up, whatever is missing, and wait until it is Ready."""
     from wherry import bringing_up
     from wherry.labs import Lab
 
-    raise typer.Exit(bringing_up.main(Lab.from_environment(), nodes, example=example))
+    lab = Lab.from_environment()
+    lab = replace(lab, capacity=capacity or lab.capacity)
+    raise typer.Exit(bringing_up.main(lab, nodes, example=example))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from wherry.labs import CLUSTER_LABEL, NODE_LABEL, Lab
 from wherry.locks import alone
 from wherry.progress import Progress
 from wherry.troubles import Trouble
+
+GROUPS = Path("/sys/fs/cgroup")
 
 
 def down(lab: Lab, *, keep_data: bool) -> None:
@@ -38,6 +41,8 @@ def down(lab: Lab, *, keep_data: bool) -> None:
                 step.passes(line)
         with progress.step("pods"):
             remove_pods(docker_engine, lab)
+        with progress.step("control groups"):
+            remove_groups(docker_engine, lab)
         with progress.step("directories"):
             _erase(docker_engine, lab.data)
             if not keep_data:
@@ -55,6 +60,23 @@ def remove_nodes(docker_engine: docker.DockerClient, lab: Lab, *, keep: Collecti
     """The pods of nodes that the lab no longer has."""
     containers = _containers(docker_engine, lab)
     _remove(container for container in containers if container.labels.get(NODE_LABEL) not in keep)
+
+
+def remove_groups(docker_engine: docker.DockerClient, lab: Lab) -> None:
+    """What kubelets have made of the kernel's control groups, in every hierarchy and in both ways to name them."""
+    names = lab.name, f"{lab.name.replace('-', '_')}.slice"
+    places = [p / name for p in (GROUPS, *_directories(GROUPS)) for name in names if (p / name).is_dir()]
+    if not places:
+        return
+    command = ["find", *map(str, places), "-type", "d", "-delete"]
+    if os.geteuid() == 0:
+        subprocess.run(command, check=False, capture_output=True)
+    else:
+        _as_root(docker_engine, command, GROUPS)
+
+
+def _directories(place: Path) -> list[Path]:
+    return [p for p in place.iterdir() if p.is_dir() and not p.is_symlink()] if place.is_dir() else []
 
 
 def _containers(docker_engine: docker.DockerClient, lab: Lab) -> list[Container]:
@@ -81,19 +103,25 @@ def _erase(docker_engine: docker.DockerClient, place: Path) -> None:
     if not place.exists():
         return
     if os.geteuid() != 0:
-        try:
-            docker_engine.containers.run(
-                f"wherry/component:{TAG}",
-                ["-c", f"find /parent/{place.name} -delete"],
-                entrypoint="sh",
-                volumes={str(place.parent): {"bind": "/parent", "mode": "rw"}},
-                network_mode="none",
-                remove=True,
-            )
-        except (ImageNotFound, APIError) as e:
-            raise Trouble("directories", f"{place} cannot be removed", str(e), f"Remove {place} as root.") from e
+        _as_root(docker_engine, ["find", str(place), "-delete"], place.parent)
     else:
         shutil.rmtree(place)
+
+
+def _as_root(docker_engine: docker.DockerClient, command: list[str], place: Path) -> None:
+    """In a container that sees `place` under its own name."""
+    try:
+        docker_engine.containers.run(
+            f"wherry/component:{TAG}",
+            command[1:],
+            entrypoint=command[0],
+            volumes={str(place): {"bind": str(place), "mode": "rw"}},
+            network_mode="none",
+            remove=True,
+        )
+    except (ImageNotFound, APIError) as e:
+        told = " ".join(command)
+        raise Trouble("directories", f"`{told}` failed", str(e), f"Run `{told}` as root.") from e
 
 
 def main(lab: Lab, *, keep_data: bool) -> int:

@@ -25,6 +25,8 @@ class Lab:
     grpc_port: int = 6444
     scheduler_port: int = 10259
     controllers_port: int = 10257
+    capacity: str = ""
+    """What each node has of the machine, as a kubelet's --capacity: `cpu=1,memory=4Gi`; "" is all of it."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Lab":
@@ -38,6 +40,7 @@ class Lab:
             grpc_port=int(told("WHERRY_GRPC_PORT") or cls().grpc_port),
             scheduler_port=int(told("WHERRY_SCHEDULER_PORT") or cls().scheduler_port),
             controllers_port=int(told("WHERRY_CONTROLLERS_PORT") or cls().controllers_port),
+            capacity=told("WHERRY_NODE_CAPACITY") or cls().capacity,
         )
 
     def environment(self) -> dict[str, str]:
@@ -51,6 +54,7 @@ class Lab:
             "WHERRY_GRPC_PORT": str(self.grpc_port),
             "WHERRY_SCHEDULER_PORT": str(self.scheduler_port),
             "WHERRY_CONTROLLERS_PORT": str(self.controllers_port),
+            "WHERRY_NODE_CAPACITY": self.capacity,
         }
 
     @property

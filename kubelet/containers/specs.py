@@ -6,18 +6,19 @@ from dataclasses import dataclass
 
 from api import meta, quantities
 from api.qos import qos_class
-from api.types import Container, Pod, ResourceRequirements
+from api.types import Container, Pod
+from kubelet.cgroups import limits
+from kubelet.cgroups.limits import LEAST_SHARES
 from kubelet.containers import security
 from kubelet.containers.environments import expand
 from kubelet.containers.fields import ConfigError
 from kubelet.containers.security import Powers
 from kubelet.runtime import interfaces as labels
 from kubelet.runtime.interfaces import Amounts, Mount, Record, Spec
+from kubelet.syncing.importance import is_node_critical
 from kubelet.syncing.plans import Start
+from kubelet.syncing.views import is_sidecar
 
-LEAST_SHARES, LEAST_QUOTA = 2, 1000
-SHARES_PER_CORE = 1024
-QUOTA_PERIOD = 100_000
 HOSTNAME_LIMIT, KERNEL_LIMIT = 63, 64
 
 
@@ -29,7 +30,8 @@ class Host:
     node: str
     pause_image: str
     powers: Powers
-    memory: int  # bytes that the machine has
+    memory: int  # bytes that the node has
+    quota: int | None = None  # what the node has of its processors' time, if it is not all of it
     node_container: str = ""  # holds the node's network namespace; "" is the machine's own
     unshares: bool = False  # the pause program can leave the machine's network by itself
 
@@ -51,7 +53,8 @@ def leaves_network(host: Host, pod: Pod) -> bool:
 
 
 def pause(
-    host: Host, pod: Pod, attempt: int, address: str, mounts: tuple[Mount, ...] = (), domain: str = "cluster.local"
+    host: Host, pod: Pod, attempt: int, address: str, mounts: tuple[Mount, ...] = (), domain: str = "cluster.local",
+    *, parent: str = "",
 ) -> Spec:  # fmt: skip
     """The sandbox: it holds the namespaces that the pod's containers share.  Raises ConfigError."""
     spec = pod.spec
@@ -71,6 +74,7 @@ def pause(
         pid="host" if spec.hostPID else "",
         mounts=mounts,
         cpu_shares=LEAST_SHARES,
+        cgroup_parent=parent,
         oom_score=-998 if host.powers.negative_oom_scores else 0,
         security=("no-new-privileges",),
         sysctls={s.name or "": s.value or "" for s in spec.securityContext.sysctls} if spec.securityContext else {},
@@ -99,11 +103,12 @@ def kernel_hostname(pod: Pod, domain: str) -> str:
 
 
 def container(
-    host: Host, pod: Pod, start: Start, sandbox: Record, env: Mapping[str, str], mounts: tuple[Mount, ...]
+    host: Host, pod: Pod, start: Start, sandbox: Record, env: Mapping[str, str], mounts: tuple[Mount, ...],
+    *, parent: str = "",
 ) -> Spec:  # fmt: skip
     c = start.container
     spec = pod.spec
-    given = amounts(c.resources)
+    given = amounts(pod, c, host.quota)
     expanded = [expand(text, env) for text in c.command], [expand(text, env) for text in c.args]
     return Spec(
         name=_name(c.name or "", pod, start.attempt),
@@ -134,44 +139,57 @@ def container(
         cpu_shares=given.shares,
         cpu_quota=given.quota,
         memory=given.memory,
+        cgroup_parent=parent,
         oom_score=oom_score(pod, c, host),
         read_only_root=bool(c.securityContext and c.securityContext.readOnlyRootFilesystem),
         **security.confinement(pod, c, host.powers),
     )
 
 
-def amounts(resources: ResourceRequirements) -> Amounts:
-    """What a container with these requests and limits is to have."""
-    cpu_limit, memory = resources.limits.get("cpu"), resources.limits.get("memory")
-    cpu = resources.requests.get("cpu", cpu_limit)
+def amounts(pod: Pod, c: Container, most: int | None = None) -> Amounts:
+    """What a container is to have; without a limit of its own, the whole pod's.  `most` is the node's own quota."""
+    whole = pod.spec.resources.limits if pod.spec.resources is not None else {}
+    bounds = {name: whole[name] for name in ("cpu", "memory") if name in whole} | c.resources.limits
+    cpu_limit, memory = bounds.get("cpu"), bounds.get("memory")
+    cpu = c.resources.requests.get("cpu", cpu_limit)
+    wanted = limits.quota(quantities.milli(cpu_limit)) if cpu_limit is not None else 0
     return Amounts(
-        shares(quantities.milli(cpu)) if cpu is not None else LEAST_SHARES,
-        quota(quantities.milli(cpu_limit)) if cpu_limit is not None else 0,
+        limits.shares(quantities.milli(cpu)) if cpu is not None else LEAST_SHARES,
+        limits.at_most(wanted, most) or 0,
         quantities.value(memory) if memory is not None else 0,
     )
-
-
-def shares(milli: int) -> int:
-    return max(LEAST_SHARES, milli * SHARES_PER_CORE // 1000)
-
-
-def quota(milli: int) -> int:
-    """Microseconds in each period; 0 is no limit."""
-    return max(LEAST_QUOTA, milli * QUOTA_PERIOD // 1000) if milli else 0
 
 
 def oom_score(pod: Pod, c: Container, host: Host) -> int:
     """Who is killed first when the machine runs out of memory.
     https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/#node-out-of-memory-behavior
     """
-    match qos_class(pod.spec):
-        case "Guaranteed":
-            return -997 if host.powers.negative_oom_scores else 0
-        case "BestEffort":
-            return 1000
-    request = quantities.value(c.resources.requests.get("memory", c.resources.limits.get("memory", "0")))
-    score = 1000 - 1000 * request // max(1, host.memory)
+    chosen = qos_class(pod.spec)
+    if chosen == "Guaranteed" or is_node_critical(pod):
+        return -997 if host.powers.negative_oom_scores else 0
+    if chosen == "BestEffort":
+        return 1000
+    score = _score(_memory(c) + _shared(pod), host)
+    if is_sidecar(c):  # it is needed for as long as the containers beside it are
+        score = min(score, _score(min(_memory(r) for r in pod.spec.containers), host))
     return min(999, max(3, score))
+
+
+def _score(memory: int, host: Host) -> int:
+    return 1000 - 1000 * memory // max(1, host.memory)
+
+
+def _memory(c: Container) -> int:
+    return quantities.value(c.resources.requests.get("memory", c.resources.limits.get("memory", "0")))
+
+
+def _shared(pod: Pod) -> int:
+    """Of what the pod requests as a whole beyond its containers, each one's part."""
+    if pod.spec.resources is None or "memory" not in pod.spec.resources.requests:
+        return 0
+    lasting = [*pod.spec.containers, *(c for c in pod.spec.initContainers if is_sidecar(c))]
+    rest = quantities.value(pod.spec.resources.requests["memory"]) - sum(_memory(c) for c in lasting)
+    return max(0, rest) // len(lasting)
 
 
 def fingerprint(c: Container) -> str:

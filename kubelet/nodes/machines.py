@@ -16,13 +16,12 @@ from api.types import (
     NodeStatus,
     NodeSystemInfo,
 )  # fmt: skip
+from kubelet.nodes.capacities import Promises
 from kubelet.runtime.interfaces import Image, Version
 
 KUBELET_VERSION = "v1.37.0-wherry"
 MOST_IMAGES, MOST_NAMES = 50, 5
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
-# What the system needs for itself is not for pods (upstream: the hard eviction threshold).
-RESERVED_MEMORY = 100 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +93,14 @@ def capacity(m: Machine, max_pods: int) -> dict[str, str]:
     } | {name: str(size) for name, size in m.huge_pages}
 
 
-def allocatable(m: Machine, max_pods: int) -> dict[str, str]:
-    """Upstream leaves 100 MiB of memory and a tenth of the storage to the system."""
-    return capacity(m, max_pods) | {
-        "memory": f"{max(0, m.memory - RESERVED_MEMORY) // 1024}Ki",
-        "ephemeral-storage": str(m.storage * 9 // 10),
-    }
-
-
 def facts(
-    m: Machine, node: str, address: str, port: int, max_pods: int, engine: Version, images: Sequence[Image]
+    m: Machine, node: str, address: str, port: int, promised: Promises, engine: Version, images: Sequence[Image]
 ) -> NodeStatus:  # fmt: skip
     """The part of a Node's status that is not conditions."""
     return NodeStatus(
         addresses=[NodeAddress(type="InternalIP", address=address), NodeAddress(type="Hostname", address=node)],
-        capacity=capacity(m, max_pods),
-        allocatable=allocatable(m, max_pods),
+        capacity=dict(promised.capacity),
+        allocatable=dict(promised.allocatable),
         daemonEndpoints=NodeDaemonEndpoints(kubeletEndpoint=DaemonEndpoint(Port=port)),
         images=[
             ContainerImage(names=list(i.names[:MOST_NAMES]), sizeBytes=i.size)

@@ -13,6 +13,7 @@ from api.nodes import GRPC_PORT_ANNOTATION
 from api.types import Lease, LeaseSpec, Node, NodeStatus, ObjectMeta, OwnerReference
 from kubelet.network.plumbing import Network
 from kubelet.nodes import machines
+from kubelet.nodes.capacities import Promises
 from kubelet.nodes.conditions import Health, conditions
 from kubelet.nodes.machines import Machine
 from kubelet.runtime.interfaces import EngineError, Image, Runtime, Version
@@ -34,7 +35,7 @@ class Identity:
     address: str
     port: int
     grpc_port: int
-    max_pods: int
+    promised: Promises
     labels: Mapping[str, str]
     root: Path
 
@@ -78,7 +79,7 @@ class Registering:
                     log.info("waiting to register the node: %s", said)
                 await self._clock.sleep(RETRY_SECONDS)
             else:
-                self._recorder.event(self._regarding(), "Normal", "Starting", "Starting kubelet.")
+                self.tell("Normal", "Starting", "Starting kubelet.")
                 log.info("registered node %s", self._identity.name)
                 return self.node
 
@@ -130,7 +131,7 @@ class Registering:
 
     def _facts(self, engine: Version, images: list[Image]) -> NodeStatus:
         i = self._identity
-        return machines.facts(self._machine, i.name, i.address, i.port, i.max_pods, engine, images)
+        return machines.facts(self._machine, i.name, i.address, i.port, i.promised, engine, images)
 
     async def run(self) -> None:
         """Keeps the status true until cancelled: looks every 10 seconds, writes what changed, and all of it every 5
@@ -174,7 +175,11 @@ class Registering:
         if ready != was:
             reason = "NodeReady" if ready else "NodeNotReady"
             message = f"Node {self._identity.name} status is now: {reason}"
-            self._recorder.event(self._regarding(), "Normal", reason, message)
+            self.tell("Normal", reason, message)
+
+    def tell(self, kind: str, reason: str, message: str) -> None:
+        """An event of the node."""
+        self._recorder.event(self._regarding(), kind, reason, message)
 
     def _regarding(self) -> Node:
         # Upstream's events about nodes carry the node's name as uid, and `kubectl describe node` asks for that.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from api.types import Pod, Secret, Service
+from kubelet.cgroups.keeping import Groups, NoGroups
 from kubelet.containers.environments import Sources
 from kubelet.containers.specs import Host
 from kubelet.network.addresses import Pool
@@ -63,6 +64,7 @@ class Means:
     hosts: str = ""
     # The engine starts no more pods a second for being asked for all of them at once: each only takes longer.
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    groups: Groups = field(default_factory=NoGroups)  # the node's own once the engine has said how it names them
     addresses: Pool | None = None  # known when the node's range of pod addresses is
 
     def address_of(self, uid: str) -> str:

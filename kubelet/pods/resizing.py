@@ -34,8 +34,11 @@ class Resizing:
     async def settle(self, pod: Pod, records: Iterable[Record]) -> float | None:
         """Let the running containers have what the pod asks for now.  Seconds until it is worth another try, or None
         if there is nothing left to do."""
+        quota = self._means.host.quota
         running = {r.name: r for r in records if r.running and not r.is_pause}
-        due = [(c, r, what) for c in _lasting(pod) if (r := running.get(c.name)) and (what := difference(c, r))]
+        due = [
+            (c, r, what) for c in _lasting(pod) if (r := running.get(c.name)) and (what := difference(pod, c, r, quota))
+        ]
         self.conditions, self.restarts = (), frozenset()
         if not due:
             return None
@@ -43,18 +46,21 @@ class Resizing:
             reason, message = refusal
             self.conditions = (PodCondition(type=PENDING, status="True", reason=reason, message=message),)
             return RETRY
+        self._means.groups.widen(pod)
         for container, record, what in due:
             if _needs_restart(container, what):
                 self.restarts |= {container.name}
                 self.conditions = (PodCondition(type=IN_PROGRESS, status="True"),)
                 continue
             try:
-                await self._means.runtime.update(record.id, amounts(container.resources))
+                await self._means.runtime.update(record.id, amounts(pod, container, quota))
                 await self._means.cache.refresh(record.id)
             except EngineError as e:
                 log.warning("resizing container %s of pod %s: %s", container.name, pod.metadata.uid, e)
                 self.conditions = (PodCondition(type=IN_PROGRESS, status="True", reason="Error", message=str(e)),)
                 return RETRY
+        if not self.restarts:  # else the group is narrowed when the containers that exceed it are gone
+            self._means.groups.ensure(pod)
         return None
 
     def _refusal(self, pod: Pod) -> tuple[str, str] | None:
@@ -74,12 +80,12 @@ class Resizing:
         return None
 
 
-def difference(container: Container, record: Record) -> set[str]:
+def difference(pod: Pod, container: Container, record: Record, quota: int | None = None) -> set[str]:
     """Which of cpu and memory a running container has in another amount than it should.
 
     A limit that this machine's engine discarded when the container was made is not asked for again.
     """
-    wanted, made = amounts(container.resources), Amounts.parse(record.labels.get(AMOUNTS, ""))
+    wanted, made = amounts(pod, container, quota), Amounts.parse(record.labels.get(AMOUNTS, ""))
     found = set()
     for name, field in (("cpu", "shares"), ("cpu", "quota"), ("memory", "memory")):
         should, does = getattr(wanted, field), getattr(record.amounts, field)

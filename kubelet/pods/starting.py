@@ -82,9 +82,12 @@ class Starting:
             wanted = resolvers.resolver(pod, means.resolver, means.cluster_dns, means.cluster_domain)
             self._layout.resolver.write_text(wanted.text())
             memory = self._layout.memory_mounts(pod)
-            spec = specs.pause(means.host, pod, attempt, address, memory, means.cluster_domain)
+            group = means.groups.ensure(pod)
+            spec = specs.pause(means.host, pod, attempt, address, memory, means.cluster_domain, parent=group)
             made = await means.runtime.create(spec)
             await means.runtime.start(made)
+            if group.endswith(".slice"):
+                means.groups.ensure(pod)  # systemd gives a slice its own ideas when the first unit in it starts
             if specs.leaves_network(means.host, pod):
                 await self._left_network(made)
             record = await means.cache.refresh(made)
@@ -161,7 +164,7 @@ class Starting:
             self._sources = await means.sources(pod)
         env = environment(pod, c, self.place(pod), self._sources, service_variables(pod, means.services()))
         mounts = self._layout.mounts(pod, c, start.attempt, env)
-        return specs.container(means.host, pod, start, sandbox, env, mounts)
+        return specs.container(means.host, pod, start, sandbox, env, mounts, parent=means.groups.ensure(pod))
 
     async def _post_start(self, pod: Pod, c: Container, record: Record, hook: LifecycleHandler) -> Record | None:
         """The container counts as running when its hook has ended well, and is killed when it has not."""

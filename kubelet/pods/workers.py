@@ -234,6 +234,7 @@ class Worker:
                 return
         elif means.addresses is None or not await self._reconnect(sandbox, means.addresses):
             return
+        means.groups.ensure(self.pod)
         self._connected.add(sandbox.id)
 
     async def _reconnect(self, sandbox: Record, pool: Pool) -> bool:
@@ -310,6 +311,7 @@ class Worker:
             await self._means.network.detach(uid)
         if self._means.addresses is not None:
             self._means.addresses.release(uid)
+        self._means.groups.release(uid)
         self._connected.clear()
         self._disconnected = True
 

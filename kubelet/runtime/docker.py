@@ -55,7 +55,7 @@ class Docker:
 
     async def version(self) -> Version:
         info = await self._engine.call("GET", "/info")
-        return Version("docker", str(info["ServerVersion"]), int(info.get("CgroupVersion") or 1))
+        return Version("docker", str(info["ServerVersion"]), str(info.get("CgroupDriver") or "cgroupfs"))
 
     async def containers(self) -> list[Record]:
         query = urlencode({"all": 1, "filters": json.dumps({"label": self._labels})})

@@ -48,6 +48,7 @@ def _host(spec: Spec) -> dict[str, Any]:
         "Mounts": [_mount(m) for m in spec.mounts if not m.create],
         # This older form makes a missing directory, which the other one refuses.
         "Binds": [_bind(m) for m in spec.mounts if m.create],
+        "CgroupParent": spec.cgroup_parent,
         "CpuShares": spec.cpu_shares,
         "Memory": spec.memory,
         "MemorySwap": spec.memory,  # the same number: no swap

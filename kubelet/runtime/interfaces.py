@@ -162,6 +162,7 @@ class Spec:
     cpu_shares: int = 0
     cpu_quota: int = 0  # microseconds in 100 milliseconds; 0 without limit
     memory: int = 0  # bytes; 0 without limit
+    cgroup_parent: str = ""  # the control group to stand in; "" is the engine's own choice
     oom_score: int = 0
     capabilities_add: tuple[str, ...] = ()
     capabilities_drop: tuple[str, ...] = ()
@@ -193,7 +194,7 @@ class Login:
 class Version:
     name: str  # docker
     version: str
-    cgroups: int = 1
+    cgroup_driver: str = "cgroupfs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from api import meta
 from api.types import Container, Node, ObjectMeta, Pod, PodSpec, ServiceAccount
 from kubelet import agents
 from kubelet.agents import Agent
+from kubelet.cgroups import trees
 from kubelet.config import Config, parse
 from kubelet.network.netlink import netlink_in
 from kubelet.runtime.docker import Docker
@@ -77,6 +78,8 @@ def _remove_all(engine: docker.APIClient, cluster: str) -> None:
         # What the stopped kubelet had asked for last may still be happening.
         with contextlib.suppress(docker.errors.NotFound, docker.errors.APIError):
             engine.remove_container(left["Id"], force=True, v=True)
+    with suppress(OSError):  # what an engine that was killed has left running is still in one
+        trees.tree(trees.MOUNT, "cgroupfs").remove((cluster,))
 
 
 @pytest.fixture
@@ -147,6 +150,7 @@ class Lab:
              "--address", "127.0.0.1", "--port", str(self.port), "--grpc-port", str(self.grpc_port),
              "--root-dir", str(self.root), "--cluster-name", self.cluster, "--client-ca-file", str(pki / "ca.crt"),
              "--tls-cert-file", str(pki / "tls.crt"), "--tls-private-key-file", str(pki / "tls.key"),
+             "--cgroup-root", f"/{self.cluster}/node1",
              "--container-runtime-endpoint", self.endpoint, *flags]
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 import base64
 import json
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -33,6 +34,13 @@ def sh(lab: Any, pod: Pod, command: str, name: str = "main") -> str:
     found = next(s for s in pod.status.containerStatuses if s.name == name)
     done = lab.engine.exec_create(found.containerID.removeprefix("docker://"), ["sh", "-c", command])
     return str(lab.engine.exec_start(done["Id"]).decode())
+
+
+def limit(lab: Any, pod: Pod, file: str) -> int:
+    """Of a guaranteed pod's control group."""
+    controller, name = file.split("/")
+    group = f"{lab.cluster}/node1/kubepods/pod{pod.metadata.uid}"
+    return int(Path("/sys/fs/cgroup", controller, group, name).read_text())
 
 
 async def told(lab: Any, reason: str) -> str:
@@ -110,6 +118,8 @@ async def test_a_container_is_resized_while_it_runs(lab: Any, pods: Any, contain
         host = lab.engine.inspect_container(after.status.containerStatuses[0].containerID.removeprefix("docker://"))
         found = host["HostConfig"]
         assert (found["CpuShares"], found["CpuQuota"], found["Memory"]) == (204, 20_000, 64 * 2**20)
+        assert limit(lab, after, "cpu/cpu.cfs_quota_us") == 20_000
+        assert limit(lab, after, "memory/memory.limit_in_bytes") == 64 * 2**20
         change = {"spec": {"containers": [{"name": "main", "resources": both("1000", "64Mi")}]}}
         await lab.client.patch(Pod, "web", "default", change, kind="strategic", subresource="resize")
         pod = await lab.until("web", lambda pod: meta.is_true(pod, "PodResizePending"))

@@ -7,7 +7,9 @@ import pytest
 
 from api import errors, meta
 from api.types import Lease, Node, NodeCondition, NodeStatus, ObjectMeta
+from kubelet.config import parse
 from kubelet.nodes import machines
+from kubelet.nodes.capacities import promises
 from kubelet.nodes.conditions import Health, conditions
 from kubelet.nodes.machines import Machine
 from kubelet.nodes.registering import Identity, Registering
@@ -19,6 +21,7 @@ MACHINE = Machine(
     cpus=2, memory=4 * 2**30, storage=10 * 2**30, huge_pages=(("hugepages-2Mi", 0),), os_image="Debian", kernel="6.1",
     machine_id="m", boot_id="b", system_uuid="s",
 )  # fmt: skip
+PROMISED = promises(machines.capacity(MACHINE, 110), parse(["--kubeconfig", "k", "--node-ip", "10.0.0.1"]).resources)
 GOOD = Health(1_700_000_000.0, 2**30, 0.5)
 
 
@@ -59,13 +62,13 @@ def test_capacity_and_what_of_it_pods_may_have() -> None:
     assert machines.capacity(MACHINE, 110) == {
         "cpu": "2", "memory": "4194304Ki", "ephemeral-storage": "10485760Ki", "pods": "110", "hugepages-2Mi": "0",
     }  # fmt: skip
-    allocatable = machines.allocatable(MACHINE, 110)
-    assert (allocatable["memory"], allocatable["ephemeral-storage"]) == ("4091904Ki", str(9 * 2**30))
+    allocatable = PROMISED.allocatable
+    assert (allocatable["memory"], allocatable["ephemeral-storage"]) == ("4091904Ki", "9663676400")
 
 
 def test_the_facts_name_the_engine_and_the_largest_images_first() -> None:
     images = [Image("1", ("small:1",), 1), Image("2", ("large:1",), 9), Image("3", (), 99)]
-    status = machines.facts(MACHINE, "node1", "10.0.0.1", 10250, 110, Version("docker", "20.10"), images)
+    status = machines.facts(MACHINE, "node1", "10.0.0.1", 10250, PROMISED, Version("docker", "20.10"), images)
     assert [(a.type, a.address) for a in status.addresses] == [("InternalIP", "10.0.0.1"), ("Hostname", "node1")]
     assert status.nodeInfo.containerRuntimeVersion == "docker://20.10"
     assert [i.names for i in status.images] == [["large:1"], ["small:1"]]
@@ -134,7 +137,13 @@ def events() -> Events:
 @pytest.fixture
 def registering(server: Server, events: Events, tmp_path: Path) -> Registering:
     identity = Identity(
-        name="node1", address="10.0.0.1", port=10250, grpc_port=10261, max_pods=110, labels={"zone": "a"}, root=tmp_path
+        name="node1",
+        address="10.0.0.1",
+        port=10250,
+        grpc_port=10261,
+        promised=PROMISED,
+        labels={"zone": "a"},
+        root=tmp_path,
     )
     clock = FakeClock()
     return Registering(

@@ -112,8 +112,8 @@ async def test_an_engine_that_refuses_is_told_of(stage: Stage) -> None:
 def test_limits_that_the_engine_discards_are_not_asked_for_again() -> None:
     wanted = container(resources=ResourceRequirements(limits={"memory": "1Mi"}))
     made = running(amounts=Amounts(2, 0, 0))
-    assert difference(wanted, made) == set()
+    assert difference(pod(wanted), wanted, made) == set()
     labelled = running(amounts=Amounts(2, 0, 0), labels={**made.labels, AMOUNTS: str(Amounts(2, 0, 2**20))})
-    assert difference(wanted, labelled) == set()
+    assert difference(pod(wanted), wanted, labelled) == set()
     without = running(amounts=Amounts(2, 0, 0), labels={**made.labels, AMOUNTS: str(Amounts(2, 0, 0))})
-    assert difference(wanted, without) == {"memory"}
+    assert difference(pod(wanted), wanted, without) == {"memory"}
