@@ -28,12 +28,13 @@ from apiserver.nodes.kubelets import Kubelets
 from apiserver.nodes.meters import NODE_METRICS, POD_METRICS, Meter
 from apiserver.outgoing import Outgoing, outgoing
 from apiserver.registry import Registry, cluster_addresses, default_roles, trust
-from apiserver.registry.bootstrapping import bootstrap, keep
+from apiserver.registry.bootstrapping import bootstrap, keep, reachable
 from apiserver.registry.objects import Objects
 from apiserver.rest.serving import Rest, Settings
 from apiserver.storage.compaction import Compactor
 from apiserver.storage.etcd import Endpoints, Etcd
 from apiserver.storage.leases import Leases
+from apiserver.storage.members import Members
 from apiserver.storage.sealing import SealedEtcd
 from apiserver.storage.transactions import Store
 from apiserver.storage.worlds import World
@@ -76,8 +77,9 @@ async def run(config: Config, clock: Clock = SYSTEM) -> None:
             dict.fromkeys((NODE_METRICS, POD_METRICS), Meter(Objects(world, store), kubelets, clock)),
         )  # fmt: skip
         await keeper.refresh()
-        own = config.first_service_address, config.advertise_address, config.secure_port
-        await bootstrap(registry, *own)
+        members = Members(etcd, reachable(config.advertise_address))
+        await members.announce()
+        await bootstrap(registry, config.first_service_address, await members.present(), config.secure_port)
         await default_roles.ensure(registry)
         await keeping.ensure(registry)
         metrics.observe_seats(partial(seats, registry.objects))
@@ -99,7 +101,7 @@ async def run(config: Config, clock: Clock = SYSTEM) -> None:
         tasks.create_task(Registrar(world, registry, catalogue, keeper.settled, clock).run())
         tasks.create_task(Establisher(world, registry, keeper, clock).run())
         tasks.create_task(Compactor(etcd, clock).run())
-        tasks.create_task(keep(registry, clock, *own))
+        tasks.create_task(keep(registry, clock, members, config.first_service_address, config.secure_port))
         tasks.create_task(cluster_addresses.keep(registry, clock, config.service_cidrs))
         tasks.create_task(policy_statuses.keep(registry, clock))
         tasks.create_task(keeping.keep(registry, clock))

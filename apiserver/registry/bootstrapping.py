@@ -1,10 +1,12 @@
 """The objects that every cluster has: its system namespaces, and the Service by which pods reach the API servers.
 
-Each API server keeps its own address among the Service's endpoints; the others' stay as they are.
+The Service's endpoints are the API servers that there are at the moment, and each of them sees to that.
 """
 
+import asyncio
 import ipaddress
 import logging
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -29,42 +31,82 @@ from api.types import (
 from apiserver.authorization import SELF
 from apiserver.registry.registries import Registry
 from apiserver.requests import Request, User
+from apiserver.storage.etcd import Compacted
+from apiserver.storage.members import Members
 from machinery.clocks import Clock
 
 USER = User(SELF, groups=("system:masters",))
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 SERVICE, NAMESPACE, PORT_NAME, PORT = "kubernetes", "default", "https", 443
-KEEP_SECONDS = 10.0
+KEEP_SECONDS, RETRY_SECONDS, FAREWELL_SECONDS = 10.0, 1.0, 1.0
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-async def bootstrap(registry: Registry, service_address: str, advertised: str, port: int) -> None:
-    """Make what is missing. `advertised` is this server's address and `port` its REST port.
+async def bootstrap(registry: Registry, service_address: str, addresses: Collection[str], port: int) -> None:
+    """Make what is missing. `addresses` are the API servers', and `port` is their REST port.
 
-    "" adds no endpoint, and neither does a loopback address: a pod that went there would meet itself.
-
+    Without addresses the endpoints stay as they are: the last server that goes does not say that there never was one.
     Safe to call from several API servers at once.
     """
     for name in NAMESPACES:
         await _create(registry, Namespace(metadata=ObjectMeta(name=name)))
     await _create(registry, _service(service_address))
-    if advertised and not ipaddress.ip_address(advertised).is_loopback:
-        await _ensure(registry, _endpoints, advertised, port, Endpoints)
-        await _ensure(registry, _slice, advertised, port, EndpointSlice)
+    if addresses:
+        await _ensure(registry, _endpoints, sorted(addresses), port, Endpoints)
+        await _ensure(registry, _slice, sorted(addresses), port, EndpointSlice)
 
 
-async def keep(registry: Registry, clock: Clock, service_address: str, advertised: str, port: int) -> None:
+def reachable(address: str) -> str:
+    """The address if others can come there, else "": a pod that went to a loopback address would meet itself."""
+    return "" if not address or ipaddress.ip_address(address).is_loopback else address
+
+
+async def keep(registry: Registry, clock: Clock, members: Members, service_address: str, port: int) -> None:
     """Make it again whenever it is missing: `kubectl delete service --all` must not cost pods their way to the API.
 
-    A look at the cache at upstream's interval covers all these objects, and whatever somebody may do to them.
+    A look at the cache at upstream's interval covers all these objects, and whatever somebody may do to them.  A server
+    that goes is taken from the endpoints at once by those that stay; when this one is cancelled, it says that it goes.
     """
-    while True:
-        await clock.sleep(KEEP_SECONDS)
+
+    async def look() -> None:
         try:
-            await bootstrap(registry, service_address, advertised, port)
+            await bootstrap(registry, service_address, await members.present(), port)
         except ApiError as e:
             log.warning("cannot keep up what every cluster has: %s", e)
+
+    async def stay() -> None:
+        while True:
+            await clock.sleep(KEEP_SECONDS)
+            try:
+                await members.announce()
+            except ApiError as e:
+                log.warning("cannot tell the other API servers of this one: %s", e)
+            await look()
+
+    async def follow() -> None:
+        while True:
+            try:
+                async for _ in members.departures():
+                    await look()
+            except (ApiError, Compacted) as e:
+                log.warning("cannot follow the other API servers: %s", e)
+            await clock.sleep(RETRY_SECONDS)
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(stay())
+            tasks.create_task(follow())
+    finally:
+        await _farewell(members)
+
+
+async def _farewell(members: Members) -> None:
+    try:
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            await members.withdraw()
+    except (ApiError, TimeoutError) as e:
+        log.info("the other API servers will miss this one only later: %s", e)
 
 
 def _service(address: str) -> Service:
@@ -78,27 +120,25 @@ def _service(address: str) -> Service:
     )  # fmt: skip
 
 
-def _endpoints(present: Endpoints | None, address: str, port: int) -> Endpoints:
+def _endpoints(present: Endpoints | None, addresses: Sequence[str], port: int) -> Endpoints:
     labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
     result = present or Endpoints(metadata=ObjectMeta(name=SERVICE, namespace=NAMESPACE, labels=labels))
-    addresses = {a.ip or "" for subset in result.subsets for a in subset.addresses} | {address}
     result.subsets = [
         EndpointSubset(
-            addresses=[EndpointAddress(ip=ip) for ip in sorted(addresses)],
+            addresses=[EndpointAddress(ip=ip) for ip in addresses],
             ports=[EndpointPort(name=PORT_NAME, port=port, protocol="TCP")],
         )
     ]
     return result
 
 
-def _slice(present: EndpointSlice | None, address: str, port: int) -> EndpointSlice:
+def _slice(present: EndpointSlice | None, addresses: Sequence[str], port: int) -> EndpointSlice:
     labels = {"kubernetes.io/service-name": SERVICE}
-    family = f"IPv{ipaddress.ip_address(address).version}"
+    family = f"IPv{ipaddress.ip_address(addresses[0]).version}"
     result = present or EndpointSlice(
         metadata=ObjectMeta(name=SERVICE, namespace=NAMESPACE, labels=labels), addressType=family
     )
-    addresses = {ip for endpoint in result.endpoints for ip in endpoint.addresses} | {address}
-    result.endpoints = [Endpoint(addresses=[ip], conditions=EndpointConditions(ready=True)) for ip in sorted(addresses)]
+    result.endpoints = [Endpoint(addresses=[ip], conditions=EndpointConditions(ready=True)) for ip in addresses]
     result.ports = [DiscoveryV1EndpointPort(name=PORT_NAME, port=port, protocol="TCP")]
     return result
 
@@ -114,17 +154,17 @@ async def _create(registry: Registry, obj: Any) -> None:
             return  # another API server starts beside this one
 
 
-async def _ensure(registry: Registry, make: Any, address: str, port: int, type_: type[T]) -> None:
+async def _ensure(registry: Registry, make: Any, addresses: Sequence[str], port: int, type_: type[T]) -> None:
     request = Request(USER, "get", kinds.of(type_), NAMESPACE, SERVICE, field_manager="apiserver")
     while True:
         try:
             document = await registry.get(request)
         except NotFound:
-            await _create(registry, make(None, address, port))
+            await _create(registry, make(None, addresses, port))
             continue
         present = msgspec.json.decode(document, type=type_)
         try:
-            await registry.update(request.at(verb="update"), meta.encode(make(present, address, port)))
+            await registry.update(request.at(verb="update"), meta.encode(make(present, addresses, port)))
         except Conflict:
             continue
         return

@@ -13,6 +13,7 @@ CLAIMS = b"/registry/.claims/"
 SERVICE_ADDRESSES = "serviceips/"
 MARKER = b"/registry/.marker"
 COMPACTION = b"/registry/.compaction"
+API_SERVERS = b"/registry/.apiservers/"
 
 _CORE = frozenset(kind.plural for kind in BUILT_IN if not kind.group)
 

@@ -28,7 +28,7 @@ admission = partial(standard, service_cluster_ip_range=RANGE, service_node_port_
 @pytest_asyncio.fixture
 async def registry(world: World, store: Store, clock: FakeClock) -> AsyncIterator[Registry]:
     found = Registry(world, store, Groups(), admission, clock)
-    await bootstrap(found, "10.96.0.1", "192.0.2.1", 6443)
+    await bootstrap(found, "10.96.0.1", ["192.0.2.1"], 6443)
     await cluster_addresses.ensure(found, clock, [RANGE])
     yield found
 

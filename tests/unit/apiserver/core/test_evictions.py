@@ -23,7 +23,7 @@ LABELS = {"metadata": {"labels": {"app": "web"}}}
 @pytest_asyncio.fixture
 async def registry(world: World, store: Store, clock: FakeClock) -> AsyncIterator[Registry]:
     found = Registry(world, store, Groups(), admission, clock)
-    await bootstrap(found, "10.96.0.1", "192.0.2.1", 6443)
+    await bootstrap(found, "10.96.0.1", ["192.0.2.1"], 6443)
     yield found
 
 

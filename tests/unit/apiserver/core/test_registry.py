@@ -42,6 +42,7 @@ from apiserver.registry.selecting import token
 from apiserver.requests import DeleteOptions, Event, ListOptions, Request, User, WatchOptions
 from apiserver.storage import tables
 from apiserver.storage.etcd import Etcd
+from apiserver.storage.members import Members
 from apiserver.storage.transactions import Store
 from apiserver.storage.worlds import World
 from machinery.testing import FakeClock
@@ -53,7 +54,7 @@ admission = partial(standard, service_cluster_ip_range="10.96.0.0/16", service_n
 @pytest_asyncio.fixture
 async def registry(world: World, store: Store, clock: FakeClock) -> AsyncIterator[Registry]:
     found = Registry(world, store, Groups(), admission, clock)
-    await bootstrap(found, "10.96.0.1", "192.0.2.1", 6443)
+    await bootstrap(found, "10.96.0.1", ["192.0.2.1"], 6443)
     yield found
 
 
@@ -111,8 +112,7 @@ async def test_a_cluster_begins_with_its_namespaces_and_the_service_of_the_api(r
     assert [i.name for i in found.items] == ["default", "kube-node-lease", "kube-public", "kube-system"]
     service = await get(registry, Service, "kubernetes")
     assert (service.spec.clusterIP, service.spec.ports[0].port) == ("10.96.0.1", 443)
-    await bootstrap(registry, "10.96.0.1", "192.0.2.2", 6443)
-    await bootstrap(registry, "10.96.0.1", "192.0.2.1", 6443)
+    await bootstrap(registry, "10.96.0.1", ["192.0.2.2", "192.0.2.1"], 6443)
     (subset,) = (await get(registry, Endpoints, "kubernetes")).subsets
     assert [a.ip for a in subset.addresses] == ["192.0.2.1", "192.0.2.2"]
 
@@ -518,12 +518,13 @@ async def test_a_verb_that_a_resource_does_not_have_is_refused(registry: Registr
         await registry.get(about(ConfigMap, "get", "a", "status"))
 
 
-async def test_what_every_cluster_has_comes_back(registry: Registry, clock: FakeClock) -> None:
+async def test_what_every_cluster_has_comes_back(registry: Registry, clock: FakeClock, etcd: Etcd) -> None:
     await registry.delete(about(Service, "delete", "kubernetes"), DeleteOptions())
     here = WatchOptions(field_selector="metadata.name=kubernetes")
     stream = await registry.watch(about(Service, "watch"), here)
-    keeping = asyncio.create_task(keep(registry, clock, "10.96.0.1", "192.0.2.1", 6443))
+    keeping = asyncio.create_task(keep(registry, clock, Members(etcd, "192.0.2.1"), "10.96.0.1", 6443))
     await clock.advance(10)
     assert [event.type for event in await anext(stream)] == ["ADDED"]
     keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
     await stream.aclose()
