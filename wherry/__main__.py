@@ -13,6 +13,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 def up(
     nodes: Annotated[int | None, typer.Option(min=1, max=100, help="How many nodes; as before if left out.")] = None,
     capacity: Annotated[str, typer.Option(help="Of each node: cpu=1,memory=4Gi; else WHERRY_NODE_CAPACITY.")] = "",
+    ha: Annotated[
+        bool | None, typer.Option(help="Three etcd members and API servers, two of the others; as before if left out.")
+    ] = None,
     example: Annotated[bool, typer.Option(help="Deploy examples/hello.yaml and show it answer.")] = True,
 ) -> None:
     """Bring the lab up, whatever is missing, and wait until it is Ready."""
@@ -21,7 +24,7 @@ def up(
 
     lab = Lab.from_environment()
     lab = replace(lab, capacity=capacity or lab.capacity)
-    raise typer.Exit(bringing_up.main(lab, nodes, example=example))
+    raise typer.Exit(bringing_up.main(lab, nodes, ha=ha, example=example))
 
 
 @app.command()

@@ -33,13 +33,16 @@ sys.exit(len(seen) < int(sys.argv[2]) and "only %d answered; %s" % (len(seen), f
 PODS = 3
 
 
-def up(lab: Lab, nodes: int | None, *, example: bool = True) -> None:
-    """Raises Trouble. `nodes` None: as many as it had, or three."""
+def up(lab: Lab, nodes: int | None, *, ha: bool | None = None, example: bool = True) -> None:
+    """Raises Trouble. None means as it was before: three nodes and one of each master, if it never was."""
     with Progress() as progress:
-        docker_engine = prepare(progress)
         compose = Compose(lab)
-        if nodes is not None:
-            compose.choose(nodes)
+        several = compose.has_several_masters()
+        docker_engine = prepare(progress, balancer=several if ha is None else ha)
+        if ha is not None and ha != several:
+            refuse_other_members(lab, docker_engine, ha=ha)
+        if nodes is not None or ha is not None:
+            compose.choose(nodes or compose.nodes(), ha=several if ha is None else ha)
         names = node_names(compose.nodes())
         start(lab, names, docker_engine, progress)
         if example:
@@ -54,11 +57,11 @@ def up(lab: Lab, nodes: int | None, *, example: bool = True) -> None:
     print(guidance(lab))
 
 
-def prepare(progress: Progress) -> docker.DockerClient:
+def prepare(progress: Progress, *, balancer: bool = False) -> docker.DockerClient:
     """An engine that answers and has every image. Raises Trouble."""
     with progress.step("Docker engine") as step:
         docker_engine = engine.ensure(step)
-    images.Builder(PROJECT, docker_engine, progress).all()
+    images.Builder(PROJECT, docker_engine, progress).all(balancer=balancer)
     return docker_engine
 
 
@@ -89,6 +92,14 @@ def refuse_another_checkouts(lab: Lab, docker_engine: docker.DockerClient) -> No
                 "scripts/down takes it down from here too; or choose another COMPOSE_PROJECT_NAME (see compose.yaml)."
             )
             raise Trouble("lab", f"{place} has a lab of the name {lab.name!r}", advice=advice)
+
+
+def refuse_other_members(lab: Lab, docker_engine: docker.DockerClient, *, ha: bool) -> None:
+    """What one etcd has written is not what three agree on, nor the other way round. Raises Trouble."""
+    if docker_engine.volumes.list(filters={"name": f"{lab.name}_etcd"}):
+        there, wanted = ("one etcd", "--ha") if ha else ("three etcd members", "--no-ha")
+        advice = f"scripts/down, which forgets every object, then scripts/up {wanted}."
+        raise Trouble("etcd", f"the lab has the data of {there}", advice=advice)
 
 
 def write_kubeconfigs(lab: Lab) -> None:
@@ -135,11 +146,11 @@ def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def main(lab: Lab, nodes: int | None, *, example: bool) -> int:
+def main(lab: Lab, nodes: int | None, *, ha: bool | None, example: bool) -> int:
     """An exit code: 0, 1 after trouble that it has told, 130 if interrupted."""
     try:
         with alone(lab):
-            up(lab, nodes, example=example)
+            up(lab, nodes, ha=ha, example=example)
     except Trouble as trouble:
         print(f"\nscripts/up failed.\n{trouble}", file=sys.stderr)
         return 1

@@ -41,8 +41,7 @@ def subjects(nodes: Sequence[str], network: str = NETWORK) -> Iterator[tuple[str
     """Directory name and subject of every component. `network` is the first three numbers of the lab's /24.
 
     Addresses are the ones that compose.yaml gives: etcd .10–.19, API servers .20–.29, controller managers .30,
-    schedulers .40, cluster DNS .50, and the node of number N at .100 + N. Several API servers or etcd members share a
-    directory.
+    schedulers .40, cluster DNS .50, and the node of number N at .100 + N. Several of one kind share a directory.
     """
     api_servers = tuple(f"{network}.{20 + n}" for n in range(10))
     names = ("apiserver", *(f"apiserver{n}" for n in range(1, 10)))
@@ -50,8 +49,11 @@ def subjects(nodes: Sequence[str], network: str = NETWORK) -> Iterator[tuple[str
     yield "apiserver", Subject("system:apiserver", ("system:masters",), hosts)
     members = tuple(f"{network}.{10 + n}" for n in range(10))
     yield "etcd", Subject("etcd", (), (*LOOPBACK, "etcd", *(f"etcd{n}" for n in range(1, 10)), *members))
-    yield "controller-manager", Subject("system:kube-controller-manager", (), (*LOOPBACK, "controller-manager"))
-    yield "scheduler", Subject("system:kube-scheduler", (), (*LOOPBACK, "scheduler"))
+    yield (
+        "controller-manager",
+        Subject("system:kube-controller-manager", (), (*LOOPBACK, "controller-manager", "controller-manager1")),
+    )
+    yield "scheduler", Subject("system:kube-scheduler", (), (*LOOPBACK, "scheduler", "scheduler1"))
     yield "cluster-dns", Subject("system:kube-dns", (), (*LOOPBACK, "cluster-dns"))
     yield "admin", Subject("kubernetes-admin", ("system:masters",))
     for node in nodes:

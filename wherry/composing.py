@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from wherry import certificates
+from wherry import certificates, masters
 from wherry.labs import NODES, PROJECT, Lab, node_names
 from wherry.troubles import Trouble
 
@@ -21,8 +21,9 @@ TAKEN_PORT = re.compile(r":(\d+): bind: address already in use|:(\d+) failed: po
 Document = dict[str, Any]
 
 
-def document(template: Document, count: int) -> Document:
-    """compose.yaml with `count` nodes instead of its three, each a copy of node1 with its own name and address."""
+def document(template: Document, count: int, *, ha: bool = False) -> Document:
+    """compose.yaml with `count` nodes instead of its three, each a copy of node1 with its own name and address; with
+    `ha`, several of each part of the control plane."""
     services = template["services"]
     others = {name: service for name, service in services.items() if not name.startswith("node")}
     block = {name: service for name, service in services.items() if name.split("-")[0] == TEMPLATE}
@@ -30,7 +31,8 @@ def document(template: Document, count: int) -> Document:
     nodes: Document = {}
     for number, name in enumerate(node_names(count), start=1):
         nodes |= _renamed(block, name, f".{100 + number}")
-    return {**template, "services": others | nodes}
+    made = {**template, "services": others | nodes}
+    return masters.several(made) if ha else made
 
 
 def _command(service: Document, count: int) -> list[str]:
@@ -67,12 +69,15 @@ class Compose:
         services = yaml.safe_load(self.file.read_text())["services"]
         return sum(f"{name}-kubelet" in services for name in services)
 
-    def choose(self, count: int) -> None:
-        """From now on the lab has `count` nodes."""
-        if count == NODES:
+    def has_several_masters(self) -> bool:
+        return masters.BALANCER in yaml.safe_load(self.file.read_text())["services"]
+
+    def choose(self, count: int, *, ha: bool = False) -> None:
+        """From now on the lab has `count` nodes, and with `ha` several of each part of its control plane."""
+        if count == NODES and not ha:
             self.generated.unlink(missing_ok=True)
             return
-        made = document(yaml.safe_load((PROJECT / "compose.yaml").read_text()), count)
+        made = document(yaml.safe_load((PROJECT / "compose.yaml").read_text()), count, ha=ha)
         # The relative default would be taken from the file's own place.
         text = yaml.safe_dump(made, sort_keys=False).replace("./.wherry", str(PROJECT / ".wherry"))
         certificates.replace(self.generated, text.encode(), 0o644)

@@ -55,9 +55,11 @@ class Builder:
         self._engine = engine
         self._progress = progress
 
-    def all(self) -> None:
-        """Every image that the lab and its examples use. Raises Trouble."""
+    def all(self, *, balancer: bool = False) -> None:
+        """Every image that the lab and its examples use; the balancer's where it is asked for. Raises Trouble."""
         base = self._base()
+        if balancer:
+            self._simple("balancer", ("wherry/balancer:1",), base)
         # The two branches share nothing but the base.
         with ThreadPoolExecutor(2) as pool:
             branches = [pool.submit(self._component, base), pool.submit(self._pods, base)]

@@ -3,6 +3,7 @@
 https://etcd.io/docs/v3.5/learning/api/
 """
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from proto import etcd_pb2 as pb
 from proto import etcd_pb2_grpc
 
 CALL_SECONDS = 10.0
+# Where another member can be asked. Elections take one to two seconds, which is no reason to give a write up; but a
+# frozen machine keeps its connections, and only its silence tells.
+WRITE_SECONDS = 3.0
+SILENCE_SECONDS = 1.0
 OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -69,6 +74,7 @@ class _Member:
         self.kv: Any = etcd_pb2_grpc.KVStub(self.channel)
         self.lease: Any = etcd_pb2_grpc.LeaseStub(self.channel)
         self.watch: Any = etcd_pb2_grpc.WatchStub(self.channel)
+        self.watches: set[Any] = set()
 
     def connected(self) -> bool:
         return self.channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
@@ -132,6 +138,7 @@ class Etcd:
         """Everything that happens in [key, end) from revision `start` on.  Ends only by an exception."""
         member = self._member()
         call = member.watch.Watch(wait_for_ready=True)
+        member.watches.add(call)
         create = pb.WatchCreateRequest(
             key=key, range_end=end, start_revision=start, progress_notify=True, fragment=True
         )
@@ -144,10 +151,16 @@ class Etcd:
                     raise Unavailable(f"etcd canceled the watch: {response.cancel_reason}")
                 yield response
             raise Unavailable("etcd closed the watch")
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise Unavailable("the etcd member has fallen silent") from None  # the call was cancelled by `_distrust`
         except grpc.aio.AioRpcError as e:
             self._distrust(member)
             raise _translated(e) from e
         finally:
+            member.watches.discard(call)
             call.cancel()
 
     def _member(self) -> _Member:
@@ -158,18 +171,34 @@ class Etcd:
         return self._members[0]
 
     def _distrust(self, member: _Member) -> None:
-        if self._members[0] is member:
-            self._members = [*self._members[1:], member]
+        """From now on the others are asked; what is being watched there ends, so that it is watched elsewhere."""
+        if len(self._members) == 1 or self._members[0] is not member:
+            return
+        self._members = [*self._members[1:], member]
+        for call in member.watches:
+            call.cancel()
 
     async def _call(self, method: str, request: Any, service: str = "kv") -> Any:
-        member = self._member()
+        if len(self._members) == 1:
+            return await self._ask(self._member(), method, request, service, CALL_SECONDS)
+        if method != "Range":
+            return await self._ask(self._member(), method, request, service, WRITE_SECONDS)
+        try:
+            return await self._ask(self._member(), method, request, service, SILENCE_SECONDS)
+        except (Unavailable, Timeout):  # asking twice changes nothing
+            return await self._ask(self._member(), method, request, service, CALL_SECONDS)
+
+    async def _ask(self, member: _Member, method: str, request: Any, service: str, seconds: float) -> Any:
+        silent = asyncio.get_running_loop().call_later(SILENCE_SECONDS, self._distrust, member)
         try:
             # Waiting for the connection makes a restart of etcd a pause, not an error; nothing was sent by then.
-            return await getattr(getattr(member, service), method)(request, timeout=CALL_SECONDS, wait_for_ready=True)
+            return await getattr(getattr(member, service), method)(request, timeout=seconds, wait_for_ready=True)
         except grpc.aio.AioRpcError as e:
             if e.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 self._distrust(member)
             raise _translated(e) from e
+        finally:
+            silent.cancel()
 
 
 def _translated(e: grpc.aio.AioRpcError) -> ApiError | Compacted | LeaseLost:
