@@ -11,7 +11,7 @@ from pathlib import Path
 import docker
 
 PATIENCE = 30.0
-BRIDGE_ADDRESS = "192.0.2.1/30"  # nothing is ever on it
+BRIDGE_ADDRESS = "169.254.253.1/30"  # nothing is ever on it
 
 
 class PrivateEngine:
