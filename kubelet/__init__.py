@@ -4,6 +4,7 @@
     containers   one container of a pod → what the engine is asked to run; pure but for what it is given
     pods         the worker of each pod, the cache of containers, probes, hooks, statuses written back
     runtime      the engine behind an interface: docker, simulated
+    images       their names and logins, pulling them, who may use them, removing what nobody uses
     network      pod addresses, veth pairs, routes; the only part that speaks netlink
     volumes      what pods mount, laid out under the root directory
     cgroups      what keeps the node, its classes of pods and each pod within what they were promised

@@ -19,6 +19,10 @@ from kubelet.cgroups.limits import Limits
 from kubelet.config import Config
 from kubelet.containers import security
 from kubelet.containers.specs import Host
+from kubelet.images.collecting import Collector
+from kubelet.images.pulling import Puller
+from kubelet.images.records import Records
+from kubelet.images.stores import Store
 from kubelet.network.addresses import Addresses, Elsewhere, Pool
 from kubelet.network.cni.networks import Plugins, abandon
 from kubelet.network.neighbours import Neighbours
@@ -111,9 +115,14 @@ class Agent:
         self._handlers = Handlers(runtime)
         identity = Identity(
             name=config.node, address=config.address, port=config.port, grpc_port=config.grpc_port,
-            promised=self._promised, labels=config.labels, root=config.root,
+            promised=self._promised, labels=config.labels, root=config.root, max_images=config.images.most_in_status,
         )  # fmt: skip
         self._registering = Registering(client, runtime, network, self._recorder, identity, self._machine, clock)
+        self._records = Records(config.images.records)
+        self._collector = Collector(
+            runtime, self._records, lambda: machines.disk(config.root), self._registering.tell, clock,
+            config.images.thresholds, pinned=(config.pause_image,),
+        )  # fmt: skip
         self._means = self._share(client, runtime, clock)
         self._assignments = Assignments(self._means, self._pods)
         finder = Finder(self._pods, self._cache)
@@ -144,6 +153,10 @@ class Agent:
             recorder=self._recorder,
             reporter=PodReporter(self._reports),
             handlers=self._handlers,
+            images=Store(
+                puller=Puller(runtime, clock, config.images.parallel_pulls), records=self._records, root=config.root,
+                policy=config.images.verification,
+            ),
             clock=clock,
             host=Host(
                 cluster=config.cluster, node=config.node, pause_image=config.pause_image, powers=security.powers(),
@@ -181,7 +194,7 @@ class Agent:
             for part in (
                 self._recorder.run(), self._server.run(), self._web.run(), self._reports.run(), self._handlers.run(),
                 self._cache.run(), self._pods.run(), self._services.run(), self._nodes.run(), self._volumes.run(),
-                self._keeper.run(), self._live(), self._work(),
+                self._keeper.run(), self._collector.run(), self._live(), self._work(),
             ):  # fmt: skip
                 tasks.create_task(part)
             if isinstance(self._network, Plumbing):

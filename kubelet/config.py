@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.nodes import KUBELET_GRPC_PORT, KUBELET_PORT
+from kubelet.images import flags as images
+from kubelet.images.flags import ImageConfig
 from kubelet.network.ways import PORT, VNI, Vxlan
 from kubelet.nodes import capacities
 from kubelet.nodes.capacities import Resources
@@ -45,6 +47,7 @@ class Config:
     parallel_starts: int
     allowed_sysctls: tuple[str, ...]
     sandbox_network: str
+    images: ImageConfig
     pod_network: str
     vxlan: Vxlan
     cni_configuration: Path | None
@@ -106,12 +109,15 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     )  # fmt: skip
     add("--cni-bin-dir", default="/opt/cni/bin", help="comma-separated directories of CNI plug-ins")
     capacities.add_flags(parser)
+    images.add_flags(parser)
     flags = parser.parse_args(arguments)
     node = flags.hostname_override.lower()
+    root = flags.root_dir or Path("/var/lib/wherry/kubelet") / node
     try:
         address = str(ipaddress.IPv4Address(flags.node_ip or socket.gethostbyname(node)))
         resources = capacities.resources(flags)
         labels = dict(_pair(text) for text in flags.node_labels.split(",") if text)
+        of_images = images.read(flags, root)
     except (OSError, ValueError) as e:
         parser.error(f"{e}")
     return Config(
@@ -122,7 +128,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         port=flags.port,
         grpc_port=flags.grpc_port,
         anonymous=flags.anonymous_auth,
-        root=flags.root_dir or Path("/var/lib/wherry/kubelet") / node,
+        root=root,
         endpoint=flags.container_runtime_endpoint,
         pause_image=flags.pod_infra_container_image,
         cluster=flags.cluster_name,
@@ -140,6 +146,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         parallel_starts=flags.parallel_starts,
         allowed_sysctls=tuple(s for s in flags.allowed_unsafe_sysctls.split(",") if s),
         sandbox_network=flags.sandbox_network,
+        images=of_images,
         pod_network=flags.pod_network,
         vxlan=Vxlan(flags.vxlan_vni, flags.vxlan_port),
         cni_configuration=flags.cni_conf_dir,

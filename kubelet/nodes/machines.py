@@ -16,6 +16,7 @@ from api.types import (
     NodeStatus,
     NodeSystemInfo,
 )  # fmt: skip
+from kubelet.images.collecting import Disk
 from kubelet.nodes.capacities import Promises
 from kubelet.runtime.interfaces import Image, Version
 
@@ -94,19 +95,16 @@ def capacity(m: Machine, max_pods: int) -> dict[str, str]:
 
 
 def facts(
-    m: Machine, node: str, address: str, port: int, promised: Promises, engine: Version, images: Sequence[Image]
+    m: Machine, node: str, address: str, port: int, promised: Promises, engine: Version, images: Sequence[Image],
+    max_images: int = MOST_IMAGES,
 ) -> NodeStatus:  # fmt: skip
-    """The part of a Node's status that is not conditions."""
+    """The part of a Node's status that is not conditions.  Of the images, the largest; -1 for all."""
     return NodeStatus(
         addresses=[NodeAddress(type="InternalIP", address=address), NodeAddress(type="Hostname", address=node)],
         capacity=dict(promised.capacity),
         allocatable=dict(promised.allocatable),
         daemonEndpoints=NodeDaemonEndpoints(kubeletEndpoint=DaemonEndpoint(Port=port)),
-        images=[
-            ContainerImage(names=list(i.names[:MOST_NAMES]), sizeBytes=i.size)
-            for i in sorted(images, key=lambda i: (-i.size, i.names))[:MOST_IMAGES]
-            if i.names
-        ],
+        images=_images(images, max_images),
         nodeInfo=NodeSystemInfo(
             architecture=m.architecture,
             bootID=m.boot_id,
@@ -122,8 +120,21 @@ def facts(
     )
 
 
+def _images(images: Sequence[Image], most: int) -> list[ContainerImage]:
+    named = sorted((i for i in images if i.names), key=lambda i: (i.size, i.id), reverse=True)
+    return [
+        ContainerImage(names=list(i.names[:MOST_NAMES]), sizeBytes=i.size)
+        for i in (named if most < 0 else named[:most])
+    ]  # fmt: skip
+
+
 def free_memory() -> int:
     return next((int(v) * 1024 for k, v in _pairs("/proc/meminfo") if k == "MemAvailable"), 0)
+
+
+def disk(root: Path) -> Disk:
+    usage = shutil.disk_usage(root)
+    return Disk(usage.total, usage.free)
 
 
 def free_storage(root: Path) -> float:

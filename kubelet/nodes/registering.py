@@ -38,6 +38,7 @@ class Identity:
     promised: Promises
     labels: Mapping[str, str]
     root: Path
+    max_images: int = machines.MOST_IMAGES
 
 
 class Registering:
@@ -131,7 +132,7 @@ class Registering:
 
     def _facts(self, engine: Version, images: list[Image]) -> NodeStatus:
         i = self._identity
-        return machines.facts(self._machine, i.name, i.address, i.port, i.promised, engine, images)
+        return machines.facts(self._machine, i.name, i.address, i.port, i.promised, engine, images, i.max_images)
 
     async def run(self) -> None:
         """Keeps the status true until cancelled: looks every 10 seconds, writes what changed, and all of it every 5

@@ -1,19 +1,24 @@
-"""Whether an image is there, and fetching it where the pull policy says so.
+"""Whether an image is there for a pod's container, and fetching it where the pull policy says so.
 https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy
 """
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from api import errors
-from api.types import Container, Pod, Secret
-from kubelet.pods.credentials import logins
+from api.types import Container, Pod
+from kubelet.images import names
+from kubelet.images.credentials import Key, keys
+from kubelet.images.pulling import Pulled
+from kubelet.images.records import must_verify
 from kubelet.pods.means import Means, aside, first
-from kubelet.runtime.interfaces import EngineError, Image
-from kubelet.syncing.restarts import LONGEST, duration
+from kubelet.runtime.interfaces import EngineError, EngineUnreachable, Image, RegistryUnavailable
+from kubelet.syncing.restarts import LONGEST, milliseconds
 from kubelet.syncing.views import Fault
 
 FIRST_WAIT = 10.0
-NO_REFERENCE = "invalid reference format"  # the engine's words for a name that can be nobody's
+FORGIVEN_AFTER = 2 * LONGEST
 
 
 class ImageFault(Exception):
@@ -24,112 +29,143 @@ class ImageFault(Exception):
         self.fault = fault
 
 
+@dataclass(slots=True)
+class _Refusal:
+    """The last pull of an image that came to nothing."""
+
+    at: float
+    wait: float
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
 class Images:
     """The images of one pod's containers, with the back-off of each."""
 
-    def __init__(self, means: Means, leaving: asyncio.Event) -> None:
-        self._means = means
-        self._leaving = leaving
-        self._waits: dict[str, float] = {}
+    means: Means
+    leaving: asyncio.Event
+    _refusals: dict[str, _Refusal] = field(default_factory=dict)
 
     async def ensure(self, pod: Pod, container: Container) -> Image:
-        """The image, pulled if need be, with the events of that.  Raises ImageFault."""
-        name, means = container.image, self._means
-        path = field_path(pod, container)
+        """The image, pulled if need be, with the events of that.  Raises ImageFault, or EngineUnreachable."""
+        tell = self._teller(pod, container)
         try:
-            present = await means.runtime.image(name)
+            name = names.tagged(container.image)
+        except names.InvalidName as e:
+            spelt = f'"{container.image}"'
+            why = f"Failed to apply default image tag {spelt}: couldn't parse image name {spelt}: {e}"
+            raise self._refused(tell, "InspectFailed", "InvalidImageName", why) from e
+        try:
+            present = await self.means.runtime.image(name)
+        except EngineUnreachable:
+            raise
         except EngineError as e:
-            if NO_REFERENCE not in str(e):
-                raise
-            raise ImageFault(self._misspelt(pod, container, path)) from e
-        if present is not None and not _must_pull(container, present):
-            means.recorder.event(
-                pod, "Normal", "Pulled",
-                f'Container image "{name}" already present on machine and can be accessed by the pod', field_path=path,
-            )  # fmt: skip
+            why = f'Failed to inspect image "{container.image}": {e}'
+            raise self._refused(tell, "InspectFailed", "ImageInspectError", why) from e
+        if present is not None and not _must_ask(container, present) and await self._may_use(pod, name, present):
+            words = "already present on machine and can be accessed by the pod"
+            tell("Normal", "Pulled", f'Container image "{container.image}" {words}')
             return present
         if container.imagePullPolicy == "Never":
-            why = f'Container image "{name}" is not present with pull policy of Never'
-            means.recorder.event(pod, "Warning", "ErrImageNeverPull", why, field_path=path)
-            means.recorder.event(pod, "Warning", "Failed", "Error: ErrImageNeverPull", field_path=path)
-            now = means.clock.now()
-            raise ImageFault(Fault("ErrImageNeverPull", why, now, now + FIRST_WAIT))
-        return await self._pull(pod, container, path)
+            why = f'Container image "{container.image}" is not present with pull policy of Never'
+            raise self._refused(tell, "ErrImageNeverPull", "ErrImageNeverPull", why)
+        return await self._pull(pod, container, name, tell)
 
-    def _misspelt(self, pod: Pod, container: Container, path: str) -> Fault:
-        name, recorder = container.image, self._means.recorder
-        why = f'Failed to apply default image tag "{name}": couldn\'t parse image name "{name}": {NO_REFERENCE}'
-        recorder.event(pod, "Warning", "InspectFailed", why, field_path=path)
-        recorder.event(pod, "Warning", "Failed", "Error: InvalidImageName", field_path=path)
-        now = self._means.clock.now()
-        return Fault("InvalidImageName", why, now, now + FIRST_WAIT)
+    def _teller(self, pod: Pod, container: Container) -> Callable[[str, str, str], None]:
+        path, recorder = field_path(pod, container), self.means.recorder
+        return lambda kind, reason, message: recorder.event(pod, kind, reason, message, field_path=path)
 
-    async def _pull(self, pod: Pod, container: Container, path: str) -> Image:
-        name, means = container.image, self._means
-        means.recorder.event(pod, "Normal", "Pulling", f'Pulling image "{name}"', field_path=path)
-        began = means.clock.monotonic()
+    def _refused(self, tell: Callable[[str, str, str], None], event: str, reason: str, why: str) -> ImageFault:
+        """Nothing was asked of a registry."""
+        tell("Warning", event, why)
+        tell("Warning", "Failed", f"Error: {reason}")
+        now = self.means.clock.now()
+        return ImageFault(Fault(reason, why, now, now + FIRST_WAIT))
+
+    async def _may_use(self, pod: Pod, name: str, present: Image) -> bool:
+        known = self.means.images.records.of(present.id)
+        if not must_verify(self.means.images.policy, known is not None):
+            return True
+        access = (known or {}).get(names.repository(name))
+        if access is None or access.everybody:
+            return access is not None
+        return access.admits(await self._keys(pod, name))
+
+    async def _keys(self, pod: Pod, name: str) -> list[Key]:
+        """Raises EngineError where upstream's kubelet could not have asked either: the API server does not answer."""
+        if not pod.spec.imagePullSecrets:
+            return keys((), self.means.images.root, name)
+        try:
+            secrets, missing = await self.means.pull_secrets(pod)
+        except errors.ApiError as e:
+            raise EngineError(f"reading the pod's imagePullSecrets: {e}") from e
+        if missing:
+            why = "attempting to pull the image may not succeed."
+            message = f"Unable to retrieve some image pull secrets ({', '.join(missing)}); {why}"
+            self.means.recorder.event(pod, "Warning", "FailedToRetrieveImagePullSecret", message)
+        return keys(secrets, self.means.images.root, name)
+
+    async def _pull(
+        self, pod: Pod, container: Container, name: str, tell: Callable[[str, str, str], None]
+    ) -> Image:  # fmt: skip
+        means, clock = self.means, self.means.clock
+        self._wait_for_turn(container, name, tell)
+        tell("Normal", "Pulling", f'Pulling image "{container.image}"')
+        began = clock.monotonic()
+        found: list[Pulled] = []
+
+        async def fetch() -> None:
+            found.append(await self.means.images.puller.pull(name, await self._keys(pod, name)))
+
         try:
             async with aside(means.starts):
-                await first(self._fetch(pod, name, path), self._leaving.wait())
-            image = await means.runtime.image(name)
+                await first(fetch(), self.leaving.wait())
         except EngineError as e:
-            raise ImageFault(self._failed(pod, container, path, str(e))) from e
-        if image is None:
-            raise ImageFault(self._failed(pod, container, path, "pull canceled"))
-        self._waits.pop(container.name or "", None)
-        took = _took(means.clock.monotonic() - began)
-        means.recorder.event(
-            pod, "Normal", "Pulled",
-            f'Successfully pulled image "{name}" in {took} ({took} including waiting). Image size: {image.size} bytes.',
-            field_path=path,
-        )  # fmt: skip
+            raise ImageFault(self._failed(container, name, tell, e)) from e
+        if not found:
+            raise ImageFault(self._failed(container, name, tell, EngineError("pull canceled")))
+        image, key, seconds = found[0].image, found[0].key, found[0].seconds
+        self.means.images.records.add(image.id, names.repository(name), key, clock.now())
+        took, waited = milliseconds(seconds), milliseconds(clock.monotonic() - began)
+        words = f"in {took} ({waited} including waiting). Image size: {image.size} bytes."
+        tell("Normal", "Pulled", f'Successfully pulled image "{container.image}" {words}')
         return image
 
-    async def _fetch(self, pod: Pod, name: str, path: str) -> None:
-        """With each of the pod's logins for it, without one where there is none.  Raises EngineError."""
-        means = self._means
-        secrets: list[Secret] = []
-        if pod.spec.imagePullSecrets:
-            try:
-                secrets, missing = await means.pull_secrets(pod)
-            except errors.ApiError as e:
-                raise EngineError(f"reading the pod's imagePullSecrets: {e}") from e
-            if missing:
-                why = "attempting to pull the image may not succeed."
-                message = f"Unable to retrieve some image pull secrets ({', '.join(missing)}); {why}"
-                means.recorder.event(pod, "Warning", "FailedToRetrieveImagePullSecret", message)
-        tries = [*logins(secrets, name), None]
-        for login in tries[:-1] or tries:
-            try:
-                await means.runtime.pull(name, login)
-            except EngineError as e:
-                refused = e
-            else:
-                return
-        raise refused
+    def _wait_for_turn(self, container: Container, name: str, tell: Callable[[str, str, str], None]) -> None:
+        """Another container of this pod may have been refused the same image a moment ago."""
+        last, now = self._refusals.get(name), self.means.clock.now()
+        if last is None or last.at + last.wait <= now:
+            return
+        words = f'Back-off pulling image "{container.image}"'
+        tell("Normal", "BackOff", words)
+        tell("Warning", "Failed", "Error: ImagePullBackOff")
+        message = f"{words}: {last.reason}: {last.message}"
+        raise ImageFault(Fault("ImagePullBackOff", message, now, last.at + last.wait))
 
-    def _failed(self, pod: Pod, container: Container, path: str, why: str) -> Fault:
-        name, recorder = container.image, self._means.recorder
-        key = container.name or ""
-        wait = min(LONGEST, 2 * self._waits[key]) if key in self._waits else FIRST_WAIT
-        self._waits[key] = wait
-        recorder.event(pod, "Warning", "Failed", f'Failed to pull image "{name}": {why}', field_path=path)
-        recorder.event(pod, "Warning", "Failed", "Error: ErrImagePull", field_path=path)
-        now = self._means.clock.now()
+    def _failed(
+        self, container: Container, name: str, tell: Callable[[str, str, str], None], why: EngineError
+    ) -> Fault:  # fmt: skip
+        tell("Warning", "Failed", f'Failed to pull image "{container.image}": {why}')
+        reason, message = "ErrImagePull", str(why)
+        if isinstance(why, RegistryUnavailable):
+            reason = "RegistryUnavailable"
+            message = f"image pull failed for {container.image} because the registry is unavailable: {why}"
+        tell("Warning", "Failed", f"Error: {reason}")
+        now, last = self.means.clock.now(), self._refusals.get(name)
+        again = last is not None and now - last.at <= FORGIVEN_AFTER
+        wait = min(LONGEST, 2 * last.wait) if last is not None and again else FIRST_WAIT
+        self._refusals[name] = _Refusal(now, wait, reason, message)
         return Fault(
-            "ErrImagePull", why, now, now + wait,
-            "ImagePullBackOff", f'Back-off pulling image "{name}": ErrImagePull: {why}',
+            reason, message, now, now + wait,
+            "ImagePullBackOff", f'Back-off pulling image "{container.image}": {reason}: {message}',
         )  # fmt: skip
 
 
-def _must_pull(container: Container, present: Image) -> bool:
+def _must_ask(container: Container, present: Image) -> bool:
     """`Always` asks the registry whether the name stands for something newer.  An image that was built or imported on
     this machine has no digest of any registry: there is nobody to ask, and it is used as it is."""
     return container.imagePullPolicy == "Always" and any("@sha256:" in n for n in present.names)
-
-
-def _took(seconds: float) -> str:
-    return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.3f}s" if seconds < 60 else duration(seconds)
 
 
 def field_path(pod: Pod, container: Container) -> str:

@@ -11,6 +11,7 @@ from api.types import Pod, Secret, Service
 from kubelet.cgroups.keeping import Groups, NoGroups
 from kubelet.containers.environments import Sources
 from kubelet.containers.specs import Host
+from kubelet.images.stores import Store
 from kubelet.network.addresses import Pool
 from kubelet.network.plumbing import Network, NotReady
 from kubelet.pods.caches import Cache
@@ -47,6 +48,7 @@ class Means:
     recorder: Recorder
     reporter: Reporter
     handlers: Handlers
+    images: Store
     clock: Clock
     host: Host
     host_ip: str

@@ -137,8 +137,7 @@ class Docker:
         path = f"/images/create?{urlencode(documents.pull(name))}"
         async with streams.opened(self._socket, "POST", path, fields=fields) as answer:
             async for line in streams.lines(answer.chunks()):
-                if error := msgspec.json.decode(line).get("error"):
-                    raise EngineError(str(error))
+                documents.check_pull(msgspec.json.decode(line))
         image = await self.image(name)
         if image is None:
             raise NoSuchImage(f"No such image: {name}")
@@ -146,6 +145,17 @@ class Docker:
 
     async def images(self) -> list[Image]:
         return [documents.listed_image(i) for i in await self._engine.call("GET", "/images/json")]
+
+    async def used_images(self) -> set[str]:
+        return {str(each["ImageID"]) for each in await self._engine.call("GET", "/containers/json?all=1")}
+
+    async def remove_image(self, image: Image) -> None:
+        # By its id the engine removes only an image with one name, unless it is forced to take it from containers too.
+        for name in image.names or (image.id,):
+            try:
+                await self._engine.call("DELETE", f"/images/{quote(name, safe='/:@')}")
+            except (NoSuchImage, NoSuchContainer):
+                continue
 
     async def logs(self, container: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
         record = await self.inspect(container)

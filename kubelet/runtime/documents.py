@@ -8,10 +8,23 @@ from typing import Any
 
 import msgspec
 
-from kubelet.runtime.interfaces import Amounts, Image, Login, Mount, Process, Record, Spec, State, Usage
+from kubelet.runtime.interfaces import (
+    Amounts,
+    EngineError,
+    Image,
+    Login,
+    Mount,
+    Process,
+    Record,
+    RegistryUnavailable,
+    Spec,
+    State,
+    Usage,
+)  # fmt: skip
 
 LOGS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
 CPU_PERIOD = 100_000
+UNAVAILABLE = (502, 503, 504)
 
 
 def container(spec: Spec) -> dict[str, Any]:
@@ -163,6 +176,18 @@ def login(wanted: Login | None) -> str:
     names = ("username", "password", "identitytoken")
     shown = dict(zip(names, (wanted.user, wanted.password, wanted.token), strict=True)) if wanted else {}
     return base64.urlsafe_b64encode(msgspec.json.encode(shown)).decode()
+
+
+def check_pull(line: dict[str, Any]) -> None:
+    """One line of what a pull says.  Raises EngineError where it is that it failed."""
+    if error := line.get("error"):
+        raise refused(str(error), (line.get("errorDetail") or {}).get("code"))
+
+
+def refused(message: str, code: int | None = None) -> EngineError:
+    """`code` is a registry's status, where the engine tells it apart from its words."""
+    gone = code in UNAVAILABLE or any(f"unexpected HTTP status: {c} " in message for c in UNAVAILABLE)
+    return RegistryUnavailable(message) if gone else EngineError(message)
 
 
 def execution(process: Process) -> dict[str, Any]:

@@ -43,6 +43,10 @@ class NoSuchImage(EngineError):
     """The image is not on this machine."""
 
 
+class RegistryUnavailable(EngineError):
+    """The registry of an image answers that it cannot answer."""
+
+
 class EngineUnreachable(EngineError):
     """Nobody answers at the engine's socket."""
 
@@ -290,7 +294,17 @@ class Runtime(Protocol):
         """Fetches it from its registry."""
         ...
 
-    async def images(self) -> list[Image]: ...
+    async def images(self) -> list[Image]:
+        """All that the engine has, whoever they belong to."""
+        ...
+
+    async def used_images(self) -> set[str]:
+        """The ids of those that containers have, whoever made them and whether or not they run."""
+        ...
+
+    async def remove_image(self, image: Image) -> None:
+        """All its names, and itself with the last.  Refused for one that a container has; no error if it is gone."""
+        ...
 
     def logs(self, container: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]: ...
 

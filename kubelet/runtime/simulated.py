@@ -194,6 +194,12 @@ class Simulated:
     async def images(self) -> list[Image]:
         return [Image(_image_id(n), (n,), 1_000_000) for n in sorted({s.image for s in self._specs.values()})]
 
+    async def used_images(self) -> set[str]:
+        return {record.image_id for record in self._records.values()}
+
+    async def remove_image(self, image: Image) -> None:
+        return
+
     async def logs(self, container: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
         record = await self.inspect(container)
         known = [

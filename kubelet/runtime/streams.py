@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from kubelet.runtime import documents
 from kubelet.runtime.interfaces import EngineError, EngineUnreachable, NoSuchContainer, NoSuchImage
 
 LIMIT = 1 << 20
@@ -130,7 +131,7 @@ def refusal(status: int, data: bytes) -> EngineError:
     except (msgspec.DecodeError, KeyError, TypeError):
         message = data.decode(errors="replace")
     if status != 404:
-        return EngineError(message)
+        return documents.refused(message)
     return NoSuchImage(message) if "No such image" in message else NoSuchContainer(message)
 
 

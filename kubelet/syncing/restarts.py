@@ -71,6 +71,17 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
+def milliseconds(seconds: float) -> str:
+    """As Go prints it, cut to milliseconds: 0s, 850ms, 1.2s, 1m2.5s."""
+    whole = int(seconds * 1000)
+    if whole < 1000:
+        return f"{whole}ms" if whole else "0s"
+    minutes, rest = divmod(whole, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    start = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{start}{rest / 1000:g}s"
+
+
 def _ran(record: Record) -> float:
     return record.finished_at - record.started_at if record.started_at and record.finished_at else 0.0
 

@@ -1,4 +1,4 @@
-"""A registry of images on this machine's loopback, with one image, that asks who wants it."""
+"""A registry of images on this machine's loopback, with one image under every name."""
 
 import base64
 import gzip
@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -19,11 +20,11 @@ def _digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _blobs() -> tuple[bytes, dict[str, bytes]]:
-    """The manifest, and what it names."""
+def _blobs(mark: str) -> tuple[bytes, dict[str, bytes]]:
+    """The manifest, and what it names.  `mark` makes it another image than those of other registries."""
     layer = gzip.compress(EMPTY_TAR, mtime=0)
     config = json.dumps(
-        {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/none"]},
+        {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/none"], "Labels": {"mark": mark}},
          "rootfs": {"type": "layers", "diff_ids": [_digest(EMPTY_TAR)]}}
     ).encode()  # fmt: skip
     manifest = {
@@ -36,28 +37,42 @@ def _blobs() -> tuple[bytes, dict[str, bytes]]:
     return json.dumps(manifest).encode(), {_digest(b): b for b in (layer, config)}
 
 
-@asynccontextmanager
-async def registry(user: str, password: str) -> AsyncIterator[str]:
-    """Its address."""
-    manifest, blobs = _blobs()
-    expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+@dataclass
+class Registry:
+    """`user` and `password` are asked for where there is a user.  `refusal` is a status for every answer."""
 
-    async def answer(request: web.Request) -> web.Response:
-        if request.headers.get("Authorization") != expected:
+    user: str = ""
+    password: str = ""
+    refusal: int = 0
+    address: str = ""
+    manifests: list[str] = field(default_factory=list)  # the images whose manifests were read, in order
+
+    async def answer(self, request: web.Request) -> web.Response:
+        manifest, blobs = _blobs(self.address)
+        if self.refusal:
+            return web.Response(status=self.refusal)
+        expected = "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        if self.user and request.headers.get("Authorization") != expected:
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="test"'})
         *_, kind, reference = request.path.split("/")
         if kind == "manifests":
+            self.manifests += [request.path] if request.method == "GET" else []
             headers = {"Docker-Content-Digest": _digest(manifest)}
             return web.Response(body=manifest, content_type=MANIFEST, headers=headers)
         return web.Response(body=blobs[reference]) if kind == "blobs" else web.Response()
 
+
+@asynccontextmanager
+async def registry(user: str = "", password: str = "") -> AsyncIterator[Registry]:
+    made = Registry(user, password)
     app = web.Application()
-    app.router.add_get("/v2/{path:.*}", answer)
+    app.router.add_get("/v2/{path:.*}", made.answer)
     runner = web.AppRunner(app)
     await runner.setup()
     port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
+    made.address = f"127.0.0.1:{port}"
     try:
-        yield f"127.0.0.1:{port}"
+        yield made
     finally:
         await runner.cleanup()

@@ -1,29 +1,20 @@
 """What pods can ask of their node, on the real engine."""
 
-import base64
-import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-import docker
 
 from api import meta
 from api.types import (
     EmptyDirVolumeSource,
     Event,
     HostAlias,
-    LocalObjectReference,
-    ObjectMeta,
     Pod,
     PodSecurityContext,
     ResourceRequirements,
-    Secret,
     Sysctl,
     Volume,
     VolumeMount,
 )  # fmt: skip
-from tests.integration.kubelet.registries import registry
 
 
 def ready(pod: Pod) -> bool:
@@ -152,30 +143,3 @@ async def test_namespaces_are_shared_as_the_pod_says(lab: Any, pods: Any, contai
         assert machine["HostConfig"]["IpcMode"] == "host"
         assert sh(lab, pid, "readlink /proc/self/ns/pid") == sh(lab, pid, "readlink /proc/self/ns/pid", "other")
         assert "/pause" in sh(lab, pid, "cat /proc/1/cmdline")
-
-
-async def test_a_pull_shows_the_pods_login_to_the_registry(lab: Any, pods: Any, containers: Any) -> None:
-    async with lab.kubelet(), registry("me", "secret") as address:
-        login = json.dumps({"auths": {address: {"username": "me", "password": "secret"}}}).encode()
-        data = {".dockerconfigjson": base64.b64encode(login).decode()}
-        await lab.client.create(
-            Secret(metadata=ObjectMeta(name="r", namespace="default"), type="kubernetes.io/dockerconfigjson", data=data)
-        )
-        main = containers()
-        main.image = f"{address}/team/app:1"
-        try:
-            await lab.create(pods("stranger", main))
-            refused = await lab.until("stranger", lambda pod: waiting(pod) == "ErrImagePull")
-            assert "no basic auth credentials" in refused.status.containerStatuses[0].state.waiting.message
-            await lab.create(pods("known", main, imagePullSecrets=[LocalObjectReference(name="r")]))
-            # The image is empty: it was had, and its command was not found in it.
-            await lab.until("known", lambda pod: waiting(pod) == "RunContainerError" or pod.status.phase == "Running")
-            assert (await told(lab, "Pulled")).startswith("Successfully pulled")
-        finally:
-            with suppress(docker.errors.APIError):
-                lab.engine.remove_image(main.image, force=True)
-
-
-def waiting(pod: Pod) -> str:
-    state = pod.status.containerStatuses[0].state.waiting if pod.status.containerStatuses else None
-    return state.reason if state is not None else ""

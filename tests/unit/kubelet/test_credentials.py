@@ -2,19 +2,27 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.types import ObjectMeta, Secret
-from kubelet.pods.credentials import full_name, logins
+from kubelet.images.credentials import Holder, Key, keys
+from kubelet.images.names import full_name
 from kubelet.runtime.interfaces import Login
 
 
-def secret(auths: dict[str, Any], kind: str = "dockerconfigjson") -> Secret:
+def logins(secrets: list[Secret], image: str) -> list[Login]:
+    return [key.login for key in keys(secrets, Path("/nowhere"), image)]
+
+
+def secret(auths: dict[str, Any], kind: str = "dockerconfigjson", name: str = "s") -> Secret:
     document = json.dumps({"auths": auths} if kind == "dockerconfigjson" else auths).encode()
     data = {f".{kind}": base64.b64encode(document).decode()}
-    return Secret(metadata=ObjectMeta(name="s"), type=f"kubernetes.io/{kind}", data=data)
+    return Secret(
+        metadata=ObjectMeta(name=name, namespace="n", uid=f"u-{name}"), type=f"kubernetes.io/{kind}", data=data
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,3 +71,20 @@ def test_what_cannot_be_read_holds_no_login() -> None:
 
 def test_a_password_is_not_printed() -> None:
     assert "secret" not in repr(Login("u", "secret"))
+
+
+def test_the_nodes_own_logins_are_everybodys_and_come_last(tmp_path: Path) -> None:
+    node = {"r.example.com": {"username": "node", "password": "p"}, "r.example.com/team": {"username": "u"}}
+    (tmp_path / "config.json").write_text(json.dumps({"auths": node}))
+    (tmp_path / ".dockercfg").write_text(json.dumps({"r.example.com": {"username": "old", "password": "p"}}))
+    own = secret({"r.example.com": {"username": "pod", "password": "p"}})
+    found = keys([own], tmp_path, "r.example.com/team/app:1")
+    assert found == [
+        Key(Login("pod", "p"), Holder("u-s", "n", "s")), Key(Login("u")), Key(Login("node", "p")), Key(Login("old", "p")),
+    ]  # fmt: skip
+    assert "pod" not in found[0].digest
+
+
+def test_a_nodes_file_that_cannot_be_read_holds_no_login(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    assert keys([], tmp_path, "r.example.com/app") == []

@@ -48,6 +48,9 @@ from api.types import (
 from kubelet.containers.environments import Sources
 from kubelet.containers.security import Powers
 from kubelet.containers.specs import Host
+from kubelet.images.pulling import Puller
+from kubelet.images.records import Records
+from kubelet.images.stores import Store
 from kubelet.network.addresses import Addresses
 from kubelet.pods import storage
 from kubelet.pods.caches import Cache
@@ -56,7 +59,7 @@ from kubelet.pods.means import Means
 from kubelet.pods.starting import SOON
 from kubelet.pods.stopping import DRAIN
 from kubelet.pods.workers import Worker
-from kubelet.runtime.interfaces import EngineError, Login, Record
+from kubelet.runtime.interfaces import EngineError, Login, Record, RegistryUnavailable
 from kubelet.runtime.simulated import Simulated, SimulatedNetwork
 from kubelet.syncing.statuses import pod_status
 from kubelet.syncing.views import Health, View
@@ -121,7 +124,7 @@ class Stage:
         self.answers = Answers(self.engine)
         self.means = Means(
             runtime=self.engine, cache=self.cache, network=SimulatedNetwork(), recorder=self.told, reporter=self.told,
-            handlers=self.answers, clock=self.clock, host=Host(cluster="c", node="node1", pause_image="pause", powers=Powers(), memory=2**30),
+            handlers=self.answers, images=Store(puller=Puller(self.engine, self.clock), records=Records(self.root / "images"), root=self.root), clock=self.clock, host=Host(cluster="c", node="node1", pause_image="pause", powers=Powers(), memory=2**30),
             host_ip="10.0.0.1", root=self.root, sources=self._sources, addresses=Addresses("10.244.1.0/24"),
         )  # fmt: skip
 
@@ -347,17 +350,58 @@ async def test_a_missing_image_is_tried_again_with_growing_patience(stage: Stage
         assert stage.ready
 
 
-async def test_a_name_that_no_image_can_have_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_that_no_image_can_have_is_told(stage: Stage) -> None:
+    async with stage.worker(web(container(image="App:1", command=FOREVER))):
+        assert stage.state.waiting.reason == "InvalidImageName"
+        why = "invalid reference format: repository name (library/App) must be lowercase"
+        message = f'Failed to apply default image tag "App:1": couldn\'t parse image name "App:1": {why}'
+        assert stage.state.waiting.message == message
+        assert stage.told.reasons()[-2:] == ["InspectFailed", "Failed"]
+
+
+async def test_an_engine_that_cannot_say_whether_there_is_an_image(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
     async def refuse(name: str) -> None:
-        raise EngineError(f"no such image: {name}: invalid reference format: repository name must be lowercase")
+        raise EngineError("layers are broken")
 
     monkeypatch.setattr(stage.engine, "image", refuse)
     async with stage.worker(web()):
         await stage.until(lambda: "InspectFailed" in stage.told.reasons())
         await settle(10)
-        assert stage.state.waiting.reason == "InvalidImageName"
-        assert stage.state.waiting.message.endswith('couldn\'t parse image name "app:1": invalid reference format')
-        assert stage.told.reasons()[-2:] == ["InspectFailed", "Failed"]
+        assert stage.state.waiting.reason == "ImageInspectError"
+        assert stage.state.waiting.message == 'Failed to inspect image "app:1": layers are broken'
+
+
+async def test_an_image_that_must_be_there_and_is_not(stage: Stage) -> None:
+    stage.engine.missing.add("app:1")
+    async with stage.worker(web(container(imagePullPolicy="Never", command=FOREVER))):
+        assert stage.state.waiting.reason == "ErrImageNeverPull"
+        assert stage.state.waiting.message == 'Container image "app:1" is not present with pull policy of Never'
+        assert stage.engine.logins == []
+
+
+async def test_two_containers_of_a_pod_share_the_back_off_of_an_image(stage: Stage) -> None:
+    stage.engine.missing.add("app:1")
+    async with stage.worker(web(container("one", command=FOREVER), container("two", command=FOREVER))):
+        reasons = [s.state.waiting.reason for s in stage.status.containerStatuses]
+        assert reasons == ["ErrImagePull", "ImagePullBackOff"]
+        assert stage.told.reasons().count("Pulling") == 1
+        assert stage.status.containerStatuses[1].state.waiting.message.startswith(
+            'Back-off pulling image "app:1": ErrImagePull: pull access denied'
+        )
+
+
+async def test_a_registry_that_is_down_has_a_reason_of_its_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(name: str, login: Login | None = None) -> Any:
+        raise RegistryUnavailable("received unexpected HTTP status: 503 Service Unavailable")
+
+    stage.engine.missing.add("app:1")
+    monkeypatch.setattr(stage.engine, "pull", refuse)
+    async with stage.worker(web()):
+        assert stage.state.waiting.reason == "RegistryUnavailable"
+        why = "because the registry is unavailable: received unexpected HTTP status: 503 Service Unavailable"
+        assert stage.state.waiting.message == f"image pull failed for app:1 {why}"
 
 
 async def test_a_pull_shows_the_pods_logins_and_says_which_secrets_are_missing(stage: Stage) -> None:
