@@ -3,7 +3,16 @@
 from random import Random
 from typing import Any
 
-from api.types import Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodDisruptionBudget, StorageClass
+from api.types import (
+    CSINode,
+    Namespace,
+    Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    PodDisruptionBudget,
+    StorageClass,
+)
 from machinery.client import connect
 from machinery.events import Recorder
 from machinery.informers import Informer
@@ -28,14 +37,14 @@ async def run(config: Config) -> None:
         scheduler = Scheduler(client, recorders, Groups(groups), random=Random(), configuration=configuration)
         scheduler.follow(nodes, pods, namespaces)
         claims, volumes = Informer(client, PersistentVolumeClaim), Informer(client, PersistentVolume)
-        classes = Informer(client, StorageClass)
-        scheduler.follow_storage(claims, volumes, classes)
+        classes, csi_nodes = Informer(client, StorageClass), Informer(client, CSINode)
+        scheduler.follow_storage(claims, volumes, classes, csi_nodes)
         budgets = Informer(client, PodDisruptionBudget)
         scheduler.follow_budgets(budgets)
         explainer = Explainer(scheduler, pods, nodes)
         server = Server(config.address, config.files, explainer.register, (SERVICE,), allowed=config.allowed)
         informers: list[Informer[Any]] = [
-            nodes, pods, namespaces, claims, volumes, classes, budgets, *groups.values(),
+            nodes, pods, namespaces, claims, volumes, classes, csi_nodes, budgets, *groups.values(),
         ]  # fmt: skip
 
         async def lead() -> None:

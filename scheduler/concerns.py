@@ -71,7 +71,7 @@ def _related(wish: Wish, other: Wish, namespaces: Labels) -> bool:
 
 
 def _concerned(terms: tuple[Term, ...], wish: Wish, namespaces: Labels) -> bool:
-    return any(Standing(term, 0).concerns(wish, namespaces) for term in terms)
+    return any(Standing(term).concerns(wish, namespaces) for term in terms)
 
 
 def _counts(wish: Wish, other: Wish) -> bool:

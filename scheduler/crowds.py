@@ -83,10 +83,18 @@ class Crowds:
 
 
 class Standing(NamedTuple):
-    """A term of pods that run already. Weight 0: required anti-affinity, which keeps others away."""
+    """A term of pods that run already."""
 
     term: Term
-    weight: int
+    weight: int = 0
+    """Of a preference: what it is worth to draw others, or less than nothing if it keeps them away."""
+    draws: bool = False
+    """It is required affinity; what that is worth to others is each profile's to say."""
+
+    @property
+    def excludes(self) -> bool:
+        """It is required anti-affinity, which keeps others away."""
+        return not self.weight and not self.draws
 
     def concerns(self, wish: Wish, namespaces: Mapping[str, Mapping[str, str]]) -> bool:
         """Whether the term speaks of this pod."""
@@ -96,10 +104,6 @@ class Standing(NamedTuple):
         ):
             return False
         return term.selector.matches(wish.labels)
-
-
-# What a running pod's required affinity is worth to a pod that it wants near (upstream: hardPodAffinityWeight).
-REQUIRED_WEIGHT = 1
 
 
 class StandingTerms:
@@ -128,8 +132,8 @@ class StandingTerms:
 
 def _standing(wish: Wish) -> Iterable[Standing]:
     for term in wish.anti_affinity:
-        yield Standing(term, 0)
+        yield Standing(term)
     for term in wish.affinity:
-        yield Standing(term, REQUIRED_WEIGHT)
+        yield Standing(term, draws=True)
     for preference in wish.preferences:
         yield Standing(preference.term, preference.weight)

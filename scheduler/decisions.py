@@ -16,6 +16,7 @@ from scheduler.storage import Choice
 from scheduler.wishes import Wish
 
 NO_NODES = "no nodes available to schedule pods"
+FEWEST_COMPARED = 100
 Lap = Callable[[str], None]
 """Is told which extension point has been run."""
 
@@ -65,7 +66,7 @@ def schedule(
     nominated = snapshot.rows.get(snapshot.nominations.node_of(wish.key))
     row = nominated if nominated is not None and feasible[nominated] else _best(snapshot, wish, rows, random, profile)
     lap("Score")
-    binds = wish.claims and profile.asks(volumes.binding)
+    binds = wish.claims and profile.binds_volumes and profile.asks("VolumeBinding")
     return Decision(snapshot.names[row], choices=volumes.choose(wish, snapshot, row) if binds else ())
 
 
@@ -94,12 +95,23 @@ def _room_helps(snapshot: Snapshot, judgements: list[Judgement]) -> bool:
 
 
 def _best(snapshot: Snapshot, wish: Wish, rows: Ints, random: Random, profile: Profile) -> int:
+    rows = _sampled(snapshot, rows, profile)
     if len(rows) > 1:
         total = np.zeros(len(rows), dtype=np.int64)
         for _, points in _scores(snapshot, wish, rows, profile):
             total += points
         rows = rows[total == total.max()]
     return int(rows[random.randrange(len(rows))]) if len(rows) > 1 else int(rows[0])
+
+
+def _sampled(snapshot: Snapshot, rows: Ints, profile: Profile) -> Ints:
+    """As many feasible nodes as the profile wants to compare, beginning where the last ones ended."""
+    enough = max(len(snapshot) * profile.percent_of_nodes // 100, FEWEST_COMPARED)
+    if profile.percent_of_nodes >= 100 or len(rows) <= enough:
+        return rows
+    chosen = np.roll(rows, -np.searchsorted(rows, snapshot.next_row))[:enough]
+    snapshot.next_row = int(chosen[-1]) + 1
+    return chosen
 
 
 def explain(snapshot: Snapshot, wish: Wish, profile: Profile = DEFAULT) -> list[Verdict]:

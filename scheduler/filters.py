@@ -4,12 +4,13 @@ https://kubernetes.io/docs/reference/scheduling/config/#scheduling-plugins . A f
 where it has nothing to say, so that a plain pod pays for no more than its resources and the taints.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from scheduler import inter_pod_affinity, node_affinity, spreading, volumes
+from api.types import NodeAffinity
+from scheduler import inter_pod_affinity, node_affinity, spreading, volume_limits, volumes
 from scheduler.columns import Mask
 from scheduler.rejections import Rejection
 from scheduler.remembering import Rows
@@ -19,6 +20,7 @@ from scheduler.tolerations import REPELLING, UNSCHEDULABLE, tolerates
 from scheduler.wishes import Wish
 
 Filter = Callable[[Wish, Snapshot], Iterator[Rejection]]
+Asked = tuple[tuple[str, int], ...]
 
 
 def node_unschedulable(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
@@ -58,6 +60,20 @@ def node_selection(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
         yield Rejection(~allowed, "node(s) didn't match Pod's node affinity/selector", final=True)
 
 
+def node_selection_with(added: NodeAffinity) -> Filter:
+    """With what a profile's NodeAffinityArgs require of every node."""
+
+    def judge(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
+        if (required := added.requiredDuringSchedulingIgnoredDuringExecution) is not None:
+            allowed = node_affinity.any_of(required, snapshot)
+            yield Rejection(
+                snapshot.exists & ~allowed, "node(s) didn't match scheduler-enforced node affinity", final=True
+            )
+        yield from node_selection(wish, snapshot)
+
+    return judge
+
+
 def node_ports(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
     if not wish.host_ports:
         return
@@ -74,7 +90,27 @@ ENOUGH, SHORT, NEVER = 0, 1, 2  # of a resource on a node
 
 
 def node_resources_fit(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
-    asked = tuple((resource, amount) for resource, amount in wish.requests.items() if amount)
+    return _fit(needed(wish), snapshot)
+
+
+def resources_fit(ignored: Collection[str], groups: Collection[str]) -> Filter:
+    """Without a look at these extended resources, and at those of these groups."""
+
+    def judge(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
+        def counts(resource: str) -> bool:
+            group, slash, _ = resource.partition("/")
+            return not (slash and (resource in ignored or group in groups))
+
+        return _fit(tuple((resource, amount) for resource, amount in needed(wish) if counts(resource)), snapshot)
+
+    return judge
+
+
+def needed(wish: Wish) -> Asked:
+    return tuple((resource, amount) for resource, amount in wish.requests.items() if amount)
+
+
+def _fit(asked: Asked, snapshot: Snapshot) -> Iterator[Rejection]:
     lacking = snapshot.remembered.get(asked, lambda rows: _lacking(asked, snapshot, rows))
     if not lacking.any():
         return
@@ -84,7 +120,7 @@ def node_resources_fit(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
         yield Rejection(lacking[:, at] == NEVER, f"Insufficient {resource}", final=True)
 
 
-def _lacking(asked: tuple[tuple[str, int], ...], snapshot: Snapshot, rows: Rows) -> npt.NDArray[np.int8]:
+def _lacking(asked: Asked, snapshot: Snapshot, rows: Rows) -> npt.NDArray[np.int8]:
     """For each row, what there is not enough of: pods, and then what was asked for."""
     exists = snapshot.exists[rows]
     found = np.zeros((len(exists), 1 + len(asked)), dtype=np.int8)
@@ -110,6 +146,7 @@ FILTERS: tuple[tuple[str, Filter], ...] = (
     ("NodePorts", node_ports),
     ("NodeResourcesFit", node_resources_fit),
     ("VolumeRestrictions", volumes.restrictions),
+    ("NodeVolumeLimits", volume_limits.rejections),
     ("VolumeBinding", volumes.binding),
     ("VolumeZone", volumes.zones),
     ("PodTopologySpread", spreading.rejections),

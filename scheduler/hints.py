@@ -22,7 +22,7 @@ class Event(Enum):
     POD_REMOVED = "AssignedPodDelete"
     POD_LABELS = "AssignedPodUpdatePodLabel"  # of a pod on a node
     NAMESPACE = "NamespaceUpdate"
-    STORAGE = "PersistentVolumeClaimUpdate"  # or a volume, or a class
+    STORAGE = "PersistentVolumeClaimUpdate"  # or a volume, a class, a node's limits
 
 
 _NODES = frozenset({Event.NODE_ADDED})
@@ -35,6 +35,7 @@ HELPS: dict[str, frozenset[Event]] = {
     "NodePorts": _NODES | {Event.POD_REMOVED},
     "NodeResourcesFit": _NODES | {Event.NODE_RESOURCES, Event.POD_REMOVED},
     "VolumeRestrictions": frozenset({Event.POD_REMOVED, Event.STORAGE}),
+    "NodeVolumeLimits": _NODES | {Event.POD_REMOVED, Event.STORAGE},
     "VolumeBinding": _NODES | {Event.NODE_LABELS, Event.STORAGE},
     "VolumeZone": _NODES | {Event.NODE_LABELS, Event.STORAGE},
     "PodTopologySpread": _NODES | _PODS | {Event.NODE_REMOVED, Event.NODE_LABELS, Event.NODE_TAINTS},

@@ -3,7 +3,7 @@
 https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#inter-pod-affinity-and-anti-affinity
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from scheduler.crowds import Standing
 from scheduler.rejections import Rejection
 from scheduler.snapshots import Snapshot
 from scheduler.wishes import Term, Wish
+
+HARD_WEIGHT = 1
+"""Upstream's hardPodAffinityWeight."""
 
 
 def rejections(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
@@ -25,29 +28,40 @@ def rejections(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
         yield Rejection(met, "node(s) didn't match pod anti-affinity rules")
     kept = np.zeros_like(snapshot.exists)
     for standing, counts in snapshot.standing.counts.items():
-        if not standing.weight and standing.concerns(wish, snapshot.namespaces):
+        if standing.excludes and standing.concerns(wish, snapshot.namespaces):
             kept |= _around(standing.term, counts, snapshot) > 0
     if kept.any():
         yield Rejection(kept, "node(s) didn't satisfy existing pods anti-affinity rules")
 
 
-def score(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
-    """0-100 for each of `rows` by the pod's preferences and those of the pods that run; None if nobody has any."""
-    points = np.zeros(len(snapshot.exists), dtype=np.int64)
-    for preference in wish.preferences:
-        points += preference.weight * _around(preference.term, _found(preference.term, snapshot), snapshot)
-    asked = bool(wish.preferences)
-    for standing, counts in snapshot.standing.counts.items():
-        if standing.weight and standing.concerns(wish, snapshot.namespaces):
-            points += standing.weight * _around(standing.term, counts, snapshot)
-            asked = True
-    if not asked:
-        return None
-    chosen = points[rows]
-    least, most = int(chosen.min()), int(chosen.max())
-    if least == most:
-        return np.zeros_like(chosen)
-    return (100 * ((chosen - least) / (most - least))).astype(np.int64)
+def scoring(hard: int, *, only_asked: bool = False) -> Callable[[Wish, Snapshot, Ints], Ints | None]:
+    """0-100 for each row by the pod's preferences and those of the pods that run; None if nobody has any.
+
+    `hard` is what the required affinity of a pod that runs is worth; `only_asked`: preferences of those that run are
+    nothing to a pod that has none itself.
+    """
+
+    def score(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
+        if only_asked and not wish.preferences:
+            return None
+        points = np.zeros(len(snapshot.exists), dtype=np.int64)
+        for preference in wish.preferences:
+            points += preference.weight * _around(preference.term, _found(preference.term, snapshot), snapshot)
+        asked = bool(wish.preferences)
+        for standing, counts in snapshot.standing.counts.items():
+            weight = hard if standing.draws else standing.weight
+            if weight and standing.concerns(wish, snapshot.namespaces):
+                points += weight * _around(standing.term, counts, snapshot)
+                asked = True
+        if not asked:
+            return None
+        chosen = points[rows]
+        least, most = int(chosen.min()), int(chosen.max())
+        if least == most:
+            return np.zeros_like(chosen)
+        return (100 * ((chosen - least) / (most - least))).astype(np.int64)
+
+    return score
 
 
 def _near(wish: Wish, snapshot: Snapshot) -> Mask:
@@ -68,7 +82,7 @@ def _near(wish: Wish, snapshot: Snapshot) -> Mask:
 
 
 def _concerns_itself(term: Term, wish: Wish, snapshot: Snapshot) -> bool:
-    return Standing(term, 0).concerns(wish, snapshot.namespaces)
+    return Standing(term).concerns(wish, snapshot.namespaces)
 
 
 def _all_of(terms: tuple[Term, ...]) -> Selector:

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from api.types import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm
+from api.types import NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm
 from scheduler.columns import Ints, Mask
 from scheduler.snapshots import Snapshot
 from scheduler.wishes import Wish
@@ -22,19 +22,23 @@ def required(wish: Wish, snapshot: Snapshot) -> Mask | None:
     for label, value in node_selector.items():
         allowed &= having(snapshot, label, [value])
     if selector is not None:
-        any_term = np.zeros_like(allowed)
-        for term in selector.nodeSelectorTerms:
-            any_term |= matching(term, snapshot)
-        allowed &= any_term
+        allowed &= any_of(selector, snapshot)
     return allowed
 
 
-def preferred(wish: Wish, snapshot: Snapshot) -> Ints | None:
-    """The summed weights of the preferences that each node fulfils; None if the pod has none."""
+def any_of(selector: NodeSelector, snapshot: Snapshot) -> Mask:
+    """The nodes that fulfil one of the terms."""
+    found = np.zeros_like(snapshot.exists)
+    for term in selector.nodeSelectorTerms:
+        found |= matching(term, snapshot)
+    return found
+
+
+def preferred(wish: Wish, snapshot: Snapshot, added: NodeAffinity | None = None) -> Ints | None:
+    """The summed weights of the preferences that each node fulfils; None if there are none."""
     affinity = wish.pod.spec.affinity
-    if affinity is None or affinity.nodeAffinity is None:
-        return None
-    preferences = affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution
+    own = affinity.nodeAffinity if affinity is not None else None
+    preferences = [p for a in (added, own) if a for p in a.preferredDuringSchedulingIgnoredDuringExecution]
     if not preferences:
         return None
     weights = np.zeros(len(snapshot.exists), dtype=np.int64)

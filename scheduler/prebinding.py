@@ -10,11 +10,10 @@ from collections.abc import Iterable
 
 from api import errors, kinds, meta, volumes
 from api.meta import Key
-from api.types import ObjectReference, PersistentVolume, PersistentVolumeClaim, StorageClass
+from api.types import CSINode, ObjectReference, PersistentVolume, PersistentVolumeClaim, StorageClass
 from machinery.client import Client
 from scheduler.storage import Choice, Storage
 
-TIMEOUT_SECONDS = 600.0
 YES = "yes"
 
 
@@ -50,12 +49,21 @@ class Prebinding:
         elif old is not None:
             self._storage.classes.pop(old.metadata.name, None)
 
-    async def bind(self, choices: Iterable[Choice], node: str) -> None:
-        """Returns when every claim is bound.  Raises ApiError: written by another, gone, or not in time."""
+    def on_csi_node(self, old: CSINode | None, new: CSINode | None) -> None:
+        if new is not None:
+            counts = ((driver.name, driver.allocatable) for driver in new.spec.drivers)
+            self._storage.limits[new.metadata.name] = {
+                name: there.count for name, there in counts if there is not None and there.count is not None
+            }
+        elif old is not None:
+            self._storage.limits.pop(old.metadata.name, None)
+
+    async def bind(self, choices: Iterable[Choice], node: str, seconds: float) -> None:
+        """Returns when every claim is bound.  Raises ApiError: written by another, gone, or not in so many seconds."""
         for choice in choices:
             await self._write(choice, node)
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(seconds):
                 for choice in choices:
                     await self._bound(choice, node)
         except TimeoutError as e:

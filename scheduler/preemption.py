@@ -15,7 +15,7 @@ import numpy as np
 
 from api import meta, times
 from api.meta import Key
-from scheduler import budgets, filters, inter_pod_affinity, spreading, volumes
+from scheduler import budgets, filters, inter_pod_affinity, spreading, volume_limits, volumes
 from scheduler.columns import Mask
 from scheduler.filters import Filter
 from scheduler.judgements import Judgement, listed, unavailable
@@ -24,6 +24,7 @@ from scheduler.resources import PODS, Amounts
 from scheduler.snapshots import Snapshot
 from scheduler.wishes import Wish
 
+FIT = "NodeResourcesFit"
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
 NO_VICTIMS = "No preemption victims found for incoming pod"
 # Priorities are made positive before they are summed, so that many victims never cost less than few.
@@ -69,10 +70,10 @@ def preempt(
     if why := _ineligible(snapshot, wish, hopeless):
         return Preemption(f"not eligible due to {why}.", keeps=True)
     with snapshot.counting_nominated(wish):
-        needs = _needs(wish) if profile.asks(filters.node_resources_fit) else {}
+        needs = _needs(wish) if profile.asks(FIT) else {}
         promising, reasons = _promising(snapshot, wish, judgements, hopeless, needs)
         enough = max(int((snapshot.exists & ~hopeless).sum()) * profile.candidates_percent // 100, profile.candidates)
-        trial = _Trial(snapshot, wish, needs, [f for f in _changing(snapshot, wish) if profile.asks(f)])
+        trial = _Trial(snapshot, wish, needs, [f for name, f in _changing(snapshot, wish) if profile.asks(name)])
         candidates = _candidates(trial, promising, reasons, enough, random)
     if not candidates:
         return Preemption(unavailable(snapshot, listed(reasons)))
@@ -140,17 +141,18 @@ def _candidates(
     return found
 
 
-def _changing(snapshot: Snapshot, wish: Wish) -> Iterator[Filter]:
+def _changing(snapshot: Snapshot, wish: Wish) -> Iterator[tuple[str, Filter]]:
     """The filters, beside resources, whose word on this pod may change when other pods go."""
     if wish.host_ports:
-        yield filters.node_ports
+        yield "NodePorts", filters.node_ports
     if wish.claims:
-        yield volumes.restrictions
+        yield "VolumeRestrictions", volumes.restrictions
+        yield "NodeVolumeLimits", volume_limits.rejections
     if wish.spreads_strictly:
-        yield spreading.rejections
-    kept_away = (s.concerns(wish, snapshot.namespaces) for s in snapshot.standing.counts if not s.weight)
+        yield "PodTopologySpread", spreading.rejections
+    kept_away = (s.concerns(wish, snapshot.namespaces) for s in snapshot.standing.counts if s.excludes)
     if wish.affinity or wish.anti_affinity or any(kept_away):
-        yield inter_pod_affinity.rejections
+        yield "InterPodAffinity", inter_pod_affinity.rejections
 
 
 class _Trial:

@@ -63,13 +63,19 @@ class Waiting:
         return -(self.pod.spec.priority or 0), self.arrival
 
 
+def has_gates(pod: Pod) -> bool:
+    return bool(pod.spec.schedulingGates)
+
+
 class SchedulingQueue:
     """For one event loop."""
 
     def __init__(
-        self, clock: Clock = SYSTEM, *, first_backoff: float = FIRST_BACKOFF, longest_backoff: float = LONGEST_BACKOFF
+        self, clock: Clock = SYSTEM, *, first_backoff: float = FIRST_BACKOFF, longest_backoff: float = LONGEST_BACKOFF,
+        is_gated: Callable[[Pod], bool] = has_gates,
     ) -> None:  # fmt: skip
         self._clock = clock
+        self._is_gated = is_gated
         self._backoffs = first_backoff, longest_backoff
         self._pods: dict[Key, Waiting] = {}
         self._unschedulable: dict[Key, Waiting] = {}  # those of _pods that an event may help
@@ -100,7 +106,7 @@ class SchedulingQueue:
             waiting, cause = Waiting(pod, key, next(self._count)), "PodAdd"
             self._pods[key] = waiting
         waiting.pod = pod
-        if pod.spec.schedulingGates:
+        if self._is_gated(pod):
             self._enter(waiting, State.GATED, cause)
         elif waiting.state in (State.UNSCHEDULABLE, State.GATED) or not waiting.ticket:
             self._try_again(waiting, cause)
@@ -154,7 +160,7 @@ class SchedulingQueue:
             return  # deleted meanwhile
         waiting.message, waiting.since, waiting.room_helps = message, self._clock.monotonic(), room_helps
         waiting.wish = wish
-        if waiting.pod.spec.schedulingGates:
+        if self._is_gated(waiting.pod):
             self._enter(waiting, State.GATED, FAILURE)
         elif rejectors is None:
             waiting.rejectors = frozenset()

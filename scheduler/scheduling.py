@@ -15,6 +15,7 @@ from api import errors, meta, times
 from api.meta import Key
 from api.types import (
     Binding,
+    CSINode,
     Namespace,
     Node,
     ObjectMeta,
@@ -41,7 +42,7 @@ from scheduler.prebinding import Prebinding
 from scheduler.preempting import Preempting
 from scheduler.preemption import Preemption
 from scheduler.profiles import Profile
-from scheduler.queues import SchedulingQueue, State, Waiting
+from scheduler.queues import SchedulingQueue, State, Waiting, has_gates
 from scheduler.snapshots import Snapshot
 from scheduler.wishes import Wish, wish
 
@@ -66,8 +67,9 @@ class Scheduler:
         """There is a recorder for each profile's name."""
         self.snapshot = Snapshot()
         self.queue = SchedulingQueue(
-            clock, first_backoff=configuration.first_backoff, longest_backoff=configuration.longest_backoff
-        )
+            clock, first_backoff=configuration.first_backoff, longest_backoff=configuration.longest_backoff,
+            is_gated=self._is_gated,
+        )  # fmt: skip
         self.metrics = Metrics(self.queue, clock)
         self._client = client
         self._recorders = recorders
@@ -88,13 +90,14 @@ class Scheduler:
 
     def follow_storage(
         self, claims: Informer[PersistentVolumeClaim], volumes: Informer[PersistentVolume],
-        classes: Informer[StorageClass],
+        classes: Informer[StorageClass], csi_nodes: Informer[CSINode],
     ) -> None:  # fmt: skip
         told = lambda old, new: self.queue.happened(Event.STORAGE)  # noqa: E731
         claims.on_change(self._prebinding.on_claim)
         volumes.on_change(self._prebinding.on_volume)
         classes.on_change(self._prebinding.on_class)
-        for informer in (claims, volumes, classes):
+        csi_nodes.on_change(self._prebinding.on_csi_node)
+        for informer in (claims, volumes, classes, csi_nodes):
             informer.on_change(told)
 
     def follow_budgets(self, budgets: Informer[PodDisruptionBudget]) -> None:
@@ -139,8 +142,11 @@ class Scheduler:
         """Pods of other schedulers are judged by the first one."""
         return self._profiles.get(pod.spec.schedulerName or NAME) or next(iter(self._profiles.values()))
 
+    def _is_gated(self, pod: Pod) -> bool:
+        return has_gates(pod) and self.profile_of(pod).gates
+
     def wish_of(self, pod: Pod) -> Wish:
-        return wish(pod, self._groups.selector(pod))
+        return wish(pod, self._groups.selector(pod), self.profile_of(pod).spreads)
 
     # Events
 
@@ -233,7 +239,7 @@ class Scheduler:
                 self._renounce(key)
         if old is None or changes_wish(old, new):
             self.queue.add(new, key)
-            if new.spec.schedulingGates:
+            if self._is_gated(new):
                 self._tell_gated(new)
         else:
             self.queue.refresh(new, key)
@@ -303,7 +309,7 @@ class Scheduler:
         )
         try:
             if decision.choices:
-                await self._prepare(decision)
+                await self._prepare(decision, self.profile_of(waiting.pod).bind_seconds)
             await self._client.create_subresource(Pod, key.name, key.namespace, "binding", target)
         except errors.ApiError as e:
             self.metrics.failed(self.profile_of(waiting.pod).name)
@@ -316,11 +322,11 @@ class Scheduler:
         finally:
             self._binding.release()
 
-    async def _prepare(self, decision: Decision) -> None:
+    async def _prepare(self, decision: Decision, seconds: float) -> None:
         """Have the pod's claims bound; others use the time.  Raises ApiError."""
         self._binding.release()
         try:
-            await self._prebinding.bind(decision.choices, decision.node)
+            await self._prebinding.bind(decision.choices, decision.node, seconds)
         finally:
             self.snapshot.storage.release(decision.choices)
             await self._binding.acquire()

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from api.types import NodeAffinity
 from scheduler import inter_pod_affinity, node_affinity, spreading
-from scheduler.columns import Floats, Ints
+from scheduler.columns import Ints
 from scheduler.remembering import Rows
 from scheduler.resources import CPU, MEMORY
 from scheduler.snapshots import HeldTaint, Snapshot
@@ -39,13 +40,18 @@ def _avoided(wish: Wish, taints: object) -> int:
     return sum(t.effect == "PreferNoSchedule" and not tolerates(wish.tolerations, t) for t in held)
 
 
-def node_preferences(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
-    weights = node_affinity.preferred(wish, snapshot)
-    if weights is None:
-        return None
-    chosen = weights[rows]
-    most = int(chosen.max())
-    return 100 * chosen // most if most else chosen
+def node_preferences_with(added: NodeAffinity | None) -> Score:
+    """With what a profile's NodeAffinityArgs prefer for every pod."""
+
+    def score(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
+        weights = node_affinity.preferred(wish, snapshot, added)
+        if weights is None:
+            return None
+        chosen = weights[rows]
+        most = int(chosen.max())
+        return 100 * chosen // most if most else chosen
+
+    return score
 
 
 def least_allocated(used: Ints, capacity: Ints) -> Ints:
@@ -108,24 +114,36 @@ def allocation(strategy: Strategy, weights: Mapping[str, int], *, only_positive:
     return score
 
 
-def balanced_allocation(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
-    """The more alike the used shares of cpu and memory would be, the better."""
-    asked = wish.requests.get(CPU, 0), wish.requests.get(MEMORY, 0)
-    if not any(asked):
-        return None
+def balance(resources: Sequence[str]) -> Score:
+    """The more alike the used shares of the resources would be, the better."""
 
-    def balance(some: Rows) -> Ints:
-        cpu, memory = (_share(amount, snapshot, some, r) for amount, r in zip(asked, (CPU, MEMORY), strict=True))
-        return ((1 - np.abs(cpu - memory) / 2) * 100).astype(np.int64)
+    def balanced(asked: Sequence[int], snapshot: Snapshot, rows: Rows) -> Ints:
+        exists = snapshot.exists[rows]
+        shares = np.zeros((len(resources), len(exists)))
+        counts = np.zeros((len(resources), len(exists)), dtype=np.bool_)
+        for at, (resource, amount) in enumerate(zip(resources, asked, strict=True)):
+            if (there := snapshot.allocatable.get(resource)) is not None:
+                used = snapshot.used.get(resource)
+                capacity, wanted = there[rows], amount if used is None else used[rows] + amount
+                counts[at] = capacity > 0
+                shares[at] = np.minimum(wanted / np.maximum(capacity, 1), 1.0) * counts[at]
+        if len(resources) == 2:
+            deviation = np.abs(shares[0] - shares[1]) / 2 * counts.all(axis=0)
+        else:
+            number = np.maximum(counts.sum(axis=0), 1)
+            apart = (shares - shares.sum(axis=0) / number) * counts
+            deviation = np.sqrt((apart * apart).sum(axis=0) / number)
+        points: Ints = ((1 - deviation) * 100).astype(np.int64)
+        return points
 
-    found: Ints = snapshot.remembered.get((balanced_allocation, asked), balance)[rows]
-    return found
+    def score(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
+        asked = tuple(wish.requests.get(resource, 0) for resource in resources)
+        if not any(asked):
+            return None  # pods without requests would all go to one node
+        found: Ints = snapshot.remembered.get((score, asked), lambda some: balanced(asked, snapshot, some))[rows]
+        return found
 
-
-def _share(asked: int, snapshot: Snapshot, rows: Rows, resource: str) -> Floats:
-    allocatable = snapshot.allocatable[resource][rows]
-    used = snapshot.used[resource][rows] + asked
-    return np.minimum(used / np.maximum(allocatable, 1), 1.0)
+    return score
 
 
 def image_locality(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
@@ -145,10 +163,10 @@ def image_locality(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
 
 SCORES: tuple[tuple[str, int, Score], ...] = (
     ("TaintToleration", 3, taint_toleration),
-    ("NodeAffinity", 2, node_preferences),
+    ("NodeAffinity", 2, node_preferences_with(None)),
     ("NodeResourcesFit", 1, allocation(least_allocated, {CPU: 1, MEMORY: 1})),
     ("PodTopologySpread", 2, spreading.score),
-    ("InterPodAffinity", 2, inter_pod_affinity.score),
-    ("NodeResourcesBalancedAllocation", 1, balanced_allocation),
+    ("InterPodAffinity", 2, inter_pod_affinity.scoring(inter_pod_affinity.HARD_WEIGHT)),
+    ("NodeResourcesBalancedAllocation", 1, balance((CPU, MEMORY))),
     ("ImageLocality", 1, image_locality),
 )

@@ -55,6 +55,8 @@ class Snapshot:
         self.tiers = Tiers()
         self.nominations = Nominations()
         self.remembered = Remembered()
+        self.next_row = 0
+        """Where the search for nodes goes on, if not all of them are compared."""
         self._nominated = Tiers()
         self.budgets: dict[Key, Budget] = {}
         self._free: list[int] = []

@@ -41,7 +41,7 @@ def score(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
     if not soft:
         return None
     # The system's defaults also compare nodes that lack one of the labels; a pod's own constraints leave those out.
-    own = bool(wish.pod.spec.topologySpreadConstraints)
+    own = not any(spread.default for spread in soft)
     compared = _labelled(soft, snapshot)[rows] if own else np.ones(len(rows), dtype=np.bool_)
     among = _labelled(soft, snapshot) if own else snapshot.exists
     points: Floats = np.zeros(len(rows), dtype=np.float64)

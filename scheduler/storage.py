@@ -31,6 +31,9 @@ class Storage:
     users: Counter[Key] = field(default_factory=Counter)
     """By claim: how many pods on nodes use it."""
 
+    limits: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By node and driver: how many volumes may be attached."""
+
     def class_of(self, claim: PersistentVolumeClaim) -> StorageClass | None:
         return self.classes.get(volumes.class_of(claim))
 

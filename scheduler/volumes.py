@@ -115,10 +115,7 @@ def _reachable(volume: PersistentVolume, snapshot: Snapshot) -> Mask:
     affinity = volume.spec.nodeAffinity
     if affinity is None or affinity.required is None:
         return snapshot.exists
-    allowed = np.zeros_like(snapshot.exists)
-    for term in affinity.required.nodeSelectorTerms:
-        allowed |= node_affinity.matching(term, snapshot)
-    return allowed
+    return node_affinity.any_of(affinity.required, snapshot)
 
 
 def _satisfiable(waiting: list[PersistentVolumeClaim], snapshot: Snapshot) -> Mask:

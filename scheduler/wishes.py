@@ -45,6 +45,15 @@ class Spread(NamedTuple):
     min_domains: int = 1
     honor_affinity: bool = True
     honor_taints: bool = False
+    default: bool = False
+    """One of the system's own, which also compare nodes that lack the label."""
+
+
+# Upstream's system defaults; they take effect for pods that belong to something.
+SYSTEM_SPREADS = (
+    Spread(EVERYTHING, HOSTNAME, 3, required=False, default=True),
+    Spread(EVERYTHING, ZONE, 5, required=False, default=True),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,8 +88,9 @@ class Wish:
         return self.pod.spec.tolerations
 
 
-def wish(pod: Pod, group: Selector = EVERYTHING) -> Wish:
-    """`group` selects the pods of the same owners and services; the pod spreads from those if it says nothing else."""
+def wish(pod: Pod, group: Selector = EVERYTHING, defaults: tuple[Spread, ...] = SYSTEM_SPREADS) -> Wish:
+    """`group` selects the pods of the same owners and services; the pod spreads from those, by `defaults`, if it says
+    nothing else."""
     spec, labels = pod.spec, pod.metadata.labels
     given, own = spec.affinity, pod.metadata.namespace
     together = given.podAffinity if given is not None else None
@@ -104,7 +114,8 @@ def wish(pod: Pod, group: Selector = EVERYTHING) -> Wish:
             for p, sign in preferred
             if p.podAffinityTerm is not None
         ),
-        spreads=tuple(_spread(s, labels) for s in spec.topologySpreadConstraints) or _default_spreads(group),
+        spreads=tuple(_spread(s, labels) for s in spec.topologySpreadConstraints)
+        or tuple(spread._replace(selector=group) for spread in defaults if group),
         claims=tuple(dict.fromkeys(volumes.claim_names(pod))),
         terminating=bool(pod.metadata.deletionTimestamp),
     )
@@ -150,13 +161,6 @@ def _spread(given: TopologySpreadConstraint, labels: Mapping[str, str]) -> Sprea
         honor_affinity=given.nodeAffinityPolicy != "Ignore",
         honor_taints=given.nodeTaintsPolicy == "Honor",
     )
-
-
-def _default_spreads(group: Selector) -> tuple[Spread, ...]:
-    """Upstream's system defaults; they take effect for pods that belong to something."""
-    if not group:
-        return ()
-    return (Spread(group, HOSTNAME, 3, required=False), Spread(group, ZONE, 5, required=False))
 
 
 def with_keys(selector: Selector, keys: list[str], labels: Mapping[str, str], operator: str) -> Selector:

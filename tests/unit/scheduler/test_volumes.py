@@ -1,5 +1,6 @@
 """Pods with claims: where they may go, and what becomes of the claims."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from api import errors, meta, volumes
 from api.meta import Key
 from api.types import (
+    CSIPersistentVolumeSource,
     EphemeralVolumeSource,
+    Node,
     NodeSelector,
     NodeSelectorRequirement,
     NodeSelectorTerm,
@@ -31,7 +34,7 @@ from api.types import (
 from machinery.testing import settle
 from scheduler.queues import State
 from scheduler.storage import Choice
-from scheduler.wishes import HOSTNAME, ZONE
+from scheduler.wishes import HOSTNAME, ZONE, wish
 from tests.unit.scheduler.objects import World, node, pod
 from tests.unit.scheduler.test_scheduling import Cluster, running
 
@@ -78,8 +81,8 @@ def user(*claims: str, name: str = "pod", **spec: Any) -> Pod:
     return pod(name, volumes=mounted, **spec)
 
 
-def world(*objects: Any) -> World:
-    found = World(node("n1", zone="a"), node("n2", zone="b"))
+def world(*objects: Any, nodes: Sequence[Node] = (node("n1", zone="a"), node("n2", zone="b"))) -> World:
+    found = World(*nodes)
     storage = found.snapshot.storage
     for each in objects:
         match each:
@@ -182,6 +185,54 @@ def test_a_claim_for_one_pod_serves_one() -> None:
     assert "No preemption victims found" in message
     given.snapshot.remove_pod(Key("default", "first"))
     assert given.decide(user()).node
+
+
+FULL = "node(s) exceed max volume count"
+DRIVER = "csi.example.com"
+
+
+def attached(name: str, handle: str = "", driver: str = DRIVER) -> list[Any]:
+    """A claim of that name that is bound to a volume of its own."""
+    source = CSIPersistentVolumeSource(driver=driver, volumeHandle=handle or name)
+    return [claim(name, volume=f"v-{name}"), volume(f"v-{name}", csi=source)]
+
+
+def put(found: World, name: str, on: str, *claims: str) -> None:
+    found.snapshot.set_pod(wish(user(*claims, name=name)), on)
+
+
+def test_a_node_takes_no_more_volumes_of_a_driver_than_its_limit() -> None:
+    found = world(*attached("a"), *attached("b"), *attached("c"), *attached("other", driver="other"))
+    found.snapshot.storage.limits = {"n1": {DRIVER: 1}, "n2": {DRIVER: 2}}
+    put(found, "user-a", "n1", "a")
+    assert found.rejected(user("b", name="x")) == {"n1": ("NodeVolumeLimits", FULL)}
+    assert found.rejected(user("b", "c", name="x")) == {"n1": ("NodeVolumeLimits", FULL)}
+    assert found.rejected(user("a", "b", "c", name="x")).keys() == {"n1", "n2"}
+    assert found.rejected(user("other", name="x")) == {}
+
+
+def test_a_volume_that_is_attached_already_is_not_counted_again() -> None:
+    found = world(*attached("a"), *attached("again", handle="a"))
+    found.snapshot.storage.limits = {"n1": {DRIVER: 1}}
+    put(found, "user-a", "n1", "a")
+    assert found.rejected(user("a", name="x")) == {}
+    assert found.rejected(user("again", name="x")) == {}
+
+
+def test_a_volume_that_will_be_made_counts_for_its_driver() -> None:
+    found = world(late(DRIVER), claim("made"), *attached("a"))
+    found.snapshot.storage.limits = {"n1": {DRIVER: 1}}
+    put(found, "user-a", "n1", "a")
+    assert found.rejected(user("made", name="x")) == {"n1": ("NodeVolumeLimits", FULL)}
+
+
+def test_a_pod_with_volumes_makes_others_go_that_have_too_many() -> None:
+    found = world(*attached("a"), *attached("b"), nodes=[node("n1")])
+    found.snapshot.storage.limits = {"n1": {DRIVER: 1}}
+    put(found, "user-a", "n1", "a")
+    decision = found.decide(user("b", name="x", priority=1))
+    assert decision.preemption.node == "n1"
+    assert [v.key.name for v in decision.preemption.victims] == ["user-a"]
 
 
 class Storage:
