@@ -69,16 +69,16 @@ def _near(wish: Wish, snapshot: Snapshot) -> Mask:
     everything = _all_of(wish.affinity)
     namespaces = frozenset.intersection(*(_namespaces(t, snapshot) for t in wish.affinity))
     counts = snapshot.crowds.total(namespaces, everything)
-    near = snapshot.exists.copy()
+    near, labelled, met = snapshot.exists.copy(), snapshot.exists.copy(), False
     for term in wish.affinity:
+        has = snapshot.labels[term.topology].codes >= 0
         near &= _around(term, counts, snapshot) > 0
-    if near.any() or counts.any() or not all(_concerns_itself(t, wish, snapshot) for t in wish.affinity):
+        labelled &= has
+        met |= bool(counts[has].any())
+    if met or not all(_concerns_itself(t, wish, snapshot) for t in wish.affinity):
         return near
     # The first of a group that wants to be together has nobody to join yet, and may go wherever the labels are.
-    near = snapshot.exists.copy()
-    for term in wish.affinity:
-        near &= snapshot.labels[term.topology].codes >= 0
-    return near
+    return labelled
 
 
 def _concerns_itself(term: Term, wish: Wish, snapshot: Snapshot) -> bool:
