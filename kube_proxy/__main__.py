@@ -8,19 +8,22 @@ from pathlib import Path
 
 from api.types import EndpointSlice, NetworkPolicy, Node, Pod, Service
 from kube_proxy.announcer import Announcer
+from kube_proxy.health import Health
 from kube_proxy.health_checks import HealthChecks
+from kube_proxy.metrics import Metrics
 from kube_proxy.nftables import Nftables, NftablesError
 from kube_proxy.policies.enforcer import NAMESPACE, Enforcer
 from kube_proxy.policies.members import PolicyPod
 from kube_proxy.policies.table import PolicyTable
 from kube_proxy.proxy import Proxy, node_address
+from kube_proxy.status_ports import MODE, StatusPorts
 from kube_proxy.table import Table
 from kube_proxy.transactions import Layout
 from machinery import addresses
 from machinery.client import connect
+from machinery.clocks import SYSTEM
 from machinery.informers import Informer
 from machinery.running import CannotGoOn, main, together
-from machinery.serving import Files, Server
 
 PKI = Path("/etc/wherry/pki")
 
@@ -30,8 +33,8 @@ class Config:
     kubeconfig: Path
     node: str
     layout: Layout
-    address: str
-    files: Files
+    health_address: str
+    metrics_address: str
     verbosity: int = 0
 
 
@@ -46,19 +49,26 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     parser.add_argument(
         "--nodeport-addresses", type=_networks, default=(), help="CIDRs of local addresses that serve node ports"
     )
-    parser.add_argument("--bind-address", default="0.0.0.0")  # noqa: S104  every port asks for a client certificate
-    parser.add_argument("--secure-port", type=int, default=10256)
-    parser.add_argument("--tls-cert-file", type=Path, default=PKI / "tls.crt")
-    parser.add_argument("--tls-private-key-file", type=Path, default=PKI / "tls.key")
-    parser.add_argument("--client-ca-file", type=Path, default=PKI / "ca.crt")
+    parser.add_argument(
+        "--masquerade-all", nargs="?", type=_truth, const=True, default=False, metavar="true|false",
+        help="clients of cluster addresses are seen as the node",
+    )  # fmt: skip
+    parser.add_argument("--proxy-mode", choices=(MODE,), default=MODE)
+    parser.add_argument("--healthz-bind-address", default="0.0.0.0:10256", help='"" to serve none')
+    parser.add_argument("--metrics-bind-address", default="127.0.0.1:10249", help='"" to serve none')
     parser.add_argument("-v", dest="verbosity", type=int, default=0)
     given = parser.parse_args(arguments)
     return Config(
         kubeconfig=given.kubeconfig,
         node=given.hostname_override,
-        layout=Layout(given.service_cluster_ip_range, given.cluster_cidr, given.nodeport_addresses),
-        address=f"{given.bind_address}:{given.secure_port}",
-        files=Files(given.tls_cert_file, given.tls_private_key_file, given.client_ca_file),
+        layout=Layout(
+            given.service_cluster_ip_range,
+            given.cluster_cidr,
+            given.nodeport_addresses,
+            masquerade_all=given.masquerade_all,
+        ),
+        health_address=given.healthz_bind_address,
+        metrics_address=given.metrics_bind_address,
         verbosity=given.verbosity,
     )
 
@@ -68,14 +78,17 @@ async def run(config: Config) -> None:
         table, policy_table = Table(Nftables(), config.layout), PolicyTable(Nftables())
     except NftablesError as e:
         raise CannotGoOn(str(e)) from e
-    server = Server(config.address, config.files, lambda _: None)
+    health, metrics = Health(SYSTEM), Metrics(SYSTEM.now)
+    ports = StatusPorts(health, metrics, health_address=config.health_address, metrics_address=config.metrics_address)
     async with connect(config.kubeconfig) as client:
         services, slices = Informer(client, Service), Informer(client, EndpointSlice)
         nodes, pods = Informer(client, Node), Informer(client, Pod, field_selector=f"spec.nodeName={config.node}")
         proxy = Proxy(
             services, slices, nodes, pods, table,
-            node=config.node, service_range=config.layout.service_range, readiness=server,
+            node=config.node, service_range=config.layout.service_range, readiness=health,
+            metrics=metrics,
         )  # fmt: skip
+        nodes.on_change(lambda old, new: health.see(nodes.get("", config.node)))
         here = addresses.stays(lambda: node_address(nodes.get("", config.node)))
         announcer = Announcer(services, slices, nodes, node=config.node, holds=proxy.holds)
         checks = HealthChecks(services, slices, node=config.node, healthy=lambda: proxy.healthy)
@@ -83,7 +96,13 @@ async def run(config: Config) -> None:
         everywhere = Informer(client, NAMESPACE), Informer(client, PolicyPod)
         enforcer = Enforcer(policies, *everywhere, nodes, policy_table, node=config.node)
         told = (services.run(), slices.run(), nodes.run(), pods.run(), policies.run())
-        await together(server.run(), *told, proxy.run(), announcer.run(), checks.run(), enforcer.run(), here)
+        await together(ports.run(), *told, proxy.run(), announcer.run(), checks.run(), enforcer.run(), here)
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"neither true nor false: {text}")
+    return text == "true"
 
 
 def _network(text: str) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 
 from api.meta import Key, key
 from api.types import EndpointSlice, Service
+from kube_proxy.http_ports import Answer, listen
 from kube_proxy.proxy import SERVICE
 from kube_proxy.services import local_endpoints
 from machinery.clocks import SYSTEM, Clock
@@ -19,8 +20,6 @@ from machinery.informers import Informer
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0
-PATIENCE_SECONDS = 5.0
-LONGEST_REQUEST = 16384
 EVERYWHERE = "0.0.0.0"  # noqa: S104  whoever balances loads may ask; the answer is a number
 INDEX = "health-check"
 
@@ -69,7 +68,7 @@ class HealthChecks:
             if port in self._servers:
                 continue
             try:
-                server = await asyncio.start_server(partial(self._answer, of), self._host, port, limit=LONGEST_REQUEST)
+                server = await listen(self._host, port, partial(self._answer, of))
             except OSError as e:
                 log.warning("the health check node port %d of %s cannot be served: %s", port, of, e)
                 complete = False
@@ -77,17 +76,8 @@ class HealthChecks:
             self._servers[port] = (of, server)
         return complete
 
-    async def _answer(self, of: Key, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await reader.readuntil(b"\r\n\r\n")
-                count = len(local_endpoints(self._slices.by_index(SERVICE, str(of)), self._node))
-                writer.write(answer(of, count, self._healthy()))
-                await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            log.debug("a health check of %s was given up by its client", of)
-        finally:
-            writer.close()
+    def _answer(self, of: Key, _: str) -> Answer:
+        return answer(of, len(local_endpoints(self._slices.by_index(SERVICE, str(of)), self._node)), self._healthy())
 
     def _on_service(self, old: Service | None, new: Service | None) -> None:
         if any(s is not None and port_of(s) for s in (old, new)):
@@ -100,21 +90,15 @@ def port_of(service: Service) -> int:
     return (service.spec.healthCheckNodePort or 0) if local else 0
 
 
-def answer(of: Key, count: int, healthy: bool) -> bytes:
-    """The HTTP response: 200 if the node should be sent connections of the service."""
-    status = "200 OK" if count and healthy else "503 Service Unavailable"
+def answer(of: Key, count: int, healthy: bool) -> Answer:
+    """200 if the node should be sent connections of the service."""
     told = {
         "service": {"namespace": of.namespace, "name": of.name},
         "localEndpoints": count,
         "serviceProxyHealthy": healthy,
     }
-    body = json.dumps(told, indent="\t").encode()
-    head = [
-        f"HTTP/1.1 {status}",
-        "Content-Type: application/json",
-        "X-Content-Type-Options: nosniff",
-        f"X-Load-Balancing-Endpoint-Weight: {count}",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-    ]
-    return "\r\n".join([*head, "", ""]).encode() + body
+    return Answer(
+        json.dumps(told, indent="\t").encode(),
+        "200 OK" if count and healthy else "503 Service Unavailable",
+        headers=(f"X-Load-Balancing-Endpoint-Weight: {count}",),
+    )

@@ -41,6 +41,11 @@ class Mirror(ABC):
         self._kernel = kernel
         self._structure = ""  # as listed after the last change of chains; "" when the kernel's table is unknown
 
+    @property
+    def known(self) -> bool:
+        """Whether the next change will be written alone, and not the whole table."""
+        return bool(self._structure)
+
     @abstractmethod
     def replace(self) -> None:
         """Write the whole table in one transaction, in which no packet meets a half of it."""

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Protocol
 
+from api import times
 from api.meta import Key, key
 from api.types import EndpointSlice, Node, Pod, Service
 from kube_proxy import conntrack, loopback, routes
 from kube_proxy.conntrack import Flow
 from kube_proxy.host_ports import published
 from kube_proxy.ledger import Change, Ledger
+from kube_proxy.metrics import Metrics
 from kube_proxy.nftables import NftablesError
 from kube_proxy.rules import Element, Elements, elements
 from kube_proxy.services import SERVICE_NAME, ZONE, balanced
@@ -28,13 +31,17 @@ CHECK_SECONDS = 30.0
 # Listing 10,000 services takes a second of CPU: the check takes at most a hundredth of the time.
 CHECK_SHARE = 0.01
 SERVICE = "service"
+TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
 # Before the namespace of a pod's key: services and pods may have one name.
 PODS = "pods/"
 HELD = Key("held/", "")
 
 
 class Readiness(Protocol):
-    async def ready(self, is_ready: bool = True) -> None: ...
+    """Who is told how far the work is: there is something to do, and whether all of it is done."""
+
+    def queued(self) -> None: ...
+    def ready(self, is_ready: bool = True) -> None: ...
 
 
 class Proxy:
@@ -43,13 +50,14 @@ class Proxy:
     def __init__(
         self, services: Informer[Service], slices: Informer[EndpointSlice], nodes: Informer[Node],
         pods: Informer[Pod], table: Table, *,
-        node: str, service_range: str, readiness: Readiness, clock: Clock = SYSTEM,
+        node: str, service_range: str, readiness: Readiness, metrics: Metrics, clock: Clock = SYSTEM,
     ) -> None:  # fmt: skip
         self._services, self._slices, self._nodes, self._pods = services, slices, nodes, pods
         self._table = table
         self._node = node
         self._service_range = service_range
         self._readiness = readiness
+        self._metrics = metrics
         self._clock = clock
         self._dirty: set[Key] = set()
         self._flows_of: set[tuple[str, int]] = set()
@@ -84,7 +92,7 @@ class Proxy:
         done = False
         while True:
             self.healthy = done = await self.sync()
-            await self._readiness.ready(done)
+            self._readiness.ready(done)
             if not done:
                 await self._clock.sleep(RETRY_SECONDS)
                 continue
@@ -95,6 +103,7 @@ class Proxy:
         """One iteration; whether the node is now as it should be."""
         self._changed.clear()
         dirty, self._dirty = self._dirty, set()
+        started, full = self._clock.monotonic(), not self._table.known
         try:
             change = await asyncio.to_thread(self._table.apply, {k: self._desired(k) for k in dirty})
             self._flows_of |= udp_ends(change)
@@ -102,7 +111,9 @@ class Proxy:
                 await self._check()
         except NftablesError as e:
             log.error("the rules cannot be programmed: %s", e)
+            self._metrics.failed()
             return False
+        self._metrics.synced(self._clock.monotonic() - started, full=full)
         await self._allow_loopback()
         return await self._adapt_flows() & await self._ensure_routes()
 
@@ -121,24 +132,29 @@ class Proxy:
             pod = self._pods.get(service.namespace.removeprefix(PODS), service.name)
             return published(pod) if pod is not None else {}
         found = self._services.get(*service)
-        if found is None:
-            return {}
         slices = self._slices.by_index(SERVICE, str(service))
+        zone = node_zone(self._nodes.get("", self._node))
+        ports = balanced(found, slices, self._node, zone) if found is not None else []
         wanted: Elements = {}
-        for port in balanced(found, slices, self._node, node_zone(self._nodes.get("", self._node))):
+        for port in ports:
             wanted |= elements(port)
+        self._metrics.without_local.pop(service, None)
+        if lonely := frozenset(policy for port in ports for policy in port.without_local):
+            self._metrics.without_local[service] = lonely
         return wanted
 
     async def _adapt_flows(self) -> bool:
         if not self._flows_of:
             return True
         ends, ledger = frozenset(self._flows_of), self._table.ledger
+        started = self._clock.monotonic()
         try:
             deleted = await asyncio.to_thread(conntrack.delete_flows, lambda f: is_stale(f, ends, ledger))
         except OSError as e:
             log.warning("stale UDP flows cannot be found: %s", e)
             return False
         self._flows_of.clear()
+        self._metrics.searched(self._clock.monotonic() - started, deleted)
         if deleted:
             log.info("%d UDP flows to endpoints that left were ended", deleted)
         return True
@@ -169,12 +185,16 @@ class Proxy:
         self._check_took = self._clock.monotonic() - started
 
     def _on_service(self, old: Service | None, new: Service | None) -> None:
+        self._metrics.changed("service", key(new or old))
         self._mark(key(new or old))
 
     def _on_slice(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
-        for each in (old, new):
-            for service in _service_of(each):
-                self._mark(service)
+        for service in {*_service_of(old), *_service_of(new)}:
+            self._metrics.changed("endpoint", service)
+            self._mark(service)
+        if new is not None and (at := new.metadata.annotations.get(TRIGGERED)):
+            with suppress(ValueError):  # slices may be written by anybody, and nothing hangs on this
+                self._metrics.triggered(times.parse(at))
 
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         if self._node in (each.metadata.name for each in (old, new) if each is not None):
@@ -190,6 +210,7 @@ class Proxy:
 
     def _mark(self, service: Key) -> None:
         self._dirty.add(service)
+        self._readiness.queued()
         self._changed.set()
 
 

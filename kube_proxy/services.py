@@ -46,6 +46,12 @@ class Balanced:
     internal_local: bool = False
     external_local: bool = False
 
+    @property
+    def without_local(self) -> list[str]:
+        """The policies that are Local while only other nodes have endpoints."""
+        policies = {"internal": self.internal_local, "external": self.external_local}
+        return [name for name, local in policies.items() if local and self.everywhere and not self.here]
+
 
 def balanced(service: Service, slices: Iterable[EndpointSlice], node: str, zone: str = "") -> list[Balanced]:
     """The ports of `service` that this proxy serves: none of a headless, external or foreign one."""

@@ -58,6 +58,7 @@ class Layout:
     service_range: str
     cluster_range: str = ""  # where pods live; "" if unknown, and then nobody is known to be outside
     node_port_ranges: tuple[str, ...] = ()  # local addresses that serve node ports; none given: all
+    masquerade_all: bool = False  # clients of cluster addresses are seen as the node, pods too
 
 
 def fixed(layout: Layout) -> str:
@@ -69,11 +70,14 @@ def fixed(layout: Layout) -> str:
     if layout.node_port_ranges:
         node = f"ip daddr {{ {', '.join(layout.node_port_ranges)} }} fib daddr type local"
     outside, pods, leaving = "", "", ""
+    clusters = f"ip daddr {layout.service_range}"
     if layout.cluster_range:
-        outside = f"ip daddr {layout.service_range} ip saddr != {layout.cluster_range} {_MARK}"
+        outside = f"{clusters} ip saddr != {layout.cluster_range} {_MARK}"
         pods = f"ip saddr {layout.cluster_range} jump inside"
         # Whoever is no pod (the API server, cluster DNS, the world) has no route to pods: answers come by the node.
         leaving = f"ip saddr {layout.cluster_range} ip daddr != {layout.cluster_range} masquerade fully-random"
+    if layout.masquerade_all:
+        outside = f"{clusters} {_MARK}"
     addressed, numbered = "ip daddr . meta l4proto . th dport", "meta l4proto . th dport"
     original = "ct original ip daddr . meta l4proto . ct original proto-dst"
     local = "fib daddr type local jump host-ports"

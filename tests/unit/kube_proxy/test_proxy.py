@@ -9,6 +9,7 @@ from api.types import Container, ContainerPort, Node, NodeAddress, NodeStatus, O
 from kube_proxy.__main__ import parse
 from kube_proxy.conntrack import Flow
 from kube_proxy.ledger import Ledger
+from kube_proxy.metrics import Metrics
 from kube_proxy.nftables import Nftables
 from kube_proxy.proxy import CHECK_SECONDS, COALESCE_SECONDS, RETRY_SECONDS, Proxy, is_stale, node_address
 from kube_proxy.table import Table
@@ -26,14 +27,19 @@ class Cluster:
         self.services, self.slices, self.nodes, self.pods = World(), World(), World(), World()
         self.clock = FakeClock()
         self.readiness: list[bool] = []
+        self.metrics = Metrics(self.clock.now)
         self.table = table
         self.proxy = Proxy(
             self.services, self.slices, self.nodes, self.pods, table,
-            node=NODE, service_range=SERVICE_RANGE, readiness=self, clock=self.clock,
+            node=NODE, service_range=SERVICE_RANGE, readiness=self, metrics=self.metrics,
+            clock=self.clock,
         )  # type: ignore[arg-type] # fmt: skip
         self._synced = asyncio.Event()
 
-    async def ready(self, is_ready: bool = True) -> None:
+    def queued(self) -> None:
+        pass
+
+    def ready(self, is_ready: bool = True) -> None:
         self.readiness.append(is_ready)
         self._synced.set()
 
@@ -216,11 +222,12 @@ def test_the_nodes_address_is_its_internal_one() -> None:
 
 def test_flags_become_one_config() -> None:
     flags = (
-        "--kubeconfig=k --hostname-override=node1 --cluster-cidr=10.244.0.0/16 --tls-cert-file=c"
-        " --nodeport-addresses=10.0.0.0/8,192.168.0.0/16 --tls-private-key-file=p --client-ca-file=a"
+        "--kubeconfig=k --hostname-override=node1 --cluster-cidr=10.244.0.0/16 --masquerade-all --proxy-mode=nftables"
+        " --nodeport-addresses=10.0.0.0/8,192.168.0.0/16"
     )
     config = parse(flags.split())
     assert config.node == "node1"
-    assert config.address == "0.0.0.0:10256"
+    assert (config.health_address, config.metrics_address) == ("0.0.0.0:10256", "127.0.0.1:10249")
+    assert config.layout.masquerade_all
     assert config.layout.node_port_ranges == ("10.0.0.0/8", "192.168.0.0/16")
     assert config.layout.service_range == "10.96.0.0/16"

@@ -79,10 +79,7 @@ async def test_pods_are_followed_from_the_first_policy_on_and_leftovers_go_befor
         assert "old" not in policy_kernel.structure("kube-policies")
         assert not cluster.pods.followed
         cluster.put(policy("x", DENY))
-        await settle()
-        await clock.advance(COALESCE_SECONDS)
-        await settle()
-        assert cluster.pods.followed
+        await passing(clock, lambda: cluster.pods.followed)
         assert not table.done.is_set(), "half of the pods would be kept from what they are allowed"
         cluster.pods.complete.set()
         cluster.namespaces.complete.set()
