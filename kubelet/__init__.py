@@ -10,8 +10,9 @@
     cgroups      what keeps the node, its classes of pods and each pod within what they were promised
     eviction     pods are ended before the node has nothing left
     nodes        this machine's Node object and Lease
+    usage        what pods use, and the forms in which it is told
     serving      the gRPC service, for the API server: logs, exec, attach, port-forward, stats
-    web          the HTTPS port, for everybody who may see it: health, pods, metrics
+    web          the HTTPS port, for everybody who may see it: health, pods, what they use
 
 The engine is the only store: everything that must survive a restart of the kubelet (attempt numbers, back-off, pod
 addresses) stands in labels of the containers, so that there is no second truth to fall out of step with the first.

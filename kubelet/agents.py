@@ -42,18 +42,18 @@ from kubelet.runtime.docker import Docker
 from kubelet.runtime.interfaces import EngineError, Runtime, Version
 from kubelet.runtime.simulated import Simulated, SimulatedNetwork
 from kubelet.serving.finding import Finder
+from kubelet.serving.logs import Logs
 from kubelet.serving.service import NodeService
+from kubelet.usage.cgroups import Cgroups
+from kubelet.usage.looking import Gauge, Looking
+from kubelet.usage.simulated import SimulatedGauge
 from kubelet.volumes import resolvers
 from kubelet.volumes.claims import Keeper, Kept
-from kubelet.web import pages
-from kubelet.web.askers import Askers
-from kubelet.web.door import Door, Pages, answering
-from kubelet.web.rights import Rights
+from kubelet.web.assembling import Shown, https
 from machinery import addresses
 from machinery.client import Client, connect
 from machinery.clocks import SYSTEM, Clock
 from machinery.events import Recorder
-from machinery.https import HttpsServer
 from machinery.informers import Informer
 from machinery.running import CannotGoOn
 from machinery.serving import Files, Server
@@ -98,6 +98,10 @@ def network(config: Config, opened: Callable[[], Netlink] = Netlink) -> Network:
     return Plumbing(config.address, config.unreachable, opened, way)
 
 
+def _gauge(config: Config) -> Gauge:
+    return SimulatedGauge() if config.runtime == "simulated" else Cgroups()
+
+
 class Agent:
     """One kubelet with its parts: `client` and `runtime` are the caller's."""
 
@@ -126,20 +130,23 @@ class Agent:
         self._means = self._share(client, runtime, clock)
         self._assignments = Assignments(self._means, self._pods)
         finder = Finder(self._pods, self._cache)
-        service = NodeService(runtime, finder, clock)
-        files = Files(config.certificate, config.key, config.client_ca)
+        logs = Logs(runtime, finder, clock)
+        looking = Looking(_gauge(config), self._cache.all, clock, own_pid=os.getpid())
+        service = NodeService(runtime, finder, logs, looking)
         self._server = Server(
             f"{config.bind}:{config.grpc_port}",
-            files,
+            Files(config.certificate, config.key, config.client_ca),
             lambda server: add_NodeServicer_to_server(service, server),
             ("wherry.v1.Node",),
             allowed=CALLERS,
         )
-        door = Door(
-            Askers(client, clock, anonymous=config.anonymous), Rights(client, config.node, clock), self._pages(finder)
-        )
-        self._web = HttpsServer(f"{config.bind}:{config.port}", files, door.answer)
         self._volumes = Informer(client, PersistentVolume, label_selector=f"{NODE_LABEL}={config.node}", clock=clock)
+        shown = Shown(
+            machine=self._machine, runtime=runtime, finder=finder, logs=logs, looking=looking, pods=self._pods.list,
+            running=finder.everything, volumes=self._volumes.list,
+            checks={"log": lambda: True, "syncloop": self._assignments.is_turning},
+        )  # fmt: skip
+        self._web = https(config, client, shown, clock)
         self._keeper = Keeper(Kept(config.root), self._volumes)
         self._networked = asyncio.Event()
         self._nodes.on_change(self._node_changed)
@@ -179,15 +186,6 @@ class Agent:
             hosts=_read(Path("/etc/hosts")),
             starts=asyncio.Semaphore(config.parallel_starts),
         )  # fmt: skip
-
-    def _pages(self, finder: Finder) -> Pages:
-        """What the HTTPS port shows."""
-        checks = {"log": lambda: True, "syncloop": self._assignments.is_turning}
-        return {
-            ("GET", "/healthz/"): answering(lambda request: pages.healthz(request, checks)),
-            ("GET", "/pods"): answering(lambda request: pages.pods(self._pods.list())),
-            ("GET", "/runningpods/"): answering(lambda request: pages.running_pods(finder.everything())),
-        }
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -89,6 +89,20 @@ def _text(bound: float) -> str:
     return f"{bound:g}" if bound < 1e6 else str(int(bound))
 
 
+def rendered(families: Iterable[Metric], accept: str = "") -> tuple[str, bytes]:
+    """(content type, body) of families that are made for this once."""
+    encode, media = choose_encoder(accept)
+    return media, encode(_Made(families))
+
+
+class _Made(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
 class Exposition:
     """Everything that one process shows."""
 
@@ -104,5 +118,4 @@ class Exposition:
 
     def render(self, accept: str = "") -> tuple[str, bytes]:
         """(content type, body)"""
-        encode, media = choose_encoder(accept)
-        return media, encode(self._registry)
+        return rendered(self._registry.collect(), accept)

@@ -151,9 +151,3 @@ def labels(m: Machine, node: str) -> dict[str, str]:
         "kubernetes.io/hostname": node,
         "kubernetes.io/os": "linux",
     }
-
-
-def used_memory() -> int:
-    """Bytes that could not be given back at once."""
-    known = dict(_pairs("/proc/meminfo"))
-    return (int(known.get("MemTotal", 0)) - int(known.get("MemAvailable", 0))) * 1024

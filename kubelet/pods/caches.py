@@ -31,6 +31,9 @@ class Cache:
     def get(self, container: str) -> Record | None:
         return self._records.get(container)
 
+    def all(self) -> list[Record]:
+        return list(self._records.values())
+
     def uids(self) -> list[str]:
         return [uid for uid, records in self._by_pod.items() if records]
 

@@ -63,8 +63,13 @@ def _volumes(pod: Pod, layout: Layout) -> dict[str, int]:
 
 
 def usage(directory: Path) -> int:
-    """Bytes on disk of everything below; a file with two names counts once."""
-    total, seen = 0, set()
+    """Bytes on disk of everything below."""
+    return count(directory)[0]
+
+
+def count(directory: Path) -> tuple[int, int]:
+    """Bytes on disk and number of files of everything below; a file with two names counts once."""
+    total, files, seen = 0, 1, set()
     for parent, directories, names in os.walk(directory):
         for name in (*directories, *names):
             try:
@@ -74,4 +79,5 @@ def usage(directory: Path) -> int:
             if info.st_nlink == 1 or (info.st_dev, info.st_ino) not in seen:
                 seen.add((info.st_dev, info.st_ino))
                 total += info.st_blocks * 512
-    return total
+                files += 1
+    return total, files

@@ -30,7 +30,6 @@ from kubelet.runtime.interfaces import (
     Record,
     Spec,
     State,
-    Usage,
     Version,
 )  # fmt: skip
 from machinery.clocks import SYSTEM, Clock
@@ -184,10 +183,6 @@ class Docker:
         path = _path(container)
         async with streams.opened(self._socket, "POST", f"{path}/attach?{query}", hijack=True) as answer:
             yield Connection(self, answer, path, record.tty)
-
-    async def usage(self, container: str) -> Usage:
-        # One look (`one-shot`); the engine's default answer compares two, a second apart.
-        return documents.usage(await self._engine.call("GET", f"{_path(container)}/stats?stream=false&one-shot=true"))
 
     async def written(self, container: str) -> int:
         return int((await self._engine.call("GET", f"{_path(container)}/json?size=true")).get("SizeRw") or 0)

@@ -19,10 +19,10 @@ from kubelet.runtime.interfaces import (
     RegistryUnavailable,
     Spec,
     State,
-    Usage,
 )  # fmt: skip
 
-LOGS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
+LOG_SIZE, LOG_FILES = "10m", "5"
+LOGS = {"Type": "json-file", "Config": {"max-size": LOG_SIZE, "max-file": LOG_FILES}}
 CPU_PERIOD = 100_000
 UNAVAILABLE = (502, 503, 504)
 
@@ -196,12 +196,3 @@ def execution(process: Process) -> dict[str, Any]:
         "Cmd": list(process.command), "AttachStdin": process.stdin, "AttachStdout": True, "AttachStderr": True,
         "Tty": process.tty,
     }  # fmt: skip
-
-
-def usage(document: dict[str, Any]) -> Usage:
-    memory = document.get("memory_stats") or {}
-    details = memory.get("stats") or {}
-    # What the kernel could drop at once does not count: cgroup v1 and v2 name it differently.
-    inactive = details.get("total_inactive_file", details.get("inactive_file", 0))
-    cpu = ((document.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage", 0)
-    return Usage(int(cpu), max(0, int(memory.get("usage", 0)) - int(inactive)))

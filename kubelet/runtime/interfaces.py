@@ -201,12 +201,6 @@ class Version:
     cgroup_driver: str = "cgroupfs"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    cpu_nanoseconds: int  # since the container's start
-    memory: int  # bytes that could not be given back at once: the working set
-
-
 class Change(StrEnum):
     """What an engine's stream of changes says."""
 
@@ -311,8 +305,6 @@ class Runtime(Protocol):
     def execute(self, container: str, process: Process) -> AbstractAsyncContextManager[Stream]: ...
 
     def attach(self, container: str, *, stdin: bool) -> AbstractAsyncContextManager[Stream]: ...
-
-    async def usage(self, container: str) -> Usage: ...
 
     async def written(self, container: str) -> int:
         """Bytes of files that it has changed or added, outside of all mounts."""

@@ -30,7 +30,6 @@ from kubelet.runtime.interfaces import (
     Record,
     Spec,
     State,
-    Usage,
     Version,
 )  # fmt: skip
 from machinery.clocks import SYSTEM, Clock
@@ -222,10 +221,6 @@ class Simulated:
     async def attach(self, container: str, *, stdin: bool) -> AsyncIterator["Played"]:
         await self.inspect(container)
         yield Played(Process(("true",), stdin))
-
-    async def usage(self, container: str) -> Usage:
-        await self.inspect(container)
-        return Usage(0, 1_000_000)
 
     async def written(self, container: str) -> int:
         return self.sizes.get((await self.inspect(container)).id, 0)

@@ -8,6 +8,12 @@ from kubelet.syncing.views import debugging
 from machinery.informers import Informer
 from proto import node_pb2 as pb
 
+WAITING = {
+    "ErrImagePull": "image can't be pulled",
+    "ImagePullBackOff": "trying and failing to pull image",
+}
+"""What upstream says instead of a reason."""
+
 
 class Finder:
     def __init__(self, pods: Informer[Pod], cache: Cache) -> None:
@@ -65,4 +71,5 @@ class Finder:
 def _reason(pod: Pod, name: str) -> str:
     statuses = [*pod.status.containerStatuses, *pod.status.initContainerStatuses]
     waiting = next((s.state.waiting for s in statuses if s.name == name and s.state.waiting), None)
-    return (waiting.reason if waiting is not None else "") or "ContainerCreating"
+    reason = (waiting.reason if waiting is not None else "") or "ContainerCreating"
+    return WAITING.get(reason, reason)

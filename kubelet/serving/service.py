@@ -7,17 +7,16 @@ import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
 
-from api import errors, times
+from api import errors
 from kubelet.network.netlink import open_namespace, socket_in
-from kubelet.nodes import machines
-from kubelet.runtime.interfaces import EngineError, LogOptions, Process, Runtime, Stream
+from kubelet.runtime.interfaces import EngineError, Process, Runtime, Stream
 from kubelet.serving.finding import Finder
-from machinery.clocks import Clock
+from kubelet.serving.logs import Logs
+from kubelet.usage.looking import ContainerUse, Looking
 from machinery.grpc_errors import abort
 from proto import node_pb2 as pb
 from proto.node_pb2_grpc import NodeServicer
@@ -48,40 +47,17 @@ def refusing(method: Callable[..., AsyncIterator[T]]) -> Callable[..., AsyncIter
 class NodeService(NodeServicer):
     """See proto/node.proto."""
 
-    def __init__(self, runtime: Runtime, finder: Finder, clock: Clock) -> None:
+    def __init__(self, runtime: Runtime, finder: Finder, logs: Logs, looking: Looking) -> None:
         self._runtime = runtime
         self._finder = finder
-        self._clock = clock
+        self._logs = logs
+        self._looking = looking
 
     @refusing
     async def Logs(self, request: pb.LogsRequest, context: Context) -> AsyncIterator[pb.Chunk]:
-        record = self._finder.container(request.container, previous=request.previous)
-        left = request.limit_bytes if request.HasField("limit_bytes") else None
-        async for _, data in self._runtime.logs(record.id, self._options(request)):
-            piece = data if left is None else data[:left]
-            yield pb.Chunk(data=piece)
-            if left is not None:
-                left -= len(piece)
-                if left <= 0:
-                    return
-
-    def _options(self, request: pb.LogsRequest) -> LogOptions:
-        since = 0.0
-        if request.HasField("since_seconds"):
-            since = self._clock.now() - request.since_seconds
-        elif request.since_time:
-            try:
-                since = times.parse(request.since_time)
-            except ValueError as e:
-                raise errors.BadRequest(f"invalid since_time: {e}") from e
-        return LogOptions(
-            follow=request.follow,
-            timestamps=request.timestamps,
-            tail=request.tail_lines if request.HasField("tail_lines") else None,
-            since=since,
-            stdout=request.stream in ("", "All", "Stdout"),
-            stderr=request.stream in ("", "All", "Stderr"),
-        )
+        async with contextlib.aclosing(self._logs.read(request)) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                yield pb.Chunk(data=piece)
 
     @refusing
     async def Exec(self, request: AsyncIterator[pb.ExecInput], context: Context) -> AsyncIterator[pb.ExecOutput]:
@@ -128,29 +104,25 @@ class NodeService(NodeServicer):
             writer.close()
 
     async def Stats(self, request: pb.StatsRequest, context: Context) -> pb.StatsResponse:
-        records = self._finder.everything()
-        found = await asyncio.gather(*(self._runtime.usage(r.id) for r in records), return_exceptions=True)
-        response = pb.StatsResponse(
-            node_cpu_usage_nanoseconds=node_cpu(), node_memory_working_set_bytes=machines.used_memory()
-        )
-        pods: dict[str, pb.PodStats] = {}
-        for record, usage in zip(records, found, strict=True):
-            if isinstance(usage, BaseException):
-                continue  # it has ended since
-            pod = pods.get(record.uid)
-            if pod is None:
-                pod = pods[record.uid] = response.pods.add(
-                    namespace=record.labels.get("io.kubernetes.pod.namespace", ""),
-                    pod=record.labels.get("io.kubernetes.pod.name", ""),
-                    uid=record.uid,
-                )
-            pod.containers.add(
-                name=record.name,
-                cpu_usage_nanoseconds=usage.cpu_nanoseconds,
-                memory_working_set_bytes=usage.memory,
-                time_unix_nanoseconds=int(self._clock.now() * 1e9),
+        look = await self._looking.look()
+        pods = [
+            pb.PodStats(
+                namespace=pod.namespace, pod=pod.name, uid=pod.uid, containers=[_stats(use) for use in pod.containers]
             )
-        return response
+            for pod in look.pods
+        ]
+        return pb.StatsResponse(
+            pods=pods, node_cpu_usage_nanoseconds=look.node.cpu.total,
+            node_memory_working_set_bytes=look.node.memory.working_set,
+        )  # fmt: skip
+
+
+def _stats(use: ContainerUse) -> pb.ContainerStats:
+    figures = use.figures
+    return pb.ContainerStats(
+        name=use.record.name, cpu_usage_nanoseconds=figures.cpu.total,
+        memory_working_set_bytes=figures.memory.working_set, time_unix_nanoseconds=int(figures.time * 1e9),
+    )  # fmt: skip
 
 
 async def _start(request: AsyncIterator[pb.ExecInput]) -> pb.ExecStart:
@@ -226,10 +198,3 @@ def _pod_socket(pid: int) -> socket.socket:
         return socket_in(namespace, socket.AF_INET, socket.SOCK_STREAM)
     finally:
         os.close(namespace)
-
-
-def node_cpu(stat: Path = Path("/proc/stat")) -> int:
-    """Nanoseconds that the machine's processors have worked."""
-    user, nice, system, _, _, irq, softirq, steal = (int(n) for n in stat.read_text().split("\n", 1)[0].split()[1:9])
-    ticks = user + nice + system + irq + softirq + steal
-    return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")

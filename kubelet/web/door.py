@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from kubelet.web.askers import Askers
+from kubelet.web.pages import NOT_FOUND
 from kubelet.web.rights import CannotTell, Rights, right
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -33,7 +34,7 @@ class Door:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         found = self._find(request.path)
         if not found:
-            return web.Response(status=404, text="404 page not found\n")
+            return web.Response(status=404, text=NOT_FOUND)
         asker = await self._askers.of(request)
         if asker is None:
             return web.Response(status=401, text="Unauthorized")

@@ -10,6 +10,8 @@ from api.types import Pod
 from kubelet.runtime.interfaces import POD_NAME, POD_NAMESPACE, Record
 from machinery.monitoring import Check, health
 
+NOT_FOUND = "404 page not found\n"
+
 
 def healthz(request: web.BaseRequest, checks: Mapping[str, Check]) -> web.Response:
     """All of them, or the one that the path names."""
@@ -17,7 +19,7 @@ def healthz(request: web.BaseRequest, checks: Mapping[str, Check]) -> web.Respon
     if not name:
         return health(checks, verbose="verbose" in request.query)
     if name != "ping" and name not in checks:
-        return web.Response(status=404, text="404 page not found\n")
+        return web.Response(status=404, text=NOT_FOUND)
     if name != "ping" and not checks[name]():
         return web.Response(status=500, text=f"internal server error: {name} failed\n")
     return web.Response(text="ok")

@@ -84,6 +84,9 @@ def message(query: Query, place: Place) -> pb.LogsRequest:
         faults.append(paths.forbidden(Path(""), why))
     if wanted.stream not in ("", "All", "Stdout", "Stderr"):
         faults.append(paths.not_supported(Path("stream"), wanted.stream, ["All", "Stdout", "Stderr"]))
+    if wanted.stream not in ("", "All") and "tailLines" in query:
+        why = "`tailLines` and specific `stream` are mutually exclusive for now"
+        faults.append(paths.forbidden(Path(""), why))
     if faults:
         raise paths.refusal("", "PodLogOptions", place.pod.metadata.name, faults)
     return wanted

@@ -9,24 +9,33 @@ from typing import Any
 import aiohttp
 import pytest
 
+from api import meta
 from api.types import (
     ClusterRole,
     ClusterRoleBinding,
+    EmptyDirVolumeSource,
     Node,
     ObjectMeta,
     Pod,
     PolicyRule,
+    ResourceRequirements,
     RoleRef,
     ServiceAccount,
     Subject,
     TokenRequest,
     TokenRequestSpec,
+    Volume,
+    VolumeMount,
 )
 from machinery.certificates import Authority
 from machinery.certificates import Subject as Holder
 from machinery.client import Client, connect
 from machinery.testing import ControlPlane, control_plane
 from tests.integration.processes import kubelet, until
+
+
+def is_ready(pod: Pod) -> bool:
+    return meta.is_true(pod, "Ready")
 
 
 async def ask(plane: ControlPlane, url: str, *, who: str = "", token: str = "") -> tuple[int, str]:
@@ -113,3 +122,43 @@ async def test_the_api_server_carries_to_it_and_finds_both_ports(
     assert (await ask(plane, log, who="admin"))[0] == 200
     token = await token_of_somebody_who_may(client, "doctor", "healthz")
     assert (await ask(plane, f"{plane.rest}/api/v1/nodes/node1/proxy/healthz", token=token))[0] == 403
+
+
+async def test_what_pods_use_is_told_of_real_ones(lab: Any, pods: Any, containers: Any) -> None:
+    cache = Volume(name="cache", emptyDir=EmptyDirVolumeSource())
+    busy = containers(
+        "busy", ["sh", "-c", "head -c 100000 /dev/zero > /cache/x; echo said; while :; do :; done"],
+        volumeMounts=[VolumeMount(name="cache", mountPath="/cache")],
+        resources=ResourceRequirements(limits={"memory": "64Mi", "cpu": "100m"}),
+    )  # fmt: skip
+    async with lab.kubelet():
+        await lab.create(pods("a", containers(), busy, volumes=[cache]))
+        await lab.until("a", is_ready)
+        status, body = await asked(lab, "/stats/summary", who="admin")
+        summary = json.loads(body)
+        assert (status, summary["node"]["nodeName"]) == (200, "node1")
+        [pod] = summary["pods"]
+        assert (pod["podRef"]["name"], pod["podRef"]["namespace"]) == ("a", "default")
+        assert [i["name"] for i in pod["network"]["interfaces"]] == ["eth0"]
+        by_name = {c["name"]: c for c in pod["containers"]}
+        assert set(by_name) == {"main", "busy"}
+        # It may have a tenth of a processor, takes it, and no more.
+        assert 20_000_000 < by_name["busy"]["cpu"]["usageNanoCores"] < 200_000_000
+        assert by_name["busy"]["cpu"]["usageNanoCores"] > by_name["main"]["cpu"]["usageNanoCores"]
+        memory = by_name["busy"]["memory"]
+        assert 0 < memory["workingSetBytes"] <= memory["usageBytes"] < 64 * 2**20
+        assert memory["availableBytes"] == 64 * 2**20 - memory["workingSetBytes"]
+        assert {v["name"]: v["usedBytes"] >= 100_000 for v in pod["volume"]} == {"cache": True}
+        assert pod["process_stats"]["process_count"] >= 3
+        assert by_name["main"]["rootfs"]["usedBytes"] >= 0
+        _, resource = await asked(lab, "/metrics/resource", who="admin")
+        assert 'container_cpu_usage_seconds_total{container="busy",namespace="default",pod="a"}' in resource
+        assert "resource_scrape_error 0.0" in resource
+        _, cadvisor = await asked(lab, "/metrics/cadvisor", who="admin")
+        throttled = [line for line in cadvisor.splitlines() if "throttled_periods_total" in line and '"busy"' in line]
+        assert float(throttled[0].split()[-2]) > 0
+        assert 'interface="eth0"' in cadvisor
+        assert await asked(lab, "/containerLogs/default/a/busy", who="admin") == (200, "said\n")
+        _, configz = await asked(lab, "/configz", who="admin")
+        assert json.loads(configz)["kubeletconfig"]["port"] == lab.port
+        assert (await asked(lab, "/logs/", who="admin"))[0] == 200

@@ -105,7 +105,9 @@ async def test_statistics_name_the_containers(lab: Any, pods: Any) -> None:
 async def test_nobody_but_the_api_server_and_administrators_may_call(lab: Any, pods: Any) -> None:
     async with lab.kubelet():
         access = lab.plane.access("scheduler")
-        async with channel(Access(f"https://127.0.0.1:{lab.port}", access.ca, access.certificate, access.key)) as c:
+        async with channel(
+            Access(f"https://127.0.0.1:{lab.grpc_port}", access.ca, access.certificate, access.key)
+        ) as c:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await NodeStub(c).Stats(pb.StatsRequest(), wait_for_ready=True, timeout=10)
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED

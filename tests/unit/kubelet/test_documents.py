@@ -6,7 +6,7 @@ import pytest
 
 from kubelet.config import parse
 from kubelet.runtime import documents, streams
-from kubelet.runtime.interfaces import Amounts, Mount, Spec, State, Usage
+from kubelet.runtime.interfaces import Amounts, Mount, Spec, State
 
 
 def test_a_spec_becomes_a_create_request() -> None:
@@ -62,13 +62,6 @@ def test_a_running_container_has_no_end() -> None:
         "FinishedAt": "2025-01-01T00:00:00Z",
     }
     assert documents.record(INSPECTED | {"State": state}).finished_at == 0.0
-
-
-@pytest.mark.parametrize("stats", [{"total_inactive_file": 40}, {"inactive_file": 40}])
-def test_what_the_kernel_could_drop_is_not_in_the_working_set(stats: dict[str, int]) -> None:
-    document = {"memory_stats": {"usage": 100, "stats": stats}, "cpu_stats": {"cpu_usage": {"total_usage": 5}}}
-    assert documents.usage(document) == Usage(5, 60)
-    assert documents.usage({}) == Usage(0, 0)
 
 
 async def pieces(*data: bytes) -> AsyncIterator[bytes]:

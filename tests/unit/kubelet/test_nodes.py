@@ -80,7 +80,6 @@ def test_this_machine_can_be_looked_at(tmp_path: Path) -> None:
     assert found.cpus > 0
     assert found.memory > 0
     assert found.machine_id != machines.machine(tmp_path, "node2").machine_id
-    assert machines.used_memory() > 0
 
 
 class Server:
