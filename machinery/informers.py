@@ -105,8 +105,14 @@ class Informer(Generic[T]):
             await self._clock.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
+    async def refresh(self) -> None:
+        """Returns when everything that was written before this call is known.  Raises ApiError."""
+        await self._list()
+
     async def _list(self) -> None:
         listing = await self._client.list(self._what, **self._scope)
+        if self._revision and int(listing.resource_version) <= int(self._revision):
+            return  # the watch was faster
         found = {key(o): o for o in listing.items}
         for gone in [k for k in self._objects if k not in found]:
             self._change(gone, None)
@@ -122,6 +128,8 @@ class Informer(Generic[T]):
 
     def _apply(self, event: WatchEvent[T]) -> None:
         o: Any = event.object
+        if int(o.metadata.resourceVersion) <= int(self._revision):
+            return  # a list was faster, and knows what came after
         if event.type != "BOOKMARK":
             self._change(key(o), None if event.type == "DELETED" else event.object)
         self._revision = o.metadata.resourceVersion

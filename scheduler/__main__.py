@@ -1,8 +1,11 @@
 """`python -m scheduler`: `--help` lists the flags."""
 
+import asyncio
+from functools import partial
 from random import Random
 from typing import Any
 
+from api import errors
 from api.types import (
     CSINode,
     Namespace,
@@ -13,6 +16,7 @@ from api.types import (
     PodDisruptionBudget,
     StorageClass,
 )
+from machinery import kubeconfigs
 from machinery.client import connect
 from machinery.events import Recorder
 from machinery.informers import Informer
@@ -25,12 +29,23 @@ from scheduler.groups import KINDS, Groups
 from scheduler.scheduling import Scheduler
 from scheduler.serving import SERVICE, Explainer
 
+RETRY_SECONDS = 0.2
+
+
+async def refreshed(informer: Informer[Any]) -> None:
+    while True:
+        try:
+            return await informer.refresh()
+        except errors.ApiError:
+            await asyncio.sleep(RETRY_SECONDS)
+
 
 async def run(config: Config) -> None:
-    """Schedule until cancelled.  Raises leases.Lost when another process has taken over."""
+    """Schedule until cancelled.  Raises CannotGoOn, or leases.Lost when another process has taken over."""
     configuration = load(config.file) if config.file is not None else DEFAULT
     leads = config.leader_elect if configuration.leader_elect is None else configuration.leader_elect
-    async with connect(configuration.kubeconfig or config.kubeconfig) as client:
+    access = kubeconfigs.load(configuration.kubeconfig or config.kubeconfig)
+    async with connect(access) as client:
         nodes, pods, namespaces = Informer(client, Node), Informer(client, Pod), Informer(client, Namespace)
         groups = {kind: Informer(client, kind) for kind in KINDS}
         recorders = {profile.name: Recorder(client, profile.name) for profile in configuration.profiles}
@@ -47,10 +62,17 @@ async def run(config: Config) -> None:
             nodes, pods, namespaces, claims, volumes, classes, csi_nodes, budgets, *groups.values(),
         ]  # fmt: skip
 
+        leading = not leads
+
         async def lead() -> None:
+            nonlocal leading
+            leading = True
             # A decision on half of the nodes would crowd those that happened to come first.
             for informer in informers:
                 await informer.synced()
+            # And one that does not know yet what the one before has bound last, would crowd a node.
+            for known in (nodes, pods) if leads else ():
+                await refreshed(known)
             await scheduler.run()
 
         async def serve_once_known() -> None:
@@ -59,9 +81,24 @@ async def run(config: Config) -> None:
             await server.ready()
 
         lease = configuration.lease or config.lease
-        leading = Election(client, lease, identity=config.identity).run(lead) if leads else lead()
+        work = [
+            Election(client, lease, identity=config.identity, timing=configuration.timing or config.timing).run(lead)
+            if leads
+            else lead()
+        ]
+        if config.metrics_address:
+            # Imported only here: HTTP costs memory that most do not want to spend.
+            from scheduler.monitoring import monitor
+
+            synced = [partial(getattr, informer, "has_synced") for informer in informers]
+            exposition = scheduler.metrics.exposition
+            work.append(
+                monitor(
+                    config, configuration, exposition, client, access.target, is_leading=lambda: leading, synced=synced
+                ).run()
+            )
         told, known = [r.run() for r in recorders.values()], [i.run() for i in informers]
-        await together(server.run(), *told, *known, serve_once_known(), leading)
+        await together(server.run(), *told, *known, serve_once_known(), *work)
 
 
 if __name__ == "__main__":

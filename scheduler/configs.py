@@ -5,9 +5,11 @@ https://kubernetes.io/docs/reference/command-line-tools-reference/kube-scheduler
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from machinery.flags import duration
+from machinery.leases import Timing
 from machinery.serving import Files
 
 PKI = Path("/etc/wherry/pki")
@@ -20,10 +22,13 @@ class Config:
     files: Files
     leader_elect: bool = True
     lease: str = "kube-scheduler"
+    timing: Timing = field(default_factory=Timing)
     identity: str = ""
     """In the election; "" is a random one."""
     allowed: tuple[str, ...] = ("kubernetes-admin",)
     """Who may call the gRPC service."""
+    metrics_address: str = ""
+    """HOST:PORT of /metrics and the like over HTTPS; "" is nowhere."""
     verbosity: int = 0
     file: Path | None = None
     """A KubeSchedulerConfiguration. What it says of the kubeconfig and of leader election outdoes the flags."""
@@ -31,11 +36,14 @@ class Config:
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
     parser = argparse.ArgumentParser("scheduler", description="Finds a node for every pod.")
-    add = parser.add_argument
+    add, d = parser.add_argument, Timing()
     add("--config", type=Path, default=None, help="a file with a KubeSchedulerConfiguration")
     add("--kubeconfig", type=Path, default=PKI / "kubeconfig")
     add("--leader-elect", type=_boolean, nargs="?", const=True, default=True)
     add("--leader-elect-resource-name", default="kube-scheduler")
+    add("--leader-elect-lease-duration", type=duration, default=d.duration)
+    add("--leader-elect-renew-deadline", type=duration, default=d.renew_deadline)
+    add("--leader-elect-retry-period", type=duration, default=d.retry)
     add(
         "--leader-elect-identity", default="",
         help="goes on at once with a lease held under this name: for one process at a time; by default a random one",
@@ -45,6 +53,11 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--tls-cert-file", type=Path, default=PKI / "tls.crt")
     add("--tls-private-key-file", type=Path, default=PKI / "tls.key")
     add("--client-ca-file", type=Path, default=PKI / "ca.crt")
+    add(
+        "--metrics-bind-address", default="", metavar="HOST:PORT",
+        help="serve /metrics, /configz, /healthz, /livez and /readyz over HTTPS there (upstream's port for them is "
+        "gRPC's here); default: nowhere",
+    )  # fmt: skip
     add("-v", dest="verbosity", type=int, default=0)
     given = parser.parse_args(arguments)
     return Config(
@@ -53,7 +66,11 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         files=Files(given.tls_cert_file, given.tls_private_key_file, given.client_ca_file),
         leader_elect=given.leader_elect,
         lease=given.leader_elect_resource_name,
+        timing=Timing(
+            given.leader_elect_lease_duration, given.leader_elect_renew_deadline, given.leader_elect_retry_period
+        ),
         identity=given.leader_elect_identity,
+        metrics_address=given.metrics_bind_address,
         verbosity=given.verbosity,
         file=given.config,
     )

@@ -13,6 +13,8 @@ import msgspec
 from msgspec import Struct, field
 
 from api.paths import Fault, Path, duplicate, invalid, required
+from machinery.flags import duration
+from machinery.leases import Timing
 from machinery.running import CannotGoOn
 from scheduler.arguments import BY_PLUGIN
 from scheduler.filters import FILTERS
@@ -22,6 +24,8 @@ from scheduler.profiles import Profile
 from scheduler.queues import FIRST_BACKOFF, LONGEST_BACKOFF
 from scheduler.scores import SCORES
 
+API_VERSION: Literal["kubescheduler.config.k8s.io/v1"] = "kubescheduler.config.k8s.io/v1"
+KIND: Literal["KubeSchedulerConfiguration"] = "KubeSchedulerConfiguration"
 PREEMPTION, GATES, BINDING = "DefaultPreemption", "SchedulingGates", "VolumeBinding"
 FILTERING, SCORING = dict(FILTERS), {name: score for name, _, score in SCORES}
 # Upstream's default, "as many as are worth the time", is all of them here: the time does not depend on it.
@@ -60,6 +64,13 @@ class Configuration:
     kubeconfig: File | None = None
     leader_elect: bool | None = None
     lease: str = ""
+    timing: Timing | None = None
+    document: Document | None = None
+
+    def described(self) -> bytes:
+        """What is in force, with what was not said, as upstream's /configz has it under the group's name."""
+        document = self.document or Document(API_VERSION, KIND, profiles=[ProfileDocument()])
+        return msgspec.json.encode({"kubescheduler.config.k8s.io": document})
 
 
 DEFAULT = Configuration()
@@ -87,7 +98,14 @@ def parse(text: bytes) -> Configuration:
         profiles, document.podInitialBackoffSeconds, document.podMaxBackoffSeconds,
         File(kubeconfig) if kubeconfig else None, document.leaderElection.get("leaderElect"),
         document.leaderElection.get("resourceName", ""),
+        _timing(document.leaderElection), document,
     )  # fmt: skip
+
+
+def _timing(given: dict[str, Any]) -> Timing | None:
+    names = {"leaseDuration": "duration", "renewDeadline": "renew_deadline", "retryPeriod": "retry"}
+    said = {attribute: duration(given[name]) for name, attribute in names.items() if name in given}
+    return replace(Timing(), **said) if said else None
 
 
 def _faults(document: Document) -> Iterator[Fault]:

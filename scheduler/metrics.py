@@ -3,6 +3,8 @@
 https://kubernetes.io/docs/reference/instrumentation/metrics/
 """
 
+from collections.abc import Callable, Mapping
+
 from machinery.clocks import Clock
 from machinery.metrics import Counter, Exposition, Gauge, Histogram
 from scheduler.decisions import Decision
@@ -10,6 +12,8 @@ from scheduler.queues import SchedulingQueue
 
 ATTEMPT_SECONDS = tuple(0.001 * 2**n for n in range(15))
 POINT_SECONDS = tuple(0.0001 * 2**n for n in range(12))
+WAIT_SECONDS = tuple(0.01 * 2**n for n in range(20))
+MANY = 15
 VICTIMS = tuple(2.0**n for n in range(7))
 ATTEMPTS = 1.0, 2.0, 4.0, 8.0, 16.0
 
@@ -17,7 +21,8 @@ ATTEMPTS = 1.0, 2.0, 4.0, 8.0, 16.0
 class Metrics:
     """For one event loop. Decisions are made one after another: `begin`, then `lap` for each step, then `decided`."""
 
-    def __init__(self, queue: SchedulingQueue, clock: Clock) -> None:
+    def __init__(self, queue: SchedulingQueue, clock: Clock, cached: Callable[[], Mapping[str, int]]) -> None:
+        """`cached`: how many nodes, pods and assumed pods are known."""
         self._clock = clock
         self._began = self._last = 0.0
         self._profile = ""
@@ -31,6 +36,16 @@ class Metrics:
             "scheduler_scheduling_attempt_duration_seconds",
             "Scheduling attempt latency in seconds (scheduling algorithm + binding)",
             ("result", "profile"), ATTEMPT_SECONDS,
+        )  # fmt: skip
+        self.algorithm = Histogram(
+            "scheduler_scheduling_algorithm_duration_seconds", "Scheduling algorithm latency in seconds", (),
+            ATTEMPT_SECONDS,
+        )  # fmt: skip
+        self.waits = Histogram(
+            "scheduler_pod_scheduling_sli_duration_seconds",
+            "E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue and might "
+            "involve multiple scheduling attempts.",
+            ("attempts",), WAIT_SECONDS,
         )  # fmt: skip
         self.points = Histogram(
             "scheduler_framework_extension_point_duration_seconds",
@@ -57,9 +72,20 @@ class Metrics:
             "Number of pods added to scheduling queues by event and queue type.",
             ("queue", "event"), lambda: dict(queue.incoming.items()), counts=True,
         )  # fmt: skip
-        self.exposition = Exposition(
-            (self.attempts, self.durations, self.points, self.tries, self.preemptions, self.victims, pending, incoming)
-        )
+        unschedulable = Gauge(
+            "scheduler_unschedulable_pods",
+            "The number of unschedulable pods broken down by plugin name. A pod will increment the gauge for all "
+            "plugins that caused it to not schedule and so this metric have meaning only when broken down by plugin.",
+            ("plugin", "profile"), lambda: dict(queue.rejected().items()),
+        )  # fmt: skip
+        size = Gauge(
+            "scheduler_cache_size", "Number of nodes, pods, and assumed (bound) pods in the scheduler cache.",
+            ("type",), lambda: {(kind,): count for kind, count in cached().items()},
+        )  # fmt: skip
+        self.exposition = Exposition((
+            self.attempts, self.durations, self.algorithm, self.waits, self.points, self.tries, self.preemptions,
+            self.victims, pending, incoming, unschedulable, size,
+        ))  # fmt: skip
 
     def begin(self, profile: str) -> None:
         self._profile = profile
@@ -72,7 +98,9 @@ class Metrics:
 
     def decided(self, decision: Decision) -> None:
         result = ("scheduled" if decision.node else "unschedulable", self._profile)
-        self.durations.observe(self._clock.monotonic() - self._began, result)
+        seconds = self._clock.monotonic() - self._began
+        self.durations.observe(seconds, result)
+        self.algorithm.observe(seconds)
         if decision.node:
             return  # counted when it is bound
         self.attempts.add(result)
@@ -81,9 +109,11 @@ class Metrics:
         if decision.preemption.node:
             self.victims.observe(len(decision.preemption.victims))
 
-    def bound(self, profile: str, attempts: int) -> None:
+    def bound(self, profile: str, attempts: int, waited: float) -> None:
+        """After so many attempts, and so many seconds since it first came to the queue."""
         self.attempts.add(("scheduled", profile))
         self.tries.observe(attempts)
+        self.waits.observe(waited, (str(attempts) if attempts < MANY else f"{MANY}+",))
 
     def failed(self, profile: str) -> None:
         self.attempts.add(("error", profile))

@@ -55,6 +55,7 @@ class Waiting:
     rejectors: frozenset[str] = frozenset()
     room_helps: bool = True
     wish: Wish | None = None  # of the last attempt
+    came: float = 0.0  # monotonic time of its first arrival without gates
     since: float = 0.0  # monotonic time of the last failure
     ticket: int = 0  # of its newest entry in a heap: older entries are void
 
@@ -94,6 +95,12 @@ class SchedulingQueue:
     def lengths(self) -> Counter[str]:
         """How many pods are in each part; those in flight are in none."""
         return Counter(w.state.value for w in self._pods.values() if w.state is not State.IN_FLIGHT)
+
+    def rejected(self) -> Counter[tuple[str, str]]:
+        """How many of those that wait for an event each plug-in has rejected, by the scheduler's name."""
+        return Counter(
+            (plugin, w.pod.spec.schedulerName) for w in self._unschedulable.values() for plugin in w.rejectors
+        )
 
     def waiting(self, *states: State) -> list[Waiting]:
         """Those in any of the states, in the order in which the active ones would be tried."""
@@ -241,5 +248,6 @@ class SchedulingQueue:
 
     def _activate(self, waiting: Waiting, cause: str) -> None:
         self._enter(waiting, State.ACTIVE, cause)
+        waiting.came = waiting.came or self._clock.monotonic()
         heapq.heappush(self._active, (*waiting.rank, waiting.ticket, waiting))
         self._arrived.set()

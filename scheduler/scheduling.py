@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -49,6 +50,8 @@ from scheduler.wishes import Wish, wish
 NAME = "default-scheduler"
 # Bindings under way at once; the client joins them into messages of as many.
 BINDINGS = 128
+# So long a scheduler that ends waits for the bindings that it has sent: who takes over must not decide before them.
+LAST_SECONDS = 2.0
 # Decisions in a row, after which bindings and events get their turn, however long the queue is: the bindings of one
 # turn go out as one message, which costs little more than one alone.
 TURN = 16
@@ -70,7 +73,7 @@ class Scheduler:
             clock, first_backoff=configuration.first_backoff, longest_backoff=configuration.longest_backoff,
             is_gated=self._is_gated,
         )  # fmt: skip
-        self.metrics = Metrics(self.queue, clock)
+        self.metrics = Metrics(self.queue, clock, self._cached)
         self._client = client
         self._recorders = recorders
         self._profiles = {profile.name: profile for profile in configuration.profiles}
@@ -80,6 +83,7 @@ class Scheduler:
         self._assumed: dict[Key, Waiting] = {}
         self._writes: asyncio.TaskGroup | None = None
         self._binding = asyncio.Semaphore(BINDINGS)
+        self._bindings: set[asyncio.Task[None]] = set()
         self._prebinding = Prebinding(client, self.snapshot.storage)
         self._preempting = Preempting(client, self._event, self.snapshot, clock)
 
@@ -109,17 +113,29 @@ class Scheduler:
             self._writes.create_task(self.queue.run())
             for gated in self.queue.waiting(State.GATED):  # those that came before this process led
                 self._tell_gated(gated.pod)
-            for made in itertools.count(1):
-                await self._binding.acquire()
-                try:
-                    waiting = await self.queue.get()
-                except BaseException:
-                    self._binding.release()
-                    raise
-                if not self.decide(waiting):
-                    self._binding.release()
-                if made % TURN == 0:
-                    await asyncio.sleep(0)
+            try:
+                await self._decide_all()
+            finally:
+                await self._last_bindings()
+
+    async def _decide_all(self) -> None:
+        for made in itertools.count(1):
+            await self._binding.acquire()
+            try:
+                waiting = await self.queue.get()
+            except BaseException:
+                self._binding.release()
+                raise
+            if not self.decide(waiting):
+                self._binding.release()
+            if made % TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _last_bindings(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                while self._bindings:
+                    await asyncio.wait(self._bindings)
 
     def decide(self, waiting: Waiting) -> bool:
         """One iteration; whether a binding is under way now."""
@@ -135,12 +151,18 @@ class Scheduler:
         self._renounce(waiting.key, decision.node)
         self.snapshot.set_pod(wanted, decision.node)
         self.snapshot.storage.reserve(decision.choices, decision.node)
-        self._write(self._bind(waiting, decision))
+        binding = self._write(self._bind(waiting, decision))
+        if not decision.choices:  # volumes may take minutes
+            self._bindings.add(binding)
+            binding.add_done_callback(self._bindings.discard)
         return True
 
     def profile_of(self, pod: Pod) -> Profile:
         """Pods of other schedulers are judged by the first one."""
         return self._profiles.get(pod.spec.schedulerName or NAME) or next(iter(self._profiles.values()))
+
+    def _cached(self) -> dict[str, int]:
+        return {"nodes": len(self.snapshot), "pods": self.snapshot.pod_count, "assumed_pods": len(self._assumed)}
 
     def _is_gated(self, pod: Pod) -> bool:
         return has_gates(pod) and self.profile_of(pod).gates
@@ -315,7 +337,8 @@ class Scheduler:
             self.metrics.failed(self.profile_of(waiting.pod).name)
             self._take_back(waiting, node, e)
         else:
-            self.metrics.bound(self.profile_of(waiting.pod).name, waiting.attempts)
+            waited = self._clock.monotonic() - waiting.came
+            self.metrics.bound(self.profile_of(waiting.pod).name, waiting.attempts, waited)
             self._event(
                 waiting.pod, "Normal", "Scheduled", f"Successfully assigned {key.namespace}/{key.name} to {node}"
             )
@@ -350,9 +373,9 @@ class Scheduler:
         """Told by the scheduler of that pod, or of the one `by` which it happened."""
         self._recorders[self.profile_of(by or pod).name].event(pod, kind, reason, message)
 
-    def _write(self, write: Coroutine[Any, Any, None]) -> None:
+    def _write(self, write: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         assert self._writes is not None
-        self._writes.create_task(write)
+        return self._writes.create_task(write)
 
 
 def _dying(pod: Pod) -> bool:

@@ -152,6 +152,10 @@ class Snapshot:
     def pods(self, node: str) -> Iterator[Wish]:
         return iter(self._pods.get(node, {}).values())
 
+    @property
+    def pod_count(self) -> int:
+        return len(self._node_of)
+
     def node_of(self, pod: Key) -> str:
         """Where the pod is counted, or ""."""
         return self._node_of.get(pod, "")

@@ -86,6 +86,21 @@ async def test_what_came_and_went_has_been_shown():
         assert informer.has_shown(written)
 
 
+async def test_a_refreshed_view_has_everything_and_is_told_nothing_twice():
+    async with connected() as (service, client), informed(service, client) as (informer, log):
+        await service.put("pods", pod("a"))
+        await service.put("pods", pod("brief"))
+        await service.remove("pods", "brief", "default")
+        await informer.refresh()
+        assert informer.get("default", "a") is not None
+        assert informer.get("default", "brief") is None
+        told = len(log.changes)
+        await service.put("pods", pod("b"))
+        await log.reach(told + 1)
+        assert log.changes[told:] == [(None, "b")]
+        assert log.changes.count((None, "a")) == 1
+
+
 async def test_after_a_forgotten_revision_the_differences_are_told():
     async with connected() as (service, client):
         for name in ("stays", "goes"):

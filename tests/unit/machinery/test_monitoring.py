@@ -58,6 +58,20 @@ async def test_who_is_not_well_says_what_fails(pki):
         )  # fmt: skip
 
 
+async def test_what_is_alive_need_not_be_ready_yet(pki):
+    async with monitored(pki, readiness={"informer-sync": lambda: False}) as url:
+        assert (await ask(pki, f"{url}/livez"))[0] == 200
+        assert await ask(pki, f"{url}/readyz") == (
+            500, "[+]ping ok\n[-]informer-sync failed: reason withheld\nreadyz check failed\n"
+        )  # fmt: skip
+
+
+async def test_the_configuration_is_told_to_those_who_may_see_metrics(pki):
+    async with monitored(pki, configuration=b'{"a": 1}') as url:
+        assert await ask(pki, f"{url}/configz", "admin") == (200, '{"a": 1}')
+        assert (await ask(pki, f"{url}/configz", "node1-kubelet"))[0] == 403
+
+
 async def test_metrics_are_for_those_who_are_allowed_to_see_them(pki):
     counter = Counter("wishes", "Wishes that were granted")
     counter.add()

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from api.labels import from_map
+from machinery.leases import Timing
 from machinery.running import CannotGoOn
 from scheduler.configurations import Configuration, load, parse
 from scheduler.decisions import explain, schedule
@@ -39,7 +40,8 @@ def weights(found: Profile) -> dict[str, int]:
 
 
 def test_nothing_said_is_upstreams_default() -> None:
-    assert configured() == Configuration()
+    assert replace(configured(), document=None) == Configuration()
+    assert configured().described() == Configuration().described()
     assert (DEFAULT.filters, DEFAULT.scores, DEFAULT.preempts) == (FILTERS, SCORES, True)
 
 
@@ -52,6 +54,7 @@ def test_a_usual_file_is_understood() -> None:
     )  # fmt: skip
     assert [p.name for p in found.profiles] == ["a", "b"]
     assert (found.first_backoff, found.longest_backoff) == (2, 20)
+    assert found.timing == Timing(duration=15)
     assert (found.kubeconfig, found.leader_elect, found.lease) == (Path("/etc/scheduler.conf"), False, "mine")
 
 

@@ -212,6 +212,21 @@ async def test_a_binding_that_seemed_to_fail_but_was_stored_is_believed() -> Non
         assert cluster.scheduler.snapshot.node_of(Key("default", "a")) == "n2"
 
 
+async def test_a_scheduler_that_ends_waits_for_the_bindings_that_it_has_sent() -> None:
+    cluster = Cluster()
+    cluster.scheduler.on_node(None, node("n1"))
+    cluster.server.held = asyncio.Event()
+    cluster.put(pod("a"))
+    running = asyncio.create_task(cluster.scheduler.run())
+    await settle()
+    running.cancel()
+    await settle()
+    assert not running.done()
+    cluster.server.held.set()
+    await asyncio.wait([running])
+    assert cluster.bound == {"a": "n1"}
+
+
 async def test_a_pod_deleted_while_it_is_bound_leaves_nothing() -> None:
     async with running(node("n1")) as cluster:
         cluster.server.held = asyncio.Event()
