@@ -9,6 +9,7 @@
     volumes      what pods mount, laid out under the root directory
     cgroups      what keeps the node, its classes of pods and each pod within what they were promised
     eviction     pods are ended before the node has nothing left
+    statics      pods from files of this node, and the mirror pods that show them
     nodes        this machine's Node object and Lease
     usage        what pods use, and the forms in which it is told
     serving      the gRPC service, for the API server: logs, exec, attach, port-forward, stats

@@ -5,11 +5,11 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 
-from api import quantities
+from api import meta, quantities
 from api.types import Node, PersistentVolume, Pod, Service
 from api.volumes import NODE_LABEL
 from kubelet.cgroups import limits, trees
@@ -44,6 +44,9 @@ from kubelet.runtime.simulated import Simulated, SimulatedNetwork
 from kubelet.serving.finding import Finder
 from kubelet.serving.logs import Logs
 from kubelet.serving.service import NodeService
+from kubelet.statics.manifests import is_mirror
+from kubelet.statics.mirrors import Mirrors
+from kubelet.statics.sources import Statics
 from kubelet.usage.cgroups import Cgroups
 from kubelet.usage.looking import Gauge, Looking
 from kubelet.usage.simulated import SimulatedGauge
@@ -127,8 +130,19 @@ class Agent:
             runtime, self._records, lambda: machines.disk(config.root), self._registering.tell, clock,
             config.images.thresholds, pinned=(config.pause_image,),
         )  # fmt: skip
+        self._statics = Statics(
+            config.manifests, config.manifest_url, config.node, clock,
+            file_period=config.file_check, url_period=config.url_check,
+        )  # fmt: skip
+        self._mirrors = Mirrors(
+            client, self._pods, self._statics.pods, lambda uid: self._assignments.busy(uid),
+            lambda: self._registering.node,
+        )  # fmt: skip
         self._means = self._share(client, runtime, clock)
-        self._assignments = Assignments(self._means, self._pods)
+        self._assignments = Assignments(
+            self._means, self._pods, self._statics.pods, lambda pod: self._mirrors.settle(meta.key(pod))
+        )
+        self._statics.on_change = self._statics_changed
         finder = Finder(self._pods, self._cache)
         logs = Logs(runtime, finder, clock)
         looking = Looking(_gauge(config), self._cache.all, clock, own_pid=os.getpid())
@@ -142,13 +156,14 @@ class Agent:
         )
         self._volumes = Informer(client, PersistentVolume, label_selector=f"{NODE_LABEL}={config.node}", clock=clock)
         shown = Shown(
-            machine=self._machine, runtime=runtime, finder=finder, logs=logs, looking=looking, pods=self._pods.list,
+            machine=self._machine, runtime=runtime, finder=finder, logs=logs, looking=looking, pods=self._of_node,
             running=finder.everything, volumes=self._volumes.list,
             checks={"log": lambda: True, "syncloop": self._assignments.is_turning},
         )  # fmt: skip
         self._web = https(config, client, shown, clock)
         self._keeper = Keeper(Kept(config.root), self._volumes)
-        self._networked = asyncio.Event()
+        self._pool: asyncio.Future[Pool] = asyncio.get_running_loop().create_future()
+        self._addressed = asyncio.Event()
         self._nodes.on_change(self._node_changed)
 
     def _share(self, client: Client, runtime: Runtime, clock: Clock) -> Means:
@@ -158,7 +173,7 @@ class Agent:
             cache=self._cache,
             network=self._network,
             recorder=self._recorder,
-            reporter=PodReporter(self._reports),
+            reporter=PodReporter(self._reports, self._mirrors.of),
             handlers=self._handlers,
             images=Store(
                 puller=Puller(runtime, clock, config.images.parallel_pulls), records=self._records, root=config.root,
@@ -177,7 +192,7 @@ class Agent:
             pull_secrets=partial(pull_secrets, client),
             allowed_sysctls=config.allowed_sysctls,
             services=self._services.list,
-            pods=self._pods.list,
+            pods=self._of_node,
             allocatable=lambda: self._promised.allocatable,
             machine=_machine_root(config),
             cluster_dns=config.cluster_dns,
@@ -187,12 +202,17 @@ class Agent:
             starts=asyncio.Semaphore(config.parallel_starts),
         )  # fmt: skip
 
+    def _of_node(self) -> list[Pod]:
+        """Every pod that is to run here, once: a mirror pod only shows one."""
+        return [*(p for p in self._pods.list() if not is_mirror(p)), *self._statics.pods()]
+
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for part in (
                 self._recorder.run(), self._server.run(), self._web.run(), self._reports.run(), self._handlers.run(),
                 self._cache.run(), self._pods.run(), self._services.run(), self._nodes.run(), self._volumes.run(),
                 self._keeper.run(), self._collector.run(), self._live(), self._work(),
+                self._statics.run(),
             ):  # fmt: skip
                 tasks.create_task(part)
             if isinstance(self._network, Plumbing):
@@ -206,19 +226,43 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._registering.run())
             tasks.create_task(self._registering.renew())
+            await self._assignments.complete()
+            tasks.create_task(self._mirrors.run())
 
     async def _work(self) -> None:
-        """The pods, once there is a network to put them in: adopting them earlier would look like losing them."""
+        """The pods."""
         try:
             await self._network.prepare()
         except OSError as e:
             raise CannotGoOn(f"the node's network cannot be set up: {e}") from e
+        self._statics.read()
         if isinstance(self._network, Plugins):
-            self._has_addresses(Elsewhere())
-        await self._networked.wait()
-        await self._services.synced()
+            self._pool.set_result(Elsewhere())
+        elif self._config.pod_cidr:
+            self._pool.set_result(Addresses(self._config.pod_cidr))
         await self._group()
-        await self._assignments.run(self._tidy)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._address())
+            tasks.create_task(self._assignments.run(self._connected, self._tidy))
+
+    async def _address(self) -> None:
+        """Give pods addresses, once it is known which, and who has one already."""
+        pool = await self._pool
+        await self._cache.synced()
+        self._means.addresses = pool
+        self._assignments.adopt_addresses()
+        self._registering.networked()
+        self._addressed.set()
+
+    async def _connected(self) -> None:
+        """There is a network to put assigned pods in: adopting them earlier would look like losing them."""
+        await self._addressed.wait()
+        await self._services.synced()
+
+    def _statics_changed(self) -> None:
+        self._assignments.statics_changed()
+        for pod in self._statics.pods():
+            self._mirrors.settle(meta.key(pod))
 
     async def _group(self) -> None:
         """The node's control groups, before the first pod stands in one; without them where that is not allowed."""
@@ -231,7 +275,7 @@ class Agent:
             all_pods=limits.of_all_pods(self._promised.for_pods) if resources.enforced else Limits(),
             per_qos=resources.per_qos,
         )  # fmt: skip
-        groups = KeptGroups(trees.tree(trees.MOUNT, driver), wanted, self._pods.list)
+        groups = KeptGroups(trees.tree(trees.MOUNT, driver), wanted, self._of_node)
         try:
             groups.prepare()
         except OSError as e:
@@ -258,24 +302,18 @@ class Agent:
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         if new is None or new.metadata.name != self._config.node or not new.spec.podCIDR:
             return
-        if self._means.addresses is None and not isinstance(self._network, Plugins):
-            self._has_addresses(Addresses(new.spec.podCIDR))
+        if not self._pool.done():
+            self._pool.set_result(Addresses(new.spec.podCIDR))
             log.info("pod addresses come from %s", new.spec.podCIDR)
 
-    def _has_addresses(self, pool: Pool) -> None:
-        self._means.addresses = pool
-        self._registering.networked()
-        self._networked.set()
-
-    async def _tidy(self, uids: Iterable[str]) -> None:
+    async def _tidy(self, known: Callable[[], Collection[str]]) -> None:
         """Remove what pods that are gone have left behind."""
-        known = set(uids)
         await self._network.sweep(known)
         if not isinstance(self._network, Plugins):
             await abandon(self._config.attachments)
-        self._means.groups.sweep(known)
+        self._means.groups.sweep(known())
         for directory in (self._config.root / "pods").glob("*"):
-            if directory.name not in known:
+            if directory.name not in known():
                 log.info("removing %s: there is no such pod", directory)
                 await asyncio.to_thread(_remove, directory)
 

@@ -53,6 +53,11 @@ class Config:
     cni_configuration: Path | None
     cni_path: tuple[str, ...]
     resources: Resources
+    pod_cidr: str
+    manifests: Path | None
+    manifest_url: str
+    file_check: float
+    url_check: float
 
     @property
     def attachments(self) -> Path:
@@ -110,6 +115,11 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--cni-bin-dir", default="/opt/cni/bin", help="comma-separated directories of CNI plug-ins")
     capacities.add_flags(parser)
     images.add_flags(parser)
+    add("--pod-cidr", default="", help="the pods' addresses; by default those that the cluster gives this node")
+    add("--pod-manifest-path", type=Path, default=None, help="a directory, or a file, of static pods")
+    add("--manifest-url", default="", help="more static pods")
+    add("--file-check-frequency", type=float, default=20, help="seconds, where the file system does not tell")
+    add("--http-check-frequency", type=float, default=20, help="seconds between two looks at --manifest-url")
     flags = parser.parse_args(arguments)
     node = flags.hostname_override.lower()
     root = flags.root_dir or Path("/var/lib/wherry/kubelet") / node
@@ -152,6 +162,11 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         cni_configuration=flags.cni_conf_dir,
         cni_path=tuple(d for d in flags.cni_bin_dir.split(",") if d),
         resources=resources,
+        pod_cidr=flags.pod_cidr,
+        manifests=flags.pod_manifest_path,
+        manifest_url=flags.manifest_url,
+        file_check=flags.file_check_frequency,
+        url_check=flags.http_check_frequency,
     )
 
 

@@ -12,7 +12,7 @@ import ipaddress
 import logging
 import os
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 from api.types import Pod
@@ -65,8 +65,8 @@ class Network(Protocol):
         """Take the pod's connection away; it is no error if there is none.  Raises OSError."""
         ...
 
-    async def sweep(self, uids: Iterable[str]) -> None:
-        """Take the connections of all pods but these away.  Raises OSError."""
+    async def sweep(self, uids: Callable[[], Iterable[str]]) -> None:
+        """Take the connections of all pods away but of those that there are.  Raises OSError."""
         ...
 
 
@@ -154,16 +154,11 @@ class Plumbing:
         # The host route and the neighbour go with the link, and the pod's end with this one.
         await self._work(lambda nl: links.delete_link(nl, interface(uid)))
 
-    async def sweep(self, uids: Iterable[str]) -> None:
-        wanted = {interface(uid) for uid in uids}
-
-        def remove(nl: Netlink) -> None:
-            for name in links.links(nl):
-                if name.startswith(PREFIX) and len(name) == 15 and name not in wanted:
-                    log.info("removing %s, which no pod of this node has", name)
-                    links.delete_link(nl, name)
-
-        await self._work(remove)
+    async def sweep(self, uids: Callable[[], Iterable[str]]) -> None:
+        async with self._lock:
+            # Asked for now, when nobody can be connecting another one.
+            wanted = {interface(uid) for uid in uids()}
+            await asyncio.to_thread(self._with_netlink, lambda nl: _sweep(nl, wanted))
 
     async def reach(self, own: str, ranges: Mapping[str, str]) -> None:
         """Lead to exactly these pod ranges → node addresses; `own` is this node's range.
@@ -190,6 +185,13 @@ def _configure(inside: Netlink, loopback: int, address: str) -> None:
     links.put_neighbour(inside, index, Neighbour(GATEWAY, NODE_HARDWARE))
     links.put_route(inside, Route(f"{GATEWAY}/32", link=index))
     links.put_route(inside, Route(f"{links.ANYWHERE}/0", gateway=GATEWAY, link=index))
+
+
+def _sweep(nl: Netlink, wanted: Container[str]) -> None:
+    for name in links.links(nl):
+        if name.startswith(PREFIX) and len(name) == 15 and name not in wanted:
+            log.info("removing %s, which no pod of this node has", name)
+            links.delete_link(nl, name)
 
 
 def _uplink_mtu(nl: Netlink, node_address: str) -> int:

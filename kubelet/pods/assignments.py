@@ -4,10 +4,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
+import msgspec
+
+from api import times
+from api.meta import key
 from api.types import ObjectMeta, Pod, PodSpec
 from kubelet.pods.means import Means
 from kubelet.pods.workers import Worker
 from kubelet.runtime.interfaces import POD_NAME, POD_NAMESPACE, Record
+from kubelet.statics.manifests import is_mirror, is_static, local_uid
 from machinery.informers import Informer
 
 CRASH_PAUSE = 5.0
@@ -18,31 +23,46 @@ log = logging.getLogger("pods")
 
 class Assignments:
     """Keeps one worker for each pod that is assigned to this node or has containers here.  A pod is its uid: one with
-    the same name is another pod."""
+    the same name is another pod.
 
-    def __init__(self, means: Means, pods: Informer[Pod]) -> None:
+    `statics` are the pods of this node's own manifests, which need nobody to assign them.  `on_end` is told of each
+    pod that nothing is left of.
+    """
+
+    def __init__(
+        self, means: Means, pods: Informer[Pod], statics: Callable[[], Iterable[Pod]] = tuple,
+        on_end: Callable[[Pod], None] = lambda pod: None,
+    ) -> None:  # fmt: skip
         self._means = means
         self._pods = pods
+        self._statics = statics
+        self._on_end = on_end
         self._workers: dict[str, Worker] = {}
         self._finished: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._turned_at = 0.0
+        self._complete = asyncio.Event()  # the API server's pods are known: other containers have none
         pods.on_change(self._changed)
         means.cache.on_change = self._container_changed
 
-    async def run(self, tidy: Callable[[Iterable[str]], Awaitable[None]]) -> None:
-        """Works until cancelled; the containers stay.
+    async def run(
+        self, connected: Callable[[], Awaitable[None]], tidy: Callable[[Callable[[], set[str]]], Awaitable[None]]
+    ) -> None:
+        """Works until cancelled; the containers stay.  Static pods are begun at once, the others when `connected`
+        returns: when what the API server says of this node and its services is known.
 
-        `tidy` is told once which pods there are, so that what others have left behind can go: before the first worker
-        makes anything new.
+        `tidy` is called once, and may ask at any moment which pods there are: what others have left behind can go.
         """
-        await self._pods.synced()
         await self._means.cache.synced()
-        self._adopt_addresses()
-        await tidy([*(p.metadata.uid for p in self._pods.list()), *self._means.cache.uids()])
         async with asyncio.TaskGroup() as self._tasks:
+            self.statics_changed()
+            await connected()
+            await self._pods.synced()
+            await tidy(self._known)
+            self._turned_at = self._means.clock.monotonic()
+            self._complete.set()
             for pod in self._pods.list():
-                self._ensure(pod)
+                self._changed(None, pod)
             for uid in self._means.cache.uids():
                 self._adopt_orphan(uid)
             while True:
@@ -52,10 +72,19 @@ class Assignments:
 
     def is_turning(self) -> bool:
         """Whether it does what it does again and again; before it has begun nobody can say that it does not."""
-        return self._tasks is None or self._means.clock.monotonic() - self._turned_at < 2 * RELIST
+        begun = self._complete.is_set()
+        return not begun or self._means.clock.monotonic() - self._turned_at < 2 * RELIST
 
-    def _adopt_addresses(self) -> None:
-        """All of them before the first new pod can be given one."""
+    async def complete(self) -> None:
+        """Returns when every pod that this node has or had is being looked after."""
+        await self._complete.wait()
+
+    def _known(self) -> set[str]:
+        assigned = (local_uid(p) for p in self._pods.list())
+        return {*assigned, *(p.metadata.uid for p in self._statics()), *self._means.cache.uids(), *self._workers}
+
+    def adopt_addresses(self) -> None:
+        """All that running pods have, before the first new pod can be given one."""
         means = self._means
         for uid in means.cache.uids():
             for record in means.cache.of(uid):
@@ -63,14 +92,51 @@ class Assignments:
                 if means.addresses is not None and running and (address := means.network.known(record)):
                     means.addresses.adopt(uid, address)
 
-    def _changed(self, old: Pod | None, new: Pod | None) -> None:
+    def busy(self, uid: str) -> bool:
+        """Is anything of that pod being run or ended?"""
+        return uid in self._workers
+
+    def statics_changed(self) -> None:
+        """End the static pods whose manifests are gone, begin those that are new.
+
+        One that was changed is another pod of the same name, and waits until nothing of the first one is left.
+        """
         if self._tasks is None:
             return  # everything that exists is looked at when `run` begins
-        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+        wanted = {p.metadata.uid: p for p in self._statics()}
+        for uid, worker in self._workers.items():
+            if is_static(worker.pod) and uid not in wanted and not worker.leaving:
+                worker.update(self._ending(worker.pod))
+        taken = {key(w.pod) for w in self._workers.values()}
+        for uid, pod in wanted.items():
+            if key(pod) not in taken:
+                self._begin(uid, Worker(self._means, self._as_mirrored(pod)))
+
+    def _ending(self, pod: Pod) -> Pod:
+        metadata = msgspec.structs.replace(
+            pod.metadata, deletionTimestamp=times.format(self._means.clock.now()),
+            deletionGracePeriodSeconds=pod.spec.terminationGracePeriodSeconds,
+        )  # fmt: skip
+        return msgspec.structs.replace(pod, metadata=metadata)
+
+    def _as_mirrored(self, pod: Pod) -> Pod:
+        """A static pod with what the API server knows of it."""
+        found = self._pods.get(pod.metadata.namespace, pod.metadata.name)
+        mirrored = found is not None and is_mirror(found) and local_uid(found) == pod.metadata.uid
+        return msgspec.structs.replace(pod, status=found.status) if mirrored and found is not None else pod
+
+    def _changed(self, old: Pod | None, new: Pod | None) -> None:
+        if self._tasks is None or not self._complete.is_set():
+            return  # everything that exists is looked at when `run` has heard of all
+        if old is not None and not is_mirror(old) and (new is None or new.metadata.uid != old.metadata.uid):
             self._finished.discard(old.metadata.uid)
             if worker := self._workers.get(old.metadata.uid):
                 worker.gone()
-        if new is not None:
+        if new is not None and is_mirror(new):
+            if worker := self._workers.get(local_uid(new)):
+                worker.update(self._as_mirrored(worker.pod))
+                worker.wake()  # a mirror that was made anew knows nothing yet
+        elif new is not None:
             self._ensure(new)
 
     def _ensure(self, pod: Pod) -> None:
@@ -83,7 +149,7 @@ class Assignments:
     def _container_changed(self, uid: str) -> None:
         if worker := self._workers.get(uid):
             worker.wake()
-        elif self._tasks is not None and uid not in self._finished:
+        elif self._complete.is_set() and uid not in self._finished:
             self._adopt_orphan(uid)
 
     def _adopt_orphan(self, uid: str) -> None:
@@ -111,6 +177,8 @@ class Assignments:
         current = self._pods.get(pod.namespace, pod.name)
         if current is not None and current.metadata.uid == uid:
             self._finished.add(uid)  # its object is still on its way out
+        self._on_end(worker.pod)
+        self.statics_changed()
 
 
 def remembered(record: Record) -> Pod:

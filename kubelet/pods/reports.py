@@ -7,6 +7,7 @@ it is put right as soon as it is seen.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 
 from api import errors, meta
 from api.types import Pod, PodStatus
+from kubelet.statics.manifests import local_uid
 from kubelet.syncing.conditions import OWNED
 from kubelet.syncing.statuses import TERMINAL, pod_status
 from kubelet.syncing.views import View
@@ -27,7 +29,7 @@ log = logging.getLogger("status")
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    pod: Pod
+    pod: Pod  # the API server's object
     status: PodStatus
     last: bool
 
@@ -50,29 +52,30 @@ class Reports:
         self._last: dict[str, _Report] = {}
         self._written: dict[str, _Known] = {}
 
-    def put(self, pod: Pod, status: PodStatus, *, last: bool = False) -> None:
-        """`last`: nothing of the pod is left on this node, so its object may go if it is being deleted."""
-        uid = pod.metadata.uid
+    def put(self, pod: Pod, status: PodStatus, *, last: bool = False, uid: str = "") -> None:
+        """`last`: nothing of the pod is left on this node, so its object may go if it is being deleted.  `uid` is that
+        of the pod on this node, if its object has another."""
+        uid = uid or pod.metadata.uid
         report = self._last[uid] = _Report(pod, status, last)
         if not last and uid not in self._wanted and self._known(pod) == document(status):
             return
-        self._want(report)
+        self._want(uid, report)
 
     def observe(self, pod: Pod) -> None:
         """The API server's object has changed: if its status is not the last one that was put, that is written again.
 
         A phase that somebody else has made terminal stands, as upstream: the pod's worker ends the pod then.
         """
-        uid = pod.metadata.uid
-        known, last = self._written.get(uid), self._last.get(uid)
+        uid = local_uid(pod)
+        known, last = self._written.get(pod.metadata.uid), self._last.get(uid)
         version = int(pod.metadata.resourceVersion or 0)
         if known is None or last is None or version < known.version:
             return  # older than our own last word: it may be an earlier one of ours
-        seen = self._written[uid] = _Known(version, document(pod.status))
+        seen = self._written[pod.metadata.uid] = _Known(version, document(pod.status))
         ended = pod.status.phase in TERMINAL and last.status.phase not in TERMINAL
         if seen.document != document(last.status) and not ended and not last.last:
             log.info("the status of pod %s/%s was overwritten", pod.metadata.namespace, pod.metadata.name)
-            self._want(replace(last, pod=pod))
+            self._want(uid, replace(last, pod=pod))
 
     def status(self, pod: Pod) -> PodStatus:
         """The pod's status as it was last put, with what others answer for as it is now."""
@@ -83,14 +86,14 @@ class Reports:
         others = [c for c in pod.status.conditions if c.type not in OWNED]
         return msgspec.structs.replace(last.status, conditions=own + others)
 
-    def _want(self, report: _Report) -> None:
-        uid = report.pod.metadata.uid
+    def _want(self, uid: str, report: _Report) -> None:
         self._wanted[uid] = report
         self._queue.add(uid)
 
     def forget(self, uid: str) -> None:
-        for held in (self._wanted, self._last, self._written):
-            held.pop(uid, None)
+        self._wanted.pop(uid, None)
+        if (last := self._last.pop(uid, None)) is not None:
+            self._written.pop(last.pod.metadata.uid, None)
 
     def _known(self, pod: Pod) -> dict[str, Any]:
         known = self._written.get(pod.metadata.uid)
@@ -110,12 +113,11 @@ class Reports:
             report = self._wanted.get(uid)
             try:
                 if report is not None:
-                    await self._write(report)
+                    await self._write(uid, report)
             except (errors.NotFound, errors.Conflict) as e:
                 log.debug("pod %s is gone, or another one has its name: %s", uid, e)
                 self._done(uid, report)
-                self._written.pop(uid, None)
-                self._last.pop(uid, None)
+                self.forget(uid)
             except errors.ApiError as e:
                 log.warning("writing the status of pod %s: %s", uid, e)
                 self._queue.add_after(uid, RETRY)
@@ -126,7 +128,7 @@ class Reports:
         if self._wanted.get(uid) is report:
             self._wanted.pop(uid, None)
 
-    async def _write(self, report: _Report) -> None:
+    async def _write(self, uid: str, report: _Report) -> None:
         metadata = report.pod.metadata
         wanted = document(report.status)
         change = difference(self._known(report.pod), wanted)
@@ -140,9 +142,8 @@ class Reports:
                 self._written[metadata.uid] = _Known(version, wanted)
         if report.last and metadata.deletionTimestamp:
             await self._client.delete(Pod, metadata.name, metadata.namespace, uid=metadata.uid, grace_seconds=0)
-            self._written.pop(metadata.uid, None)
-            self._last.pop(metadata.uid, None)
-        self._done(metadata.uid, report)
+            self.forget(uid)
+        self._done(uid, report)
 
 
 def document(status: PodStatus) -> dict[str, Any]:
@@ -180,17 +181,24 @@ def _conditions(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[di
 
 
 class PodReporter:
-    """Implements `means.Reporter`: makes the status and puts it on its way."""
+    """Implements `means.Reporter`: makes the status and puts it on its way.
 
-    def __init__(self, reports: Reports) -> None:
+    `object_of` gives the API server's object of a pod: a static pod's is its mirror, and there may be none.
+    """
+
+    def __init__(self, reports: Reports, object_of: Callable[[Pod], Pod | None] = lambda pod: pod) -> None:
         self._reports = reports
+        self._object_of = object_of
 
     def report(self, view: View, *, last: bool = False) -> None:
         pod = msgspec.structs.replace(view.pod, status=self._reports.status(view.pod))
-        self._reports.put(view.pod, pod_status(replace(view, pod=pod)), last=last)
+        if (shown := self._object_of(view.pod)) is not None:
+            status = pod_status(replace(view, pod=pod))
+            self._reports.put(shown, status, last=last, uid=view.pod.metadata.uid)
 
     def observe(self, pod: Pod) -> None:
-        self._reports.observe(pod)
+        if (shown := self._object_of(pod)) is not None:
+            self._reports.observe(shown)
 
     def forget(self, uid: str) -> None:
         self._reports.forget(uid)

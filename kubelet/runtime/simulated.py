@@ -9,7 +9,7 @@ import asyncio
 import os
 import shlex
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -283,7 +283,7 @@ class SimulatedNetwork:
     async def detach(self, uid: str) -> None:
         return
 
-    async def sweep(self, uids: Iterable[str]) -> None:
+    async def sweep(self, uids: Callable[[], Iterable[str]]) -> None:
         return
 
 

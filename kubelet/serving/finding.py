@@ -4,6 +4,7 @@ from api import errors
 from api.types import Pod
 from kubelet.pods.caches import Cache
 from kubelet.runtime.interfaces import Record
+from kubelet.statics.manifests import local_uid
 from kubelet.syncing.views import debugging
 from machinery.informers import Informer
 from proto import node_pb2 as pb
@@ -29,7 +30,7 @@ class Finder:
 
     def sandbox(self, pod: Pod) -> Record:
         """Raises NotFound."""
-        for record in self._cache.of(pod.metadata.uid):
+        for record in self._cache.of(local_uid(pod)):
             if record.is_pause and record.running:
                 return record
         raise errors.NotFound(f"pod not found ({pod.metadata.name}_{pod.metadata.namespace})")
@@ -41,7 +42,7 @@ class Finder:
         name = wanted.container or next((c.name or "" for c in pod.spec.containers), "")
         if all(c.name != name for c in specs):
             raise errors.BadRequest(f"container {name} is not valid for pod {wanted.pod}")
-        mine = [r for r in self._cache.of(pod.metadata.uid) if not r.is_pause and r.name == name]
+        mine = [r for r in self._cache.of(local_uid(pod)) if not r.is_pause and r.name == name]
         ran = sorted((r for r in mine if r.started_at), key=lambda r: r.attempt, reverse=True)
         if previous:
             ended = [r for r in ran if r.ended]

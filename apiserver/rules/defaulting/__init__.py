@@ -1,12 +1,13 @@
 """What upstream's SetDefaults_* functions fill in where a document says nothing.
 
-A function per kind, in a table; what a pod's parts share stands in `pods`.  Defaults are a property of the object
-alone: what depends on other objects is admission's business.
+A function per kind, in a table; those of pods stand in `api.pod_defaults`, since kubelets have them too.  Defaults are
+a property of the object alone: what depends on other objects is admission's business.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+from api import pod_defaults
 from api.kinds import Kind
 from apiserver.customs import definitions
 from apiserver.rules.defaulting import (
@@ -16,7 +17,6 @@ from apiserver.rules.defaulting import (
     extensions,
     flows,
     networks,
-    pods,
     services,
     storages,
     workloads,
@@ -29,8 +29,8 @@ DEFAULTS: dict[tuple[str, str], Callable[[Any], None]] = {
     ("", "LimitRange"): clusters.limit_range,
     ("", "PersistentVolume"): storages.volume,
     ("", "PersistentVolumeClaim"): storages.claim,
-    ("", "Pod"): pods.pod,
-    ("", "PodTemplate"): lambda obj: pods.spec(obj.template.spec) if obj.template is not None else None,
+    ("", "Pod"): pod_defaults.pod,
+    ("", "PodTemplate"): lambda obj: pod_defaults.spec(obj.template.spec) if obj.template is not None else None,
     ("", "ReplicationController"): workloads.replication_controller,
     ("", "Secret"): clusters.secret,
     ("", "Service"): services.service,

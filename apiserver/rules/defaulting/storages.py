@@ -1,6 +1,7 @@
 """Volumes, claims and storage classes."""
 
-from api.types import CSIDriver, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, StorageClass
+from api.pod_defaults import claim_spec
+from api.types import CSIDriver, PersistentVolume, PersistentVolumeClaim, StorageClass
 
 
 def volume(obj: PersistentVolume) -> None:
@@ -12,10 +13,6 @@ def volume(obj: PersistentVolume) -> None:
 def claim(obj: PersistentVolumeClaim) -> None:
     obj.status.phase = obj.status.phase or "Pending"
     claim_spec(obj.spec)
-
-
-def claim_spec(spec: PersistentVolumeClaimSpec) -> None:
-    spec.volumeMode = spec.volumeMode or "Filesystem"
 
 
 def storage_class(obj: StorageClass) -> None:

@@ -1,5 +1,6 @@
 """Controllers of pods: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/"""
 
+from api import pod_defaults
 from api.types import (
     CronJob,
     DaemonSet,
@@ -19,14 +20,14 @@ from api.types import (
     StatefulSet,
     StatefulSetPersistentVolumeClaimRetentionPolicy,
 )  # fmt: skip
-from apiserver.rules.defaulting import pods, storages
+from apiserver.rules.defaulting import storages
 
 NEVER_GIVE_UP = 2**31 - 1
 
 
 def _template(template: PodTemplateSpec | None) -> None:
     if template is not None:
-        pods.spec(template.spec)
+        pod_defaults.spec(template.spec)
 
 
 def replication_controller(obj: ReplicationController) -> None:
@@ -141,7 +142,7 @@ def cron_job(obj: CronJob) -> None:
     if spec.failedJobsHistoryLimit is None:
         spec.failedJobsHistoryLimit = 1
     if spec.jobTemplate is not None:
-        pods.spec(spec.jobTemplate.spec.template.spec)
+        pod_defaults.spec(spec.jobTemplate.spec.template.spec)
 
 
 def autoscaler(obj: HorizontalPodAutoscaler) -> None:

@@ -101,8 +101,8 @@ class Plugins:
             await attachment.delete()
             self._file(uid).unlink(missing_ok=True)
 
-    async def sweep(self, uids: Iterable[str]) -> None:
-        await abandon(self._records, keep=uids)
+    async def sweep(self, uids: Callable[[], Iterable[str]]) -> None:
+        await abandon(self._records, keep=uids())
         network = configurations.find(self._configuration)
         if network is None or not network.collects_garbage:
             return

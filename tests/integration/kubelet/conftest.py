@@ -8,7 +8,7 @@ import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import docker
@@ -126,15 +126,20 @@ class Lab:
     grpc_port: int = field(default_factory=free_port)
 
     @asynccontextmanager
-    async def kubelet(self, *flags: str) -> AsyncIterator[None]:
+    async def kubelet(self, *flags: str, alone: bool = False) -> AsyncIterator[None]:
+        """`alone`: it reaches no API server."""
         config = self._config(flags)
         handle = os.open(f"/run/netns/{self.namespace}", os.O_RDONLY)
         runtime = Docker(config.endpoint, self.cluster, "node1")
         network = agents.network(config, lambda: netlink_in(handle))
-        async with connect(self.plane.access("node1-kubelet")) as client:
+        access = self.plane.access("node1-kubelet")
+        if alone:
+            access = replace(access, server=f"https://127.0.0.1:{free_port()}")
+        async with connect(access) as client:
             running = asyncio.create_task(Agent(config, client, runtime, network, SYSTEM).run())
             try:
-                await self._schedulable(running)
+                if not alone:
+                    await self._schedulable(running)
                 yield
                 assert not running.done(), running.exception()
             finally:
@@ -174,15 +179,17 @@ class Lab:
     async def create(self, pod: Pod) -> Pod:
         return await self.client.create(pod)
 
-    async def until(self, name: str, holds: Callable[[Pod], object], seconds: float = 30) -> Pod:
-        """The pod, once it is so."""
+    async def until(
+        self, name: str, holds: Callable[[Pod], object], seconds: float = 30, *, gone_is_fine: bool = False
+    ) -> Pod:
+        """The pod, once it is so.  `gone_is_fine`: another of that name is to come."""
         last: Pod | None = None
         try:
             async with asyncio.timeout(seconds):
                 async for pod in self._versions(name):
-                    assert pod is not None, f"pod {name} is gone"
+                    assert pod is not None or gone_is_fine, f"pod {name} is gone"
                     last = pod
-                    if holds(pod):
+                    if pod is not None and holds(pod):
                         return pod
         except TimeoutError as e:
             raise AssertionError(f"pod {name} stayed {meta.encode(last.status).decode() if last else 'away'}") from e

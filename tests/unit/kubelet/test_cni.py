@@ -211,7 +211,7 @@ async def test_newer_plugins_tell_their_state_and_collect_what_nobody_uses(stage
     for number in (1, 2):
         await stage.network.attach(pod(f"u{number}"), sandbox(f"c{number}", f"u{number}"), "")
     stage.calls()
-    await stage.network.sweep(["u2"])
+    await stage.network.sweep(lambda: ["u2"])
     swept = stage.calls()
     assert [call for call, _ in swept] == ["second DEL", "first DEL", "first GC", "second GC"]
     assert swept[2][1]["cni.dev/valid-attachments"] == [{"containerID": "c2", "ifname": "eth0"}]

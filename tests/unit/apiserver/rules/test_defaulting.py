@@ -5,9 +5,9 @@ import msgspec
 import pytest
 
 from api import kinds, meta
+from api.pod_defaults import pull_policy
 from api.types import Pod
 from apiserver.rules import decode, default
-from apiserver.rules.defaulting.pods import pull_policy
 from tests.unit.apiserver.rules.manifests import DROP, MANIFESTS, changed
 
 

@@ -1,10 +1,15 @@
-"""Pods and what is in them: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/"""
+"""What a pod is where its document says nothing: upstream's SetDefaults_* functions of pods and what is in them.
+
+The API server fills these in for what it stores, and a kubelet for the manifests that it reads by itself.
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
+"""
 
 from api.types import (
     Container,
     EmptyDirVolumeSource,
     EphemeralContainer,
     ObjectFieldSelector,
+    PersistentVolumeClaimSpec,
     Pod,
     PodSecurityContext,
     PodSpec,
@@ -12,7 +17,6 @@ from api.types import (
     ResourceRequirements,
     Volume,
 )  # fmt: skip
-from apiserver.rules.defaulting import storages
 
 MODE = 0o644
 
@@ -130,7 +134,11 @@ def _volume(it: Volume) -> None:
     if it.image is not None and not it.image.pullPolicy:
         it.image.pullPolicy = pull_policy(it.image.reference)
     if it.ephemeral is not None and it.ephemeral.volumeClaimTemplate is not None:
-        storages.claim_spec(it.ephemeral.volumeClaimTemplate.spec)
+        claim_spec(it.ephemeral.volumeClaimTemplate.spec)
+
+
+def claim_spec(it: PersistentVolumeClaimSpec) -> None:
+    it.volumeMode = it.volumeMode or "Filesystem"
 
 
 SOURCES = tuple(name for name in Volume.__struct_fields__ if name != "name")

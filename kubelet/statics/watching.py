@@ -1,0 +1,43 @@
+"""Being told of changes in a directory: inotify(7), which the standard library does not have."""
+
+import asyncio
+import ctypes
+import os
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from kubelet.pods.means import first
+from machinery.clocks import Clock
+
+# Not IN_CREATE: what has just been created is still being written.
+IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_DELETE = 0x8, 0x40, 0x80, 0x200
+CHUNK = 1 << 16
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+async def changes(directory: Path, period: float, clock: Clock) -> AsyncGenerator[None, None]:
+    """Begins with one, and yields whenever something in the directory may have changed, and every `period` seconds:
+    the directory need not exist yet, and a file system of somebody else's may not tell.  Raises OSError."""
+    handle = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    if handle < 0:
+        raise OSError(ctypes.get_errno(), "inotify_init1 failed")
+    told = asyncio.Event()
+
+    def read() -> None:
+        os.read(handle, CHUNK)
+        told.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(handle, read)
+    try:
+        while True:
+            # Adding it again changes nothing, unless another directory has taken its place.
+            wanted = IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE
+            _libc.inotify_add_watch(handle, os.fsencode(directory), wanted)
+            told.clear()
+            yield
+            await first(told.wait(), clock.sleep(period))
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
