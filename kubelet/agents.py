@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
@@ -52,6 +51,8 @@ from kubelet.usage.looking import Gauge, Looking
 from kubelet.usage.simulated import SimulatedGauge
 from kubelet.volumes import resolvers
 from kubelet.volumes.claims import Keeper, Kept
+from kubelet.volumes.layouts import Layout
+from kubelet.volumes.pinning import Pinning
 from kubelet.web.assembling import Shown, https
 from machinery import addresses
 from machinery.client import Client, connect
@@ -191,6 +192,9 @@ class Agent:
             sources=partial(sources, client, Tokens(client, clock)),
             pull_secrets=partial(pull_secrets, client),
             allowed_sysctls=config.allowed_sysctls,
+            armored=machines.has_armor(),
+            recursive_read_only=lambda: self._registering.engine.recursive_read_only,
+            pinning=Pinning(runtime.process),
             services=self._services.list,
             pods=self._of_node,
             allocatable=lambda: self._promised.allocatable,
@@ -315,11 +319,8 @@ class Agent:
         for directory in (self._config.root / "pods").glob("*"):
             if directory.name not in known():
                 log.info("removing %s: there is no such pod", directory)
-                await asyncio.to_thread(_remove, directory)
-
-
-def _remove(directory: Path) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
+                layout = Layout(self._config.root, directory.name, pinning=self._means.pinning)
+                await asyncio.to_thread(layout.remove)
 
 
 def _machine_root(config: Config) -> Path | None:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from api.types import ConfigMap, Container, EnvVarSource, PersistentVolume, Pod, Secret, Service
+from api.types import ConfigMap, Container, EnvVarSource, FileKeySelector, PersistentVolume, Pod, Secret, Service
+from kubelet.containers import env_files
 from kubelet.containers.fields import ConfigError, Place, pod_field, resource_field
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
@@ -16,12 +17,14 @@ _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 @dataclass(frozen=True, slots=True)
 class Sources:
     """The objects that a pod's containers refer to, as far as they exist, by name; the tokens of its account, by
-    audience and seconds; and the volumes behind its claims, or why there is none, by the claim's name."""
+    audience and seconds; the volumes behind its claims, or why there is none, by the claim's name; and the files of
+    variables that can be read, by volume and path."""
 
     config_maps: Mapping[str, ConfigMap] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     tokens: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
     claimed: Mapping[str, PersistentVolume | str] = field(default_factory=dict)
+    files: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
 
 
 def environment(
@@ -68,7 +71,21 @@ def _from(pod: Pod, container: Container, source: EnvVarSource, place: Place, so
         if ref.optional:
             return None
         raise ConfigError(f"couldn't find key {ref.key} in Secret {namespace}/{ref.name}")
+    if (file := source.fileKeyRef) is not None:
+        return _from_file(file, sources)
     return None
+
+
+def _from_file(file: FileKeySelector, sources: Sources) -> str | None:
+    key, path = file.key or "", file.path or ""
+    data = sources.files.get((file.volumeName or "", path))
+    if data is None:
+        raise ConfigError("couldn't parse env file")
+    # An empty value counts as none, upstream too.
+    value = env_files.value(data.decode(errors="surrogateescape"), key)
+    if not value and not file.optional:
+        raise ConfigError(f'environment variable key "{key}" not found in file "{path}"')
+    return value or None
 
 
 def _config_map(sources: Sources, name: str, optional: bool) -> ConfigMap | None:
@@ -108,6 +125,12 @@ def unknown(text: str, values: Mapping[str, str]) -> list[str]:
 def references(containers: Iterable[Container]) -> tuple[set[str], set[str]]:
     """The names of the ConfigMaps and of the Secrets that the containers' variables come from."""
     return set(_config_map_names(containers)), set(_secret_names(containers))
+
+
+def file_references(container: Container) -> set[tuple[str, str]]:
+    """The volumes, and the paths in them, of the files that the container's variables come from."""
+    refs = (e.valueFrom.fileKeyRef for e in container.env if e.valueFrom is not None)
+    return {(ref.volumeName or "", ref.path or "") for ref in refs if ref is not None}
 
 
 def _config_map_names(containers: Iterable[Container]) -> Iterator[str]:

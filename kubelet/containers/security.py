@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.types import Container, Pod, SeccompProfile, SecurityContext
+from api.types import AppArmorProfile, Container, Pod, SeccompProfile, SecurityContext
 from kubelet.containers.fields import ConfigError
 
 # capabilities(7), in the order of their numbers
@@ -102,12 +102,23 @@ def confinement(pod: Pod, container: Container, granted: Powers) -> dict[str, An
     # The engine's default profile is what RuntimeDefault means; upstream's default without any profile is Unconfined.
     if profile is None or profile.type == "Unconfined":
         security.append("seccomp=unconfined")
-    armor = _setting(pod, container, "appArmorProfile")
-    if armor is not None and armor.type == "Unconfined":
-        security.append("apparmor=unconfined")
+    if (armor := armor_of(pod, container)) is not None and armor.type != "RuntimeDefault":
+        security.append(f"apparmor={armor.localhostProfile if armor.type == 'Localhost' else 'unconfined'}")
     if context.procMount == "Unmasked":
         security.append("systempaths=unconfined")
     return {"capabilities_add": tuple(add), "capabilities_drop": tuple(drop), "security": tuple(security)}
+
+
+def armor_of(pod: Pod, container: Container) -> AppArmorProfile | None:
+    profile: AppArmorProfile | None = _setting(pod, container, "appArmorProfile")
+    return profile
+
+
+def seccomp_file(pod: Pod, container: Container) -> str:
+    """The path, below the kubelet's directory of profiles, of the one that holds the container in; "" without one."""
+    profile: SeccompProfile | None = _setting(pod, container, "seccompProfile")
+    privileged = container.securityContext is not None and container.securityContext.privileged
+    return "" if privileged or profile is None or profile.type != "Localhost" else profile.localhostProfile or ""
 
 
 def _privileged(granted: Powers) -> dict[str, Any]:

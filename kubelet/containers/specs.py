@@ -13,6 +13,7 @@ from kubelet.containers import security
 from kubelet.containers.environments import expand
 from kubelet.containers.fields import ConfigError
 from kubelet.containers.security import Powers
+from kubelet.containers.sysctls import normal
 from kubelet.runtime import interfaces as labels
 from kubelet.runtime.interfaces import Amounts, Mount, Record, Spec
 from kubelet.syncing.importance import is_node_critical
@@ -57,7 +58,9 @@ def pause(
     *, parent: str = "",
 ) -> Spec:  # fmt: skip
     """The sandbox: it holds the namespaces that the pod's containers share.  Raises ConfigError."""
-    spec = pod.spec
+    spec, context = pod.spec, pod.spec.securityContext
+    if spec.hostUsers is False:
+        raise ConfigError("can't set `spec.hostUsers: false`, runtime does not support user namespaces")
     outside, leaves = bool(spec.hostNetwork), leaves_network(host, pod)
     return Spec(
         name=_name("POD", pod, attempt),
@@ -77,7 +80,7 @@ def pause(
         cgroup_parent=parent,
         oom_score=-998 if host.powers.negative_oom_scores else 0,
         security=("no-new-privileges",),
-        sysctls={s.name or "": s.value or "" for s in spec.securityContext.sysctls} if spec.securityContext else {},
+        sysctls={normal(s.name or ""): s.value or "" for s in context.sysctls} if context else {},
     )
 
 

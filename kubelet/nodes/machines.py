@@ -13,6 +13,9 @@ from api.types import (
     DaemonEndpoint,
     NodeAddress,
     NodeDaemonEndpoints,
+    NodeFeatures,
+    NodeRuntimeHandler,
+    NodeRuntimeHandlerFeatures,
     NodeStatus,
     NodeSystemInfo,
 )  # fmt: skip
@@ -103,6 +106,8 @@ def facts(
         addresses=[NodeAddress(type="InternalIP", address=address), NodeAddress(type="Hostname", address=node)],
         capacity=dict(promised.capacity),
         allocatable=dict(promised.allocatable),
+        features=NodeFeatures(supplementalGroupsPolicy=False),
+        runtimeHandlers=[_handler(engine)],
         daemonEndpoints=NodeDaemonEndpoints(kubeletEndpoint=DaemonEndpoint(Port=port)),
         images=_images(images, max_images),
         nodeInfo=NodeSystemInfo(
@@ -126,6 +131,18 @@ def _images(images: Sequence[Image], most: int) -> list[ContainerImage]:
         ContainerImage(names=list(i.names[:MOST_NAMES]), sizeBytes=i.size)
         for i in (named if most < 0 else named[:most])
     ]  # fmt: skip
+
+
+def _handler(engine: Version) -> NodeRuntimeHandler:
+    features = NodeRuntimeHandlerFeatures(
+        recursiveReadOnlyMounts=engine.recursive_read_only, userNamespaces=False
+    )  # fmt: skip
+    return NodeRuntimeHandler(name="", features=features)
+
+
+def has_armor() -> bool:
+    """Does the kernel enforce AppArmor profiles?"""
+    return _read(Path("/sys/module/apparmor/parameters/enabled")) == "Y"
 
 
 def free_memory() -> int:

@@ -49,6 +49,7 @@ class Registering:
         machine: Machine, clock: Clock,
     ) -> None:  # fmt: skip
         self.node: Node | None = None
+        self.engine = Version("docker", "unknown")
         self._client = client
         self._runtime = runtime
         self._network = network
@@ -110,15 +111,15 @@ class Registering:
         if not has_network:
             problem = "container runtime network not ready: the node has no pod CIDR yet"
         problems = [problem] if problem else []
-        engine, images = Version("docker", "unknown"), node.status.images
+        images = node.status.images
         status = None
         try:
-            engine, found = await asyncio.gather(self._runtime.version(), self._runtime.images())
-            status = self._facts(engine, found)
+            self.engine, found = await asyncio.gather(self._runtime.version(), self._runtime.images())
+            status = self._facts(self.engine, found)
         except EngineError as e:
             problems.append(f"container runtime is down: {e}")
         if status is None:
-            status = self._facts(engine, [])
+            status = self._facts(Version("docker", "unknown"), [])
             status.images = images
         health = Health(
             self._clock.now(), machines.free_memory(), machines.free_storage(self._identity.root), tuple(problems)

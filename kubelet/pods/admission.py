@@ -4,7 +4,10 @@ https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/
 
 from collections.abc import Iterable
 
-from api.types import Pod
+from api.types import Container, Pod
+from kubelet.containers.security import armor_of
+from kubelet.containers.sysctls import normal
+from kubelet.syncing.views import debugging
 
 # Those that cannot harm other pods of the node.
 SAFE = frozenset(
@@ -26,13 +29,25 @@ SAFE = frozenset(
 OF_IPC = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
 
 
-def refusal(pod: Pod, allowed: Iterable[str] = ()) -> tuple[str, str] | None:
-    """(reason, message), or None.  `allowed` are unsafe sysctls, by name or by a beginning and `*`."""
+def refusal(pod: Pod, allowed: Iterable[str] = (), *, armored: bool = True) -> tuple[str, str] | None:
+    """(reason, message), or None.  `allowed` are unsafe sysctls, by name or by a beginning and `*`; `armored`: this
+    machine has AppArmor."""
+    if not armored and any(_wants_armor(pod, c) for c in _everyone(pod)):
+        return "AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host"
     context = pod.spec.securityContext
     for each in context.sysctls if context is not None else ():
-        if fault := _sysctl_fault(pod, (each.name or "").replace("/", "."), tuple(allowed)):
+        if fault := _sysctl_fault(pod, normal(each.name or ""), tuple(allowed)):
             return "SysctlForbidden", f"forbidden sysctl: {fault}"
     return None
+
+
+def _everyone(pod: Pod) -> list[Container]:
+    return [*pod.spec.initContainers, *pod.spec.containers, *debugging(pod)]
+
+
+def _wants_armor(pod: Pod, container: Container) -> bool:
+    profile = armor_of(pod, container)
+    return profile is not None and profile.type != "Unconfined"
 
 
 def _sysctl_fault(pod: Pod, name: str, allowed: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from api import errors
-from api.types import Container, Pod
+from api.types import Container, ImageVolumeSource, Pod
 from kubelet.images import names
 from kubelet.images.credentials import Key, keys
 from kubelet.images.pulling import Pulled
@@ -49,7 +49,14 @@ class Images:
 
     async def ensure(self, pod: Pod, container: Container) -> Image:
         """The image, pulled if need be, with the events of that.  Raises ImageFault, or EngineUnreachable."""
-        tell = self._teller(pod, container)
+        return await self._ensure(pod, container, self._teller(pod, field_path(pod, container)))
+
+    async def ensure_volume(self, pod: Pod, source: ImageVolumeSource) -> Image:
+        """The same, of one whose files are a volume.  Its events are the pod's, not a container's."""
+        wanted = Container(image=source.reference, imagePullPolicy=source.pullPolicy)
+        return await self._ensure(pod, wanted, self._teller(pod, ""))
+
+    async def _ensure(self, pod: Pod, container: Container, tell: Callable[[str, str, str], None]) -> Image:
         try:
             name = names.tagged(container.image)
         except names.InvalidName as e:
@@ -72,8 +79,8 @@ class Images:
             raise self._refused(tell, "ErrImageNeverPull", "ErrImageNeverPull", why)
         return await self._pull(pod, container, name, tell)
 
-    def _teller(self, pod: Pod, container: Container) -> Callable[[str, str, str], None]:
-        path, recorder = field_path(pod, container), self.means.recorder
+    def _teller(self, pod: Pod, path: str) -> Callable[[str, str, str], None]:
+        recorder = self.means.recorder
         return lambda kind, reason, message: recorder.event(pod, kind, reason, message, field_path=path)
 
     def _refused(self, tell: Callable[[str, str, str], None], event: str, reason: str, why: str) -> ImageFault:

@@ -18,6 +18,7 @@ from kubelet.pods.caches import Cache
 from kubelet.pods.handlers import Handlers
 from kubelet.runtime.interfaces import Runtime
 from kubelet.syncing.views import View
+from kubelet.volumes.pinning import Pinning
 from kubelet.volumes.resolvers import Resolver
 from machinery.clocks import Clock
 
@@ -60,6 +61,9 @@ class Means:
     allocatable: Callable[[], Mapping[str, str]] = dict
     machine: Path | None = None  # where this process sees the machine's root directory
     allowed_sysctls: tuple[str, ...] = ()
+    armored: bool = True  # the machine has AppArmor
+    recursive_read_only: Callable[[], bool] = lambda: False
+    pinning: Pinning = field(default_factory=Pinning)
     cluster_dns: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     resolver: Resolver = field(default_factory=Resolver)

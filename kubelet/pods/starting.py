@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 from api import errors
 from api.types import Container, LifecycleHandler, Pod
 from kubelet.containers import security, specs
-from kubelet.containers.environments import Sources, environment, service_variables
+from kubelet.containers.environments import Sources, environment, file_references, service_variables
 from kubelet.containers.fields import ConfigError, Place
 from kubelet.network.addresses import Exhausted
 from kubelet.network.plumbing import NotReady
@@ -130,31 +132,54 @@ class Starting:
         c = start.container
         name = c.name or ""
         try:
-            spec = await self._spec(pod, start, sandbox)
+            record = await self._created(pod, start, await self._spec(pod, start, sandbox))
         except ImageFault as e:
             self.faults[name] = e.fault
             return None
         except (ConfigError, VolumeFault, errors.NotFound) as e:
             self._fail(pod, c, "CreateContainerConfigError", str(e))
             return None
+        finally:
+            if _has_parts(c):
+                await asyncio.to_thread(self._layout.release, c)
+        if record is not None and c.lifecycle is not None and c.lifecycle.postStart is not None:
+            return await self._post_start(pod, c, record, c.lifecycle.postStart)
+        return record
+
+    async def _created(self, pod: Pod, start: Start, spec: Spec) -> Record | None:
+        c, means = start.container, self._means
         try:
-            made = await self._means.runtime.create(spec)
+            made = await means.runtime.create(self._with_profile(pod, c, spec))
         except EngineError as e:
             self._fail(pod, c, "CreateContainerError", str(e))
             return None
         self._tell(pod, c, "Normal", "Created", "Container created")
         try:
-            await self._means.runtime.start(made)
+            await means.runtime.start(made)
         except EngineError as e:
-            await self._means.cache.refresh(made)
+            await means.cache.refresh(made)
             self._not_started(pod, start, str(e))
             return None
         self._tell(pod, c, "Normal", "Started", "Container started")
-        self._clear(name)
-        record = await self._means.cache.refresh(made)
-        if record is not None and c.lifecycle is not None and c.lifecycle.postStart is not None:
-            return await self._post_start(pod, c, record, c.lifecycle.postStart)
-        return record
+        self._clear(c.name or "")
+        return await means.cache.refresh(made)
+
+    def _with_profile(self, pod: Pod, c: Container, spec: Spec) -> Spec:
+        """With the seccomp profile that the node has in a file.  Raises EngineError: upstream's engine reads it."""
+        if not (name := security.seccomp_file(pod, c)):
+            return spec
+        path = self._means.root / "seccomp" / name
+        try:
+            profile = path.read_text()
+        except FileNotFoundError as e:
+            raise EngineError(f'cannot load seccomp profile "{path}": open {path}: no such file or directory') from e
+        return replace(spec, security=(*spec.security, f"seccomp={profile}"))
+
+    def reconsider(self) -> None:
+        """What the pod shows of itself has changed: a container that it could not be configured by may be now."""
+        for name, fault in self.faults.items():
+            if fault.reason == "CreateContainerConfigError":
+                self.faults[name] = replace(fault, retry_at=self._means.clock.now())
 
     async def _spec(self, pod: Pod, start: Start, sandbox: Record) -> Spec:
         c, means = start.container, self._means
@@ -162,9 +187,39 @@ class Starting:
         security.check_non_root(pod, c, image.user)
         if start.attempt and any((c.envFrom, *(e.valueFrom for e in c.env))):
             self._sources = await means.sources(pod)
-        env = environment(pod, c, self.place(pod), self._sources, service_variables(pod, means.services()))
-        mounts = self._layout.mounts(pod, c, start.attempt, env)
+        await self._image_volumes(pod, c)
+        memory = await self._memory_volumes(pod, c)
+        sources = self._sources
+        if file_references(c):
+            sources = replace(sources, files=await asyncio.to_thread(self._layout.env_files, pod, c, memory))
+        env = environment(pod, c, self.place(pod), sources, service_variables(pod, means.services()))
+        mount = partial(
+            self._layout.mounts, pod, c, start.attempt, env, memory, recursive=means.recursive_read_only()
+        )  # fmt: skip
+        mounts = await asyncio.to_thread(mount) if _has_parts(c) else mount()
         return specs.container(means.host, pod, start, sandbox, env, mounts, parent=means.groups.ensure(pod))
+
+    async def _image_volumes(self, pod: Pod, c: Container) -> None:
+        mounted = {m.name for m in c.volumeMounts}
+        for volume in pod.spec.volumes:
+            if volume.image is None or volume.name not in mounted:
+                continue
+            image = await self._images.ensure_volume(pod, volume.image)
+            directory = self._layout.volume(volume)
+            if not directory.exists():
+                part = self._layout.unpacking(volume)
+                async with aside(self._means.starts):
+                    await self._means.runtime.unpack(image.id, part)
+                part.rename(directory)
+
+    async def _memory_volumes(self, pod: Pod, c: Container) -> dict[str, str]:
+        """Where those are of which the container needs a part."""
+        parts = {m.name for m in c.volumeMounts if m.subPath or m.subPathExpr} | {v for v, _ in file_references(c)}
+        return {
+            v.name or "": await self._means.runtime.volume(self._layout.memory_volume(v))
+            for v in pod.spec.volumes
+            if v.name in parts and v.emptyDir is not None and v.emptyDir.medium == "Memory"
+        }
 
     async def _post_start(self, pod: Pod, c: Container, record: Record, hook: LifecycleHandler) -> Record | None:
         """The container counts as running when its hook has ended well, and is killed when it has not."""
@@ -221,6 +276,11 @@ async def run_hook(
         await means.clock.sleep(min(float(hook.sleep.seconds or 0), timeout))
         return
     await means.handlers.perform(hook, c, record.id, address, timeout)
+
+
+def _has_parts(c: Container) -> bool:
+    """Does it mount parts of volumes?"""
+    return any(m.subPath or m.subPathExpr for m in c.volumeMounts)
 
 
 def refresh_period(pod: Pod) -> float | None:

@@ -41,7 +41,7 @@ class Worker:
         self.pod = pod
         self._means = means
         self._orphan = orphan
-        self._layout = Layout(means.root, pod.metadata.uid, means.machine)
+        self._layout = Layout(means.root, pod.metadata.uid, means.machine, means.pinning)
         self._starting = Starting(means, self._layout)
         self._probing = Probing(means.handlers, means.clock, self.wake, self._probed)
         self._resizing = Resizing(means)
@@ -72,6 +72,7 @@ class Worker:
             self._shortened.set()
         if _shown(pod) != _shown(old):
             self._refreshed_at = 0.0
+            self._starting.reconsider()
         # Most changes are of the status, by ourselves.
         if pod.spec != old.spec or _wishes(pod) != _wishes(old) or _told(pod) != _told(old):
             self.wake()
@@ -191,6 +192,7 @@ class Worker:
             stopping=self._orphan,
             refusal=self._refusal(),
             ending=frozenset(self._ending),
+            recursive_read_only=self._means.recursive_read_only(),
             resizing=self._resizing.conditions,
             restarts=self._resizing.restarts,
         )
@@ -204,7 +206,7 @@ class Worker:
     def _refusal(self) -> tuple[str, str] | None:
         if self._evicted is not None:
             return self._evicted
-        if (found := admission.refusal(self.pod, self._means.allowed_sysctls)) is not None:
+        if (found := self._not_admitted()) is not None:
             reason, message = found
             if reason not in self._told:
                 self._told.add(reason)
@@ -218,6 +220,9 @@ class Worker:
             self._told.add("DeadlineExceeded")
             self._means.recorder.event(self.pod, "Normal", "DeadlineExceeded", message)
         return "DeadlineExceeded", message
+
+    def _not_admitted(self) -> tuple[str, str] | None:
+        return admission.refusal(self.pod, self._means.allowed_sysctls, armored=self._means.armored)
 
     async def _connect(self) -> None:
         """Take over a sandbox that an earlier kubelet made: what connects it may be missing."""

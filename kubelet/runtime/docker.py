@@ -7,20 +7,27 @@ Short questions go through `connections`; what lasts (events, logs, exec, attach
 import asyncio
 import json
 import logging
+import socket
+import struct
+import tarfile
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from kubelet.runtime import documents, streams
+from kubelet.runtime import archives, documents, streams
 from kubelet.runtime.connections import Connections
 from kubelet.runtime.interfaces import (
     CLUSTER,
+    KIND,
     NODE,
     Amounts,
     Change,
     EngineError,
+    EngineUnreachable,
     Image,
     Login,
     LogOptions,
@@ -35,6 +42,7 @@ from kubelet.runtime.interfaces import (
 from machinery.clocks import SYSTEM, Clock
 
 RECONNECT = 0.5
+RECURSIVE_API, MOUNT_SETATTR = (1, 44), (5, 12)  # from when on mounts below a read-only one can be read-only too
 CHANGES = {"start": Change.STARTED, "die": Change.ENDED, "destroy": Change.GONE}
 
 log = logging.getLogger("runtime.docker")
@@ -53,8 +61,9 @@ class Docker:
         self._engine.close()
 
     async def version(self) -> Version:
-        info = await self._engine.call("GET", "/info")
-        return Version("docker", str(info["ServerVersion"]), str(info.get("CgroupDriver") or "cgroupfs"))
+        info, about = await asyncio.gather(self._engine.call("GET", "/info"), self._engine.call("GET", "/version"))
+        recursive = _numbers(about["ApiVersion"]) >= RECURSIVE_API and _numbers(about["KernelVersion"]) >= MOUNT_SETATTR
+        return Version("docker", str(info["ServerVersion"]), str(info.get("CgroupDriver") or "cgroupfs"), recursive)
 
     async def containers(self) -> list[Record]:
         query = urlencode({"all": 1, "filters": json.dumps({"label": self._labels})})
@@ -156,6 +165,22 @@ class Docker:
             except (NoSuchImage, NoSuchContainer):
                 continue
 
+    async def unpack(self, image: str, directory: Path) -> None:
+        # From a container that is never started: the engine gives an image's files in no other way.
+        document = {"Image": image, "Cmd": ["none"], "Labels": {KIND: "image"}, "HostConfig": {"NetworkMode": "none"}}
+        made = (await self._engine.call("POST", "/containers/create", document))["Id"]
+        try:
+            with tempfile.TemporaryFile(dir=directory.parent) as archive:
+                async with streams.opened(self._socket, "GET", f"{_path(made)}/export") as answer:
+                    async for data in answer.chunks():
+                        archive.write(data)
+                archive.seek(0)
+                await asyncio.to_thread(archives.extract, archive, directory)
+        except (OSError, tarfile.TarError) as e:
+            raise EngineError(f"unpacking image {image}: {e}") from e
+        finally:
+            await self.remove(made)
+
     async def logs(self, container: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
         record = await self.inspect(container)
         query = {
@@ -187,11 +212,24 @@ class Docker:
     async def written(self, container: str) -> int:
         return int((await self._engine.call("GET", f"{_path(container)}/json?size=true")).get("SizeRw") or 0)
 
+    async def volume(self, name: str) -> str:
+        return str((await self._engine.call("GET", f"/volumes/{quote(name)}"))["Mountpoint"])
+
     async def remove_volumes(self, prefix: str) -> None:
         query = urlencode({"filters": json.dumps({"name": [prefix]})})
         for volume in (await self._engine.call("GET", f"/volumes?{query}")).get("Volumes") or []:
             if volume["Name"].startswith(prefix):
                 await self._engine.call("DELETE", f"/volumes/{quote(volume['Name'])}?force=true")
+
+    def process(self) -> int | None:
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(self._socket)
+                peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        except OSError as e:
+            raise EngineUnreachable(f"cannot connect to the Docker daemon at unix://{self._socket}: {e}") from e
+        process: int = struct.unpack("3i", peer)[0]
+        return process or None  # 0: it lives where this process cannot see it
 
     async def resize(self, path: str, width: int, height: int) -> None:
         query = urlencode({"w": width, "h": height})
@@ -226,3 +264,8 @@ class Connection:
 
 def _path(container: str) -> str:
     return f"/containers/{quote(container)}"
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    major, minor, *_ = version.split(".")
+    return int(major), int(minor)

@@ -24,6 +24,8 @@ from kubelet.runtime.interfaces import (
 LOG_SIZE, LOG_FILES = "10m", "5"
 LOGS = {"Type": "json-file", "Config": {"max-size": LOG_SIZE, "max-file": LOG_FILES}}
 CPU_PERIOD = 100_000
+# The engine's own default (from API 1.44 on) is to do it where it can.
+RECURSIONS = {"Disabled": "ReadOnlyNonRecursive", "Enabled": "ReadOnlyForceRecursive"}
 UNAVAILABLE = (502, 503, 504)
 
 
@@ -94,10 +96,18 @@ def _bind(mount: Mount) -> str:
 def _mount(mount: Mount) -> dict[str, Any]:
     base = {"Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
     if mount.tmpfs:
-        options = {"type": "tmpfs", "device": "tmpfs"} | ({"o": f"size={mount.size}"} if mount.size else {})
-        driver = {"Name": "local", "Options": options}
+        driver = {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs", "o": _tmpfs(mount)}}
         return base | {"Type": "volume", "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
-    return base | {"Type": "bind"} | ({"BindOptions": {"Propagation": mount.propagation}} if mount.propagation else {})
+    options: dict[str, Any] = {"Propagation": mount.propagation} if mount.propagation else {}
+    if mount.read_only and mount.recursive in RECURSIONS:
+        options[RECURSIONS[mount.recursive]] = True
+    return base | {"Type": "bind"} | ({"BindOptions": options} if options else {})
+
+
+def _tmpfs(mount: Mount) -> str:
+    """Its options; without a mode it would be the engine's 1777."""
+    options = ["mode=0777"] if mount.group is None else ["mode=2777", f"gid={mount.group}"]
+    return ",".join([*options, *([f"size={mount.size}"] if mount.size else [])])
 
 
 def record(document: dict[str, Any]) -> Record:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 CLUSTER = "io.wherry.cluster"
@@ -138,7 +139,9 @@ class Mount:
     tmpfs: bool = False
     create: bool = False
     size: int = 0
+    group: int | None = None  # of a volume in memory, whose members may write there
     propagation: str = ""  # "" private, rslave, rshared
+    recursive: str = ""  # recursiveReadOnly, of one that is read-only: "" means Disabled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +202,7 @@ class Version:
     name: str  # docker
     version: str
     cgroup_driver: str = "cgroupfs"
+    recursive_read_only: bool = False  # can it make read-only what is mounted below a mount?
 
 
 class Change(StrEnum):
@@ -300,6 +304,10 @@ class Runtime(Protocol):
         """All its names, and itself with the last.  Refused for one that a container has; no error if it is gone."""
         ...
 
+    async def unpack(self, image: str, directory: Path) -> None:
+        """Write the files of an image that is there into an empty directory."""
+        ...
+
     def logs(self, container: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]: ...
 
     def execute(self, container: str, process: Process) -> AbstractAsyncContextManager[Stream]: ...
@@ -310,6 +318,14 @@ class Runtime(Protocol):
         """Bytes of files that it has changed or added, outside of all mounts."""
         ...
 
+    async def volume(self, name: str) -> str:
+        """Where, in the engine's mount namespace, a volume in memory is that something has mounted."""
+        ...
+
     async def remove_volumes(self, prefix: str) -> None:
         """The volumes in memory whose names begin so."""
+        ...
+
+    def process(self) -> int | None:
+        """The engine's own, which makes mounts in its mount namespace; None if there is none that can be known."""
         ...

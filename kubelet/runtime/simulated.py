@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from api import times
 from api.types import Pod
@@ -199,6 +200,9 @@ class Simulated:
     async def remove_image(self, image: Image) -> None:
         return
 
+    async def unpack(self, image: str, directory: Path) -> None:
+        return
+
     async def logs(self, container: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
         record = await self.inspect(container)
         known = [
@@ -225,8 +229,14 @@ class Simulated:
     async def written(self, container: str) -> int:
         return self.sizes.get((await self.inspect(container)).id, 0)
 
+    async def volume(self, name: str) -> str:
+        raise EngineError(f"get {name}: no such volume")
+
     async def remove_volumes(self, prefix: str) -> None:
         return
+
+    def process(self) -> int | None:
+        return None
 
 
 class Played:

@@ -16,6 +16,7 @@ from api.types import (
     PodIP,
     PodStatus,
     ResourceRequirements,
+    VolumeMount,
     VolumeMountStatus,
 )  # fmt: skip
 from kubelet.runtime.interfaces import Record
@@ -100,7 +101,7 @@ def _container_status(view: View, container: Container, *, init: bool = False) -
     status.volumeMounts = [
         VolumeMountStatus(
             name=m.name, mountPath=m.mountPath, readOnly=m.readOnly or None,
-            recursiveReadOnly="Disabled" if m.readOnly else "",
+            recursiveReadOnly=_recursion(view, m) if m.readOnly else "",
         )
         for m in container.volumeMounts
     ]  # fmt: skip
@@ -118,6 +119,11 @@ def _container_status(view: View, container: Container, *, init: bool = False) -
     else:
         _ended(view, container, record, status, init=init)
     return status
+
+
+def _recursion(view: View, mount: VolumeMount) -> str:
+    wanted = mount.recursiveReadOnly in ("Enabled", "IfPossible")
+    return "Enabled" if wanted and view.recursive_read_only else "Disabled"
 
 
 def _never_ran(view: View, container: Container, status: ContainerStatus, *, init: bool) -> None:

@@ -58,6 +58,7 @@ class View:
     stopping: bool = False  # the pod must end, whatever its object says (deleted, evicted, past its deadline)
     refusal: tuple[str, str] | None = None  # (reason, message) with which the pod has failed as a whole
     ending: frozenset[str] = frozenset()  # ids of containers that are being killed
+    recursive_read_only: bool = False  # the engine can make read-only what is mounted below a mount
     resizing: tuple[PodCondition, ...] = ()  # what holds a resize up
     restarts: frozenset[str] = frozenset()  # names of containers that a resize restarts
 

@@ -50,10 +50,10 @@ def contents(pod: Pod, volume: Volume, sources: Sources, place: Place) -> dict[s
     """The files by relative path.  Raises VolumeFault, in upstream's words."""
     if (shown := volume.configMap) is not None:
         found = _config_map(pod, sources, shown.name, bool(shown.optional))
-        return _chosen(found, shown.items, _mode(shown.defaultMode), bool(shown.optional))
+        return _chosen(found, shown.items, _mode(shown.defaultMode), bool(shown.optional), "config")
     if (secret := volume.secret) is not None:
         found = _secret(pod, sources, secret.secretName, bool(secret.optional))
-        return _chosen(found, secret.items, _mode(secret.defaultMode), bool(secret.optional))
+        return _chosen(found, secret.items, _mode(secret.defaultMode), bool(secret.optional), "secret")
     if (downward := volume.downwardAPI) is not None:
         return _downward(pod, downward.items, _mode(downward.defaultMode), place)
     if volume.projected is not None:
@@ -71,10 +71,11 @@ def _projected(pod: Pod, volume: ProjectedVolumeSource, sources: Sources, place:
     for source in volume.sources:
         if (config_map := source.configMap) is not None:
             optional = bool(config_map.optional)
-            files |= _chosen(_config_map(pod, sources, config_map.name, optional), config_map.items, mode, optional)
+            data = _config_map(pod, sources, config_map.name, optional)
+            files |= _chosen(data, config_map.items, mode, optional, "config")
         if (secret := source.secret) is not None:
             optional = bool(secret.optional)
-            files |= _chosen(_secret(pod, sources, secret.name, optional), secret.items, mode, optional)
+            files |= _chosen(_secret(pod, sources, secret.name, optional), secret.items, mode, optional, "secret")
         if source.downwardAPI is not None:
             files |= _downward(pod, source.downwardAPI.items, mode, place)
         for name in ("clusterTrustBundle", "podCertificate"):
@@ -126,7 +127,9 @@ def _secret(pod: Pod, sources: Sources, name: str, optional: bool) -> Mapping[st
     return {k: base64.b64decode(v) for k, v in found.data.items()}
 
 
-def _chosen(data: Mapping[str, bytes], items: Sequence[KeyToPath], mode: int, optional: bool) -> dict[str, File]:
+def _chosen(
+    data: Mapping[str, bytes], items: Sequence[KeyToPath], mode: int, optional: bool, kind: str
+) -> dict[str, File]:  # fmt: skip
     if not items:
         return {key: File(value, mode) for key, value in data.items()}
     files = {}
@@ -135,7 +138,7 @@ def _chosen(data: Mapping[str, bytes], items: Sequence[KeyToPath], mode: int, op
         if key in data:
             files[item.path or key] = File(data[key], mode if item.mode is None else item.mode)
         elif not optional:
-            raise VolumeFault(f"references non-existent config key: {key}")
+            raise VolumeFault(f"references non-existent {kind} key: {key}")
     return files
 
 

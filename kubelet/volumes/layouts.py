@@ -1,21 +1,38 @@
 """A pod's directory under the root directory, laid out like upstream's, and the mounts made of it."""
 
+import contextlib
 import os
 import shutil
 import stat
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from api import quantities
-from api.types import Container, EmptyDirVolumeSource, HostPathVolumeSource, PersistentVolume, Pod, Volume, VolumeMount
+from api.quotas.pods import limits
+from api.types import Container, HostPathVolumeSource, PersistentVolume, Pod, Volume, VolumeMount
 from api.volumes import claim_name
-from kubelet.containers.environments import Sources, expand, unknown
+from kubelet.containers.environments import Sources, expand, file_references, unknown
 from kubelet.containers.fields import Place
 from kubelet.runtime.interfaces import Mount
 from kubelet.volumes import files
 from kubelet.volumes.claims import Kept, give_to_group
 from kubelet.volumes.contents import VolumeFault, contents, is_made_of_files
+from kubelet.volumes.pinning import Pinning
 
+NOWHERE: Mapping[str, str] = MappingProxyType({})
+FILE_TYPES = {
+    "Directory": stat.S_ISDIR, "File": stat.S_ISREG, "Socket": stat.S_ISSOCK, "CharDevice": stat.S_ISCHR,
+    "BlockDevice": stat.S_ISBLK,
+}  # fmt: skip
+HOST_PATHS = {
+    "Directory": ("Directory", "directory"), "DirectoryOrCreate": ("Directory", "directory"),
+    "File": ("File", "file"), "FileOrCreate": ("File", "file"), "Socket": ("Socket", "socket file"),
+    "CharDevice": ("CharDevice", "character device"), "BlockDevice": ("BlockDevice", "block device"),
+}  # fmt: skip
+"""By the type that a volume wants: the type of its file, and what upstream calls that."""
 TERMINATION_LOG = "/dev/termination-log"
+NOT_PINNING = Pinning()
 PROPAGATIONS = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
 
 
@@ -23,12 +40,17 @@ class Layout:
     """The files of one pod.  `root` is the same path for the kubelet and for the engine; `machine` is where this
     process sees the machine's root directory, None if it does not."""
 
-    def __init__(self, root: Path, uid: str, machine: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, uid: str, machine: Path | None = None, pinning: Pinning = NOT_PINNING
+    ) -> None:  # fmt: skip
         self.uid = uid
         self._machine = machine
+        self._pinning = pinning
         self.pod = root / "pods" / uid
+        self._pinned = self.pod / "volume-subpaths"
         self._kept = Kept(root)
         self._claimed: dict[str, PersistentVolume] = {}
+        self._memory = 0  # bytes that the node has for pods
 
     def volume(self, volume: Volume) -> Path:
         return self.pod / "volumes" / f"kubernetes.io~{_plugin(volume)}" / (volume.name or "")
@@ -49,8 +71,8 @@ class Layout:
 
     def set_up(self, pod: Pod, sources: Sources, place: Place) -> None:
         """Make every volume of the pod; again, to bring their contents up to date.  Raises VolumeFault, OSError."""
-        context = pod.spec.securityContext
-        group = context.fsGroup if context is not None else None
+        group = _group(pod)
+        self._memory = quantities.value((place.allocatable or {}).get("memory", "0"))
         for volume in pod.spec.volumes:
             try:
                 self._set_up_one(pod, volume, sources, place, group)
@@ -60,19 +82,25 @@ class Layout:
     def _set_up_one(self, pod: Pod, volume: Volume, sources: Sources, place: Place, group: int | None) -> None:
         if is_made_of_files(volume):
             files.write(self.volume(volume), contents(pod, volume, sources, place), group)
-        elif volume.emptyDir is not None and volume.emptyDir.medium != "Memory":
+        elif volume.emptyDir is not None:
+            if volume.emptyDir.medium == "Memory":
+                return  # the engine makes it, with the sandbox
+            if volume.emptyDir.medium:
+                raise VolumeFault(f"unknown storage medium {volume.emptyDir.medium!r}")
             path = self.volume(volume)
             if not path.exists():
                 path.mkdir(parents=True)
                 path.chmod(0o777 if group is None else 0o2777)
                 if group is not None:
                     os.chown(path, -1, group)
+        elif volume.image is not None:
+            return  # its files come when a container needs them, as upstream has it
         elif volume.hostPath is not None:
             if self._machine is not None and (fault := host_path_fault(volume.hostPath, self._machine)):
                 raise VolumeFault(fault)
         elif name := claim_name(pod, volume):
             self._claimed[volume.name or ""] = self._set_up_claimed(sources.claimed[name], pod, group)
-        elif volume.emptyDir is None:
+        else:
             raise VolumeFault(f"no volume plugin matched the type {_plugin(volume)}")
 
     def _set_up_claimed(self, found: PersistentVolume | str, pod: Pod, group: int | None) -> PersistentVolume:
@@ -95,13 +123,29 @@ class Layout:
         return found
 
     def remove(self) -> None:
-        """All of it; what a container left there included."""
+        """All of it; what a container left there included.  Raises OSError rather than follow what is still mounted."""
+        if self._pinned.exists():
+            for container in self._pinned.iterdir():
+                self._pinning.release(container)
         shutil.rmtree(self.pod, ignore_errors=True)
 
-    def mounts(self, pod: Pod, container: Container, attempt: int, env: dict[str, str]) -> tuple[Mount, ...]:
-        """Raises VolumeFault for a subPath that leads out of its volume."""
+    def release(self, container: Container) -> None:
+        """The container has its mounts now, or will not get them: what was held for it can go."""
+        self._pinning.release(self._pinned / (container.name or ""))
+
+    def mounts(
+        self, pod: Pod, container: Container, attempt: int, env: dict[str, str], memory: Mapping[str, str] = NOWHERE,
+        *, recursive: bool = False,
+    ) -> tuple[Mount, ...]:  # fmt: skip
+        """What its subPaths lead to is held until `release`.  `memory` says where the engine keeps volumes in memory.
+        Raises VolumeFault."""
         volumes = {v.name: v for v in pod.spec.volumes}
-        found = [self._mount(volumes[m.name], m, env) for m in container.volumeMounts]
+        for mount in container.volumeMounts:
+            check_recursion(mount, possible=recursive)
+        found = [
+            self._mount(pod, volumes[m.name], m, env, container.name or "", n, memory)
+            for n, m in enumerate(container.volumeMounts)
+        ]
         taken = {m.target for m in found}
         log = self.termination_log(container.name or "", attempt)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -114,57 +158,110 @@ class Layout:
         ]
         return (*found, *(m for m in own if m.target not in taken))
 
-    def _mount(self, volume: Volume, mount: VolumeMount, env: dict[str, str]) -> Mount:
+    def _mount(
+        self, pod: Pod, volume: Volume, mount: VolumeMount, env: dict[str, str], container: str, n: int,
+        memory: Mapping[str, str],
+    ) -> Mount:  # fmt: skip
         target = mount.mountPath or ""
         target = target if target.startswith("/") else f"/{target}"
-        source = volume.persistentVolumeClaim
-        read_only = bool(mount.readOnly or (source is not None and source.readOnly))
-        if (memory := volume.emptyDir) is not None and memory.medium == "Memory":
-            return Mount(self.memory_volume(volume), target, read_only, tmpfs=True, size=_limit(memory))
-        inner = _expanded(mount.subPathExpr, env) if mount.subPathExpr else mount.subPath
-        check_recursion(mount)
+        claim = volume.persistentVolumeClaim
+        read_only = bool(mount.readOnly or (claim is not None and claim.readOnly))
+        read_only = read_only or is_made_of_files(volume) or volume.image is not None
         propagation = PROPAGATIONS.get(mount.mountPropagation or "", "")
+        inner = sub_path(mount, env)
+        in_memory = volume.emptyDir is not None and volume.emptyDir.medium == "Memory"
+        if in_memory and not inner:
+            return self._in_memory(pod, volume, target, read_only=read_only)
         claimed = self._claimed.get(volume.name or "")
         host = volume.hostPath if claimed is None else _host_path(claimed)
-        if host is not None:
-            # What this process sees under that path may be another directory than the engine's, so nothing is followed.
-            base = Path(host.path or "/") / _relative(inner)
-            create = host.type in ("", "DirectoryOrCreate")
-            return Mount(str(base), target, read_only, create=create, propagation=propagation)
-        base = self.volume(volume)
-        if claimed is not None:
+        create = host is not None and host.type in ("", "DirectoryOrCreate")
+        if in_memory:
+            base = Path(memory[volume.name or ""])
+        elif host is not None:
+            base = Path(host.path or "/")
+        elif claimed is not None:
             kept = self._kept.path(claimed)
             assert kept is not None, "set_up refuses all other kinds"
             base = kept
-        path = sub_path(base, inner) if inner else base
-        return Mount(str(path), target, read_only or is_made_of_files(volume), propagation=propagation)
+        else:
+            base = self.volume(volume)
+        if not inner:
+            return Mount(
+                str(base), target, read_only, create=create, propagation=propagation, recursive=mount.recursiveReadOnly
+            )  # fmt: skip
+        try:
+            path = self._pinning.pin(base, inner, self._pinned / container / str(n), create=create)
+        except OSError as e:
+            # Not a word of why: that would tell about files of the machine.
+            where = f'for volumeMount "{mount.name}" of container "{container}"'
+            raise VolumeFault(f"failed to prepare subPath {where}") from e
+        return Mount(str(path), target, read_only, propagation=propagation, recursive=mount.recursiveReadOnly)
+
+    def env_files(
+        self, pod: Pod, container: Container, memory: Mapping[str, str] = NOWHERE
+    ) -> dict[tuple[str, str], bytes]:  # fmt: skip
+        """What can be read of the files that the container's variables come from."""
+        found = {}
+        for name, path in file_references(container):
+            volume = next(v for v in pod.spec.volumes if v.name == name)
+            base = Path(memory[name]) if name in memory else self.volume(volume)
+            with contextlib.suppress(OSError):  # whoever needs it will say so
+                found[name, path] = self._pinning.read(base, path)
+        return found
+
+    def unpacking(self, volume: Volume) -> Path:
+        """An empty directory for the files of an image, until all of them are there."""
+        path = self.volume(volume)
+        part = path.with_name(f".{path.name}")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        return part
+
+    def _in_memory(self, pod: Pod, volume: Volume, target: str, *, read_only: bool = False) -> Mount:
+        name, size = self.memory_volume(volume), memory_size(pod, volume, self._memory)
+        return Mount(name, target, read_only, tmpfs=True, size=size, group=_group(pod))
 
     def memory_mounts(self, pod: Pod) -> tuple[Mount, ...]:
         """Volumes in memory live as long as something has them mounted, so the sandbox does."""
         return tuple(
-            Mount(self.memory_volume(v), f"/volumes/{v.name}", tmpfs=True, size=_limit(v.emptyDir))
+            self._in_memory(pod, v, f"/volumes/{v.name}")
             for v in pod.spec.volumes
             if v.emptyDir is not None and v.emptyDir.medium == "Memory"
         )
 
 
-def _limit(source: EmptyDirVolumeSource) -> int:
-    """Bytes; 0 is no limit."""
-    return quantities.value(source.sizeLimit) if source.sizeLimit else 0
+def _group(pod: Pod) -> int | None:
+    return pod.spec.securityContext.fsGroup if pod.spec.securityContext is not None else None
 
 
-def _expanded(text: str, env: dict[str, str]) -> str:
-    """Raises VolumeFault for a variable that there is not: part of a path cannot be left as it stands."""
-    if missing := unknown(text, env):
-        raise VolumeFault(f'missing value for "{missing[0]}"')
-    return expand(text, env)
+def memory_size(pod: Pod, volume: Volume, allocatable: int) -> int:
+    """Bytes: a volume in memory holds no more than its limit, its pod's or the node's memory; 0 is no limit."""
+    own = volume.emptyDir.sizeLimit if volume.emptyDir is not None else None
+    whole = limits(pod).get("memory")
+    bounds = (quantities.value(own) if own else 0, int(whole.value) if whole is not None else 0, allocatable)
+    return min((bound for bound in bounds if bound > 0), default=0)
 
 
-def check_recursion(mount: VolumeMount) -> None:
-    """Raises VolumeFault where the engine would have to hide what is mounted below from writers, which it cannot."""
-    if mount.recursiveReadOnly == "Enabled":
+def sub_path(mount: VolumeMount, env: dict[str, str]) -> str:
+    """What of the volume is mounted; "" is all of it.  Raises VolumeFault, in upstream's words."""
+    inner = mount.subPath
+    if mount.subPathExpr:
+        # Part of a path cannot be left as it stands, as other references to variables that there are not.
+        if missing := unknown(mount.subPathExpr, env):
+            raise VolumeFault(f'missing value for "{missing[0]}"')
+        inner = expand(mount.subPathExpr, env)
+    if inner.startswith("/"):
+        raise VolumeFault(f"error SubPath `{inner}` must not be an absolute path")
+    if ".." in PurePosixPath(inner).parts:
+        raise VolumeFault(f"unable to provision SubPath `{inner}`: must not contain '..'")
+    return inner
+
+
+def check_recursion(mount: VolumeMount, *, possible: bool) -> None:
+    """Raises VolumeFault where the engine would have to hide what is mounted below from writers, and cannot."""
+    if mount.recursiveReadOnly == "Enabled" and not possible:
         why = "requested recursive read-only mode, but it is not supported by the runtime"
-        raise VolumeFault(f'volume "{mount.name}" {why}')
+        raise VolumeFault(f'failed to resolve recursive read-only mode: volume "{mount.name}" {why}')
 
 
 def _host_path(volume: PersistentVolume) -> HostPathVolumeSource | None:
@@ -174,46 +271,22 @@ def _host_path(volume: PersistentVolume) -> HostPathVolumeSource | None:
     return volume.spec.hostPath
 
 
-def sub_path(base: Path, inner: str) -> Path:
-    """A directory or file inside of a volume, made if it is missing.
-
-    Each component is looked at by itself: a link that a container has put there could lead anywhere on the machine.
-    """
-    root = base.resolve()
-    path = root
-    for part in _relative(inner).parts:
-        path = path / part
-        if path.is_symlink():
-            resolved = path.resolve()
-            if not resolved.is_relative_to(root):
-                raise VolumeFault(
-                    f'failed to create subPath directory for volumeMount: "{inner}" leads out of the volume'
-                )
-            path = resolved
-        elif not path.exists():
-            path.mkdir(mode=0o750)
-            path.chmod(stat.S_IMODE(base.stat().st_mode) & 0o777)
-    return path
-
-
 def host_path_fault(source: HostPathVolumeSource, machine: Path) -> str:
     """Why a host path is not what its type says, or "".  `machine` is where this process sees the machine's root.
     https://kubernetes.io/docs/concepts/storage/volumes/#hostpath-volume-types
     """
     kind, path = source.type, machine / (source.path or "/").lstrip("/")
-    checks = {
-        "Directory": ("directory", stat.S_ISDIR), "File": ("file", stat.S_ISREG), "Socket": ("socket", stat.S_ISSOCK),
-        "CharDevice": ("character device", stat.S_ISCHR), "BlockDevice": ("block device", stat.S_ISBLK),
-    }  # fmt: skip
+    if kind not in HOST_PATHS:
+        return ""
     if kind == "DirectoryOrCreate" and not path.exists():
         path.mkdir(mode=0o755, parents=True)
     elif kind == "FileOrCreate" and not path.exists():
         path.touch(mode=0o644)
-    elif kind in checks:
-        name, is_one = checks[kind]
-        if not path.exists() or not is_one(path.stat().st_mode):
-            return f"hostPath type check failed: {source.path} is not a {name}"
-    return ""
+    if not path.exists():
+        return f"hostPath {source.path} doesn't exist"
+    wanted, name = HOST_PATHS[kind]
+    found = next((k for k, is_one in FILE_TYPES.items() if is_one(path.stat().st_mode)), "")
+    return "" if found == wanted else f"hostPath type check failed: {source.path} is not a {name}, it's a {found}"
 
 
 def _plugin(volume: Volume) -> str:
@@ -222,10 +295,3 @@ def _plugin(volume: Volume) -> str:
         if field != "name" and getattr(volume, field) is not None:
             return names.get(field, field)
     return "empty-dir"
-
-
-def _relative(inner: str) -> Path:
-    path = Path(inner)
-    if path.is_absolute() or ".." in path.parts:
-        raise VolumeFault(f"subPath {inner!r} must be a relative path within the volume")
-    return path

@@ -6,7 +6,6 @@ from typing import Any
 from api import meta
 from api.types import (
     EmptyDirVolumeSource,
-    Event,
     HostAlias,
     Pod,
     PodSecurityContext,
@@ -15,16 +14,7 @@ from api.types import (
     Volume,
     VolumeMount,
 )  # fmt: skip
-
-
-def ready(pod: Pod) -> bool:
-    return meta.is_true(pod, "Ready")
-
-
-def sh(lab: Any, pod: Pod, command: str, name: str = "main") -> str:
-    found = next(s for s in pod.status.containerStatuses if s.name == name)
-    done = lab.engine.exec_create(found.containerID.removeprefix("docker://"), ["sh", "-c", command])
-    return str(lab.engine.exec_start(done["Id"]).decode())
+from tests.integration.kubelet.asking import ready, sh, told
 
 
 def limit(lab: Any, pod: Pod, file: str) -> int:
@@ -32,19 +22,6 @@ def limit(lab: Any, pod: Pod, file: str) -> int:
     controller, name = file.split("/")
     group = f"{lab.cluster}/node1/kubepods/pod{pod.metadata.uid}"
     return int(Path("/sys/fs/cgroup", controller, group, name).read_text())
-
-
-async def told(lab: Any, reason: str) -> str:
-    """The message of the first event with that reason."""
-    listing = await lab.client.list(Event, "default")
-    for each in listing.items:
-        if each.reason == reason:
-            return str(each.message)
-    async for batch in lab.client.watch(Event, "default", resource_version=listing.resource_version):
-        for event in batch:
-            if event.type == "ADDED" and event.object.reason == reason:
-                return str(event.object.message)
-    raise AssertionError("the watch ended")
 
 
 async def test_a_forged_status_is_put_right_at_once(lab: Any, pods: Any) -> None:
