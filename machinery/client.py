@@ -211,9 +211,27 @@ async def connect(kubeconfig: Path | Access) -> AsyncIterator[Client]:
 def channel(access: Access) -> grpc.aio.Channel:
     """A channel to `access.server` with mutual TLS, or with TLS and a bearer token."""
     credentials = grpc.ssl_channel_credentials(access.ca, access.key or None, access.certificate or None)
-    if access.token:
+    if access.token_file is not None:
+        told = grpc.metadata_call_credentials(_TokenFile(access.token_file))
+        credentials = grpc.composite_channel_credentials(credentials, told)
+    elif access.token:
         credentials = grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(access.token))
     return grpc.aio.secure_channel(access.target, credentials, CHANNEL_OPTIONS)
+
+
+class _TokenFile(grpc.AuthMetadataPlugin):
+    """The token as it stands in its file when a call begins."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
+        try:
+            token = self._path.read_text().strip()
+        except OSError as e:
+            callback((), e)
+        else:
+            callback((("authorization", f"Bearer {token}"),), None)
 
 
 class _Pipeline:

@@ -26,6 +26,8 @@ class Access:
     """PEM; empty if a token is used instead."""
     key: bytes
     token: str = ""
+    token_file: Path | None = None
+    """Read again for every call: whoever keeps it there renews it."""
 
     @property
     def target(self) -> str:
@@ -51,6 +53,7 @@ def load(path: Path) -> Access:
             certificate=_blob(path, user, "client-certificate"),
             key=_blob(path, user, "client-key"),
             token=user.get("token", ""),
+            token_file=path.parent / user["tokenFile"] if user.get("tokenFile") else None,
         )
     except (KeyError, TypeError, ValueError, yaml.YAMLError) as e:
         raise Unusable(f"{path} is not a usable kubeconfig: {e!r}") from e

@@ -70,13 +70,15 @@ def certificates(
 
 
 @app.command()
-def images() -> None:
+def images(
+    also: Annotated[list[str] | None, typer.Argument(help="ingress: what examples/ingress.yaml needs.")] = None,
+) -> None:
     """Build the images that are missing or older than the source."""
     from wherry.bringing_up import prepare
     from wherry.progress import Progress
 
     with Progress() as progress:
-        prepare(progress)
+        prepare(progress, *also or ())
 
 
 def main() -> None:

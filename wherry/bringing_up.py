@@ -57,11 +57,11 @@ def up(lab: Lab, nodes: int | None, *, ha: bool | None = None, example: bool = T
     print(guidance(lab))
 
 
-def prepare(progress: Progress, *, balancer: bool = False) -> docker.DockerClient:
-    """An engine that answers and has every image. Raises Trouble."""
+def prepare(progress: Progress, *also: str, balancer: bool = False) -> docker.DockerClient:
+    """An engine that answers and has every image, and those that are named. Raises Trouble."""
     with progress.step("Docker engine") as step:
         docker_engine = engine.ensure(step)
-    images.Builder(PROJECT, docker_engine, progress).all(balancer=balancer)
+    images.Builder(PROJECT, docker_engine, progress).all(*also, balancer=balancer)
     return docker_engine
 
 

@@ -3,7 +3,8 @@
 Each carries the hash of all that it was made from as a label, so that a second build costs a look-up, and a change of
 the source makes only the last image again:
 
-    base ─┬─ platform ─ runtime ─ component
+    base ─┬─ platform ─ runtime ┬ component
+          │                     └ ingress (only if asked for)
           ├─ pause
           └─ busybox ─ echo
 """
@@ -34,7 +35,7 @@ FOREIGN = "made elsewhere"
 BUSYBOX = ("busybox:1.35", "busybox:1.29")
 PACKAGES = (
     *("api", "machinery", "proto", "wherry"),
-    *("apiserver", "cluster_dns", "controller_manager", "kube_proxy", "kubelet", "scheduler"),
+    *("apiserver", "cluster_dns", "controller_manager", "ingress_controller", "kube_proxy", "kubelet", "scheduler"),
 )
 Entries = list[tuple[str, Path]]
 
@@ -55,24 +56,24 @@ class Builder:
         self._engine = engine
         self._progress = progress
 
-    def all(self, *, balancer: bool = False) -> None:
-        """Every image that the lab and its examples use; the balancer's where it is asked for. Raises Trouble."""
+    def all(self, *also: str, balancer: bool = False) -> None:
+        """Every image that the lab and its first example use, and what is asked for beside. Raises Trouble."""
         base = self._base()
         if balancer:
             self._simple("balancer", ("wherry/balancer:1",), base)
         # The two branches share nothing but the base.
         with ThreadPoolExecutor(2) as pool:
-            branches = [pool.submit(self._component, base), pool.submit(self._pods, base)]
+            branches = [pool.submit(self._sources, base, also), pool.submit(self._pods, base)]
         for branch in branches:
             branch.result()
 
-    def _component(self, base: str) -> None:
-        platform = self._platform(base)
-        runtime = self._runtime(platform)
-        recipe = self._recipe("component")
+    def _sources(self, base: str, also: Sequence[str]) -> None:
+        runtime = self._runtime(self._platform(base))
         source = contexts.files(self._project, *(name for name in PACKAGES if (self._project / name).is_dir()))
-        made_of = contexts.digest(contexts.archive([*recipe, *source]), self._id(runtime))
-        self._make(Image((f"wherry/component:{TAG}",), made_of, lambda: [*recipe, *source], {"BASE": runtime}))
+        for name in ("component", *also):
+            entries = [*self._recipe(name), *source]
+            made_of = contexts.digest(contexts.archive(entries), self._id(runtime))
+            self._make(Image((f"wherry/{name}:{TAG}",), made_of, lambda e=entries: e, {"BASE": runtime}))  # type: ignore[misc]
 
     def _platform(self, base: str) -> str:
         return self._simple("platform", (f"wherry/platform:{TAG}",), base)

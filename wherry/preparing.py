@@ -6,8 +6,8 @@ from wherry import bringing_up, packages
 from wherry.progress import Progress
 from wherry.troubles import Trouble
 
-# A real etcd for the storage's tests, and the kernel's tools for the network's.
-PACKAGES = ("etcd-server", "libnftables1", "iproute2")
+# A real etcd for the storage's tests, the kernel's tools and real plug-ins for the network's, the ingress' proxy.
+PACKAGES = ("etcd-server", "libnftables1", "iproute2", "containernetworking-plugins", "haproxy")
 
 
 def main() -> int:

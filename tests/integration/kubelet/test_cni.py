@@ -17,7 +17,6 @@ from kubelet.network.cni.plugins import PluginFailed
 from kubelet.runtime.interfaces import Record, State
 from tests.integration.kubelet.networks import Networks, Pod
 from tests.unit.kube_proxy.networks import inside
-from wherry import packages
 
 PLUGINS = Path("/usr/lib/cni")
 RANGE = "10.244.77.0/24"
@@ -33,13 +32,8 @@ def conflist(place: Path, kind: str, **more: Any) -> str:
     return json.dumps({"cniVersion": "1.0.0", "name": "net", "plugins": [plugin]})
 
 
-@pytest.fixture(scope="session")
-def _installed() -> None:
-    packages.install(["containernetworking-plugins"])
-
-
 @pytest.fixture
-def plugins_of(_installed: None, tmp_path: Path) -> Callable[[str], Path]:
+def plugins_of(tmp_path: Path) -> Callable[[str], Path]:
     """The plug-ins, run in a node's namespace."""
 
     def make(namespace: str) -> Path:
