@@ -56,6 +56,11 @@ async def run(config: Config) -> None:
         scheduler.follow_storage(claims, volumes, classes, csi_nodes)
         budgets = Informer(client, PodDisruptionBudget)
         scheduler.follow_budgets(budgets)
+        if configuration.extenders:
+            # Imported only here: an HTTP client costs memory that most do not want to spend.
+            from scheduler.extenders import Extenders
+
+            scheduler.ask(Extenders(configuration.extenders, partial(nodes.get, "")))
         explainer = Explainer(scheduler, pods, nodes)
         server = Server(config.address, config.files, explainer.register, (SERVICE,), allowed=config.allowed)
         informers: list[Informer[Any]] = [

@@ -12,6 +12,33 @@ Mask = npt.NDArray[np.bool_]
 ABSENT = -1
 
 
+class Bits:
+    """A mask that is kept, at an eighth of its size."""
+
+    __slots__ = ("_bits",)
+
+    def __init__(self, bits: bytes | None = None) -> None:
+        """None: every row."""
+        self._bits = bits
+
+    @classmethod
+    def of(cls, mask: Mask) -> "Bits":
+        return cls(np.packbits(mask).tobytes() if mask.any() else b"")
+
+    def __bool__(self) -> bool:
+        """Whether any row is in it."""
+        return self._bits != b""
+
+    def __contains__(self, row: int) -> bool:
+        if self._bits is None:
+            return True
+        at, bit = divmod(row, 8)
+        return at < len(self._bits) and bool(self._bits[at] >> (7 - bit) & 1)
+
+
+EVERYWHERE = Bits()
+
+
 def grown(column: Ints, rows: int, fill: int = 0) -> Ints:
     """The column with at least that many rows."""
     if len(column) >= rows:

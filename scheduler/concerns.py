@@ -6,6 +6,7 @@ To be wrong here in the one direction costs an attempt, in the other five minute
 
 from collections.abc import Mapping
 
+from scheduler.columns import EVERYWHERE, Bits
 from scheduler.crowds import Standing
 from scheduler.resources import PODS
 from scheduler.snapshots import Snapshot
@@ -23,10 +24,12 @@ class PodChange:
         self._pods = pods
         self._known: dict[tuple[object, ...], bool] = {}
 
-    def helps(self, plugin: str, wish: Wish) -> bool:
+    def helps(self, plugin: str, wish: Wish, room: Bits = EVERYWHERE) -> bool:
+        """`room`: where nothing but other pods was in its way."""
         match plugin:
             case "NodeResourcesFit":
-                return self._has_room(wish)
+                row = self._snapshot.rows.get(self._node)
+                return row is not None and row in room and self._has_room(wish)
             case "InterPodAffinity":
                 return any(_related(wish, other, self._snapshot.namespaces) for other in self._pods)
             case "PodTopologySpread":

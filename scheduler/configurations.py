@@ -4,7 +4,7 @@ https://kubernetes.io/docs/reference/config-api/kube-scheduler-config.v1/ . Faul
 effect is what is harmless: `parallelism`, since all nodes are looked at at once, and limits of the client.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as File
 from typing import Any, Literal
@@ -16,7 +16,9 @@ from api.paths import Fault, Path, duplicate, invalid, required
 from machinery.flags import duration
 from machinery.leases import Timing
 from machinery.running import CannotGoOn
+from scheduler import extender_documents
 from scheduler.arguments import BY_PLUGIN
+from scheduler.extender_documents import Extender
 from scheduler.filters import FILTERS
 from scheduler.plugins import Plugins, enabled
 from scheduler.profiles import DEFAULT as PROFILE
@@ -26,7 +28,7 @@ from scheduler.scores import SCORES
 
 API_VERSION: Literal["kubescheduler.config.k8s.io/v1"] = "kubescheduler.config.k8s.io/v1"
 KIND: Literal["KubeSchedulerConfiguration"] = "KubeSchedulerConfiguration"
-PREEMPTION, GATES, BINDING = "DefaultPreemption", "SchedulingGates", "VolumeBinding"
+FIT, PREEMPTION, GATES, BINDING = "NodeResourcesFit", "DefaultPreemption", "SchedulingGates", "VolumeBinding"
 FILTERING, SCORING = dict(FILTERS), {name: score for name, _, score in SCORES}
 # Upstream's default, "as many as are worth the time", is all of them here: the time does not depend on it.
 ALL = 100
@@ -54,6 +56,7 @@ class Document(Struct, forbid_unknown_fields=True):
     podMaxBackoffSeconds: int = int(LONGEST_BACKOFF)
     percentageOfNodesToScore: int | None = None
     parallelism: int = 16
+    extenders: list[Extender] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Configuration:
     leader_elect: bool | None = None
     lease: str = ""
     timing: Timing | None = None
+    extenders: tuple[Extender, ...] = ()
     document: Document | None = None
 
     def described(self) -> bytes:
@@ -92,14 +96,28 @@ def parse(text: bytes) -> Configuration:
     faults = [*_faults(document)]
     if faults:
         raise ValueError(str(faults[0]) if len(faults) == 1 else f"[{', '.join(map(str, faults))}]")
+    for profile in document.profiles:
+        _leave_to_extenders(profile, document.extenders)
     profiles = tuple(_profile(p, document.percentageOfNodesToScore) for p in document.profiles)
     kubeconfig = document.clientConnection.get("kubeconfig")
     return Configuration(
         profiles, document.podInitialBackoffSeconds, document.podMaxBackoffSeconds,
         File(kubeconfig) if kubeconfig else None, document.leaderElection.get("leaderElect"),
         document.leaderElection.get("resourceName", ""),
-        _timing(document.leaderElection), document,
+        _timing(document.leaderElection), tuple(document.extenders), document,
     )  # fmt: skip
+
+
+def _leave_to_extenders(profile: ProfileDocument, extenders: Sequence[Extender]) -> None:
+    """Resources that only an extender looks at are ignored by NodeResourcesFit."""
+    resources = [r.name for extender in extenders for r in extender.managedResources if r.ignoredByScheduler]
+    if not resources:
+        return
+    config = next((c for c in profile.pluginConfig if c.name == FIT), None)
+    if config is None:
+        config = PluginConfig(FIT)
+        profile.pluginConfig.append(config)
+    config.args["ignoredResources"] = [*config.args.get("ignoredResources", ()), *resources]
 
 
 def _timing(given: dict[str, Any]) -> Timing | None:
@@ -134,6 +152,7 @@ def _faults(document: Document) -> Iterator[Fault]:
     if document.podMaxBackoffSeconds < document.podInitialBackoffSeconds:
         why = "must be greater than or equal to PodInitialBackoffSeconds"
         yield invalid(root.child("podMaxBackoffSeconds"), document.podMaxBackoffSeconds, why)
+    yield from extender_documents.faults(document.extenders)
 
 
 def _percentage_faults(path: Path, percentage: int | None) -> Iterator[Fault]:

@@ -7,7 +7,8 @@ from random import Random
 import numpy as np
 
 from scheduler import volumes
-from scheduler.columns import Ints
+from scheduler.advice import Advice
+from scheduler.columns import EVERYWHERE, Bits, Ints
 from scheduler.judgements import Judgement, judge, summary
 from scheduler.preemption import NOTHING_HELPS, Preemption, preempt
 from scheduler.profiles import DEFAULT, Profile
@@ -36,8 +37,8 @@ class Decision:
     """What is to become of the pod's claims before it is bound."""
     preemption: Preemption = NOTHING_HELPS
     """Without a node: how there could be one."""
-    room_helps: bool = True
-    """Without a node: the pod may fit when others go, whoever they are."""
+    room: Bits = EVERYWHERE
+    """Without a node: where the pod may fit when others go, whoever they are."""
 
 
 @dataclass(slots=True)
@@ -51,12 +52,17 @@ class Verdict:
 
 
 def schedule(
-    snapshot: Snapshot, wish: Wish, random: Random, profile: Profile = DEFAULT, lap: Lap = unmeasured
+    snapshot: Snapshot, wish: Wish, random: Random, profile: Profile = DEFAULT, lap: Lap = unmeasured,
+    advice: Advice | None = None,
 ) -> Decision:  # fmt: skip
     """The node that the pod was nominated to, if it is feasible, or else a node with the highest score, at random."""
     if not len(snapshot):
         return Decision("", NO_NODES)
     feasible, judgements = judge(snapshot, wish, profile)
+    if advice is not None:
+        for extender, rejection in advice.rejections(snapshot):
+            judgements.append(Judgement(extender, [rejection]))
+            feasible &= ~rejection.rejected
     rows = np.flatnonzero(feasible)
     lap("Filter")
     if not len(rows):
@@ -64,7 +70,10 @@ def schedule(
         lap("PostFilter")
         return decision
     nominated = snapshot.rows.get(snapshot.nominations.node_of(wish.key))
-    row = nominated if nominated is not None and feasible[nominated] else _best(snapshot, wish, rows, random, profile)
+    if nominated is not None and feasible[nominated]:
+        row = nominated
+    else:
+        row = _best(snapshot, wish, rows, random, profile, advice)
     lap("Score")
     binds = wish.claims and profile.binds_volumes and profile.asks("VolumeBinding")
     return Decision(snapshot.names[row], choices=volumes.choose(wish, snapshot, row) if binds else ())
@@ -80,26 +89,36 @@ def _rejection(
     rejectors = frozenset(name for name, found in judgements if any(r.rejected.any() for r in found))
     if preemption.message:
         why = f"{why} preemption: {preemption.message}"
-    return Decision("", why, rejectors, preemption=preemption, room_helps=_room_helps(snapshot, judgements))
+    return Decision("", why, rejectors, preemption=preemption, room=_room(snapshot, judgements))
 
 
-def _room_helps(snapshot: Snapshot, judgements: list[Judgement]) -> bool:
-    """Whether there is a node that is rejected for nothing but other pods."""
+def _room(snapshot: Snapshot, judgements: list[Judgement]) -> Bits:
+    """The nodes that are rejected for nothing but other pods."""
     left = snapshot.exists.copy()
     for name, found in judgements:
         # The last of a group that wants to be together may leave, and the next is the first of one.
         for rejection in found if name != "InterPodAffinity" else ():
             if rejection.final:
                 left &= ~rejection.rejected
-    return bool(left.any())
+    return Bits.of(left)
 
 
-def _best(snapshot: Snapshot, wish: Wish, rows: Ints, random: Random, profile: Profile) -> int:
+def feasible_nodes(snapshot: Snapshot, wish: Wish, profile: Profile = DEFAULT) -> list[str]:
+    """Those that extenders are to be asked about."""
+    feasible, _ = judge(snapshot, wish, profile)
+    return [snapshot.names[row] for row in np.flatnonzero(feasible)]
+
+
+def _best(
+    snapshot: Snapshot, wish: Wish, rows: Ints, random: Random, profile: Profile, advice: Advice | None
+) -> int:  # fmt: skip
     rows = _sampled(snapshot, rows, profile)
     if len(rows) > 1:
         total = np.zeros(len(rows), dtype=np.int64)
         for _, points in _scores(snapshot, wish, rows, profile):
             total += points
+        if advice is not None:
+            total += advice.scores(snapshot, rows)
         rows = rows[total == total.max()]
     return int(rows[random.randrange(len(rows))]) if len(rows) > 1 else int(rows[0])
 

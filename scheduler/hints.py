@@ -43,6 +43,10 @@ HELPS: dict[str, frozenset[Event]] = {
 }
 
 
+ALL = frozenset(Event)
+"""Whatever happens may change an extender's mind."""
+
+
 def always(plugin: str) -> bool:
     return True
 
@@ -59,7 +63,7 @@ def may_help(
         return event is Event.NODE_ADDED
     if event is Event.POD_REMOVED and not room_helps:
         return False
-    return any(event in HELPS[name] and concerns(name) for name in rejectors)
+    return any(event in HELPS.get(name, ALL) and concerns(name) for name in rejectors)
 
 
 def node_events(old: Node | None, new: Node | None) -> set[Event]:

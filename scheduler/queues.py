@@ -21,6 +21,7 @@ from enum import Enum
 from api.meta import Key
 from api.types import Pod
 from machinery.clocks import SYSTEM, Clock
+from scheduler.columns import EVERYWHERE, Bits
 from scheduler.hints import Event, may_help
 from scheduler.wishes import Wish
 
@@ -53,7 +54,7 @@ class Waiting:
     attempts: int = 0
     message: str = ""
     rejectors: frozenset[str] = frozenset()
-    room_helps: bool = True
+    room: Bits = EVERYWHERE
     wish: Wish | None = None  # of the last attempt
     came: float = 0.0  # monotonic time of its first arrival without gates
     since: float = 0.0  # monotonic time of the last failure
@@ -130,6 +131,10 @@ class SchedulingQueue:
         if (waiting := self._pods.get(key)) is not None:
             waiting.pod = pod
 
+    def holds(self, waiting: Waiting) -> bool:
+        """Whether the pod still waits for what it was handed out for."""
+        return self._pods.get(waiting.key) is waiting
+
     def remove(self, key: Key) -> None:
         self._unschedulable.pop(key, None)
         if (waiting := self._pods.pop(key, None)) is not None:
@@ -156,17 +161,17 @@ class SchedulingQueue:
         return waiting
 
     def failed(
-        self, waiting: Waiting, message: str, rejectors: frozenset[str] | None = None, *, room_helps: bool = True,
+        self, waiting: Waiting, message: str, rejectors: frozenset[str] | None = None, *, room: Bits = EVERYWHERE,
         wish: Wish | None = None,
     ) -> None:  # fmt: skip
         """Put a pod back: until an event concerns its rejectors or, without them, until its back-off ends.
 
-        `wish` is what was not granted.
+        `wish` is what was not granted, `room` the nodes where it may be when other pods go.
         """
         if self._pods.get(waiting.key) is not waiting:
             return  # deleted meanwhile
-        waiting.message, waiting.since, waiting.room_helps = message, self._clock.monotonic(), room_helps
-        waiting.wish = wish
+        waiting.message, waiting.since = message, self._clock.monotonic()
+        waiting.wish, waiting.room = wish, room
         if self._is_gated(waiting.pod):
             self._enter(waiting, State.GATED, FAILURE)
         elif rejectors is None:
@@ -176,7 +181,7 @@ class SchedulingQueue:
             waiting.rejectors = rejectors
             self._wait(waiting, State.UNSCHEDULABLE, LEFTOVER_SECONDS, FAILURE)
 
-    def happened(self, event: Event, concerns: Callable[[str, Wish], bool] | None = None) -> None:
+    def happened(self, event: Event, concerns: Callable[[str, Wish, Bits], bool] | None = None) -> None:
         """Let those that this may help be tried again, after what is left of their back-off.
 
         `concerns` says more exactly whether it helps with what a plug-in has said of a pod.
@@ -185,8 +190,9 @@ class SchedulingQueue:
         def helps(waiting: Waiting) -> bool:
             wish = waiting.wish
             if wish is None or concerns is None:
-                return may_help(event, waiting.rejectors, waiting.room_helps)
-            return may_help(event, waiting.rejectors, waiting.room_helps, lambda plugin: concerns(plugin, wish))
+                return may_help(event, waiting.rejectors, bool(waiting.room))
+            room = waiting.room
+            return may_help(event, waiting.rejectors, bool(room), lambda plugin: concerns(plugin, wish, room))
 
         for waiting in [w for w in self._unschedulable.values() if helps(w)]:
             self._try_again(waiting, event.value)

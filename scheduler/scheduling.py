@@ -10,7 +10,7 @@ import logging
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from api import errors, meta, times
 from api.meta import Key
@@ -32,10 +32,11 @@ from machinery.client import Client
 from machinery.clocks import SYSTEM, Clock
 from machinery.events import Recorder
 from machinery.informers import Informer
+from scheduler.advice import Advice, Failed
 from scheduler.budgets import budget
 from scheduler.concerns import PodChange
 from scheduler.configurations import DEFAULT, Configuration
-from scheduler.decisions import Decision, schedule
+from scheduler.decisions import Decision, feasible_nodes, schedule
 from scheduler.groups import Groups
 from scheduler.hints import Event, changes_wish, node_events
 from scheduler.metrics import Metrics
@@ -46,6 +47,9 @@ from scheduler.profiles import Profile
 from scheduler.queues import SchedulingQueue, State, Waiting, has_gates
 from scheduler.snapshots import Snapshot
 from scheduler.wishes import Wish, wish
+
+if TYPE_CHECKING:  # it brings an HTTP client, which most do not need
+    from scheduler.extenders import Extenders
 
 NAME = "default-scheduler"
 # Bindings under way at once; the client joins them into messages of as many.
@@ -82,6 +86,7 @@ class Scheduler:
         self._clock = clock
         self._assumed: dict[Key, Waiting] = {}
         self._writes: asyncio.TaskGroup | None = None
+        self._extenders: Extenders | None = None
         self._binding = asyncio.Semaphore(BINDINGS)
         self._bindings: set[asyncio.Task[None]] = set()
         self._prebinding = Prebinding(client, self.snapshot.storage)
@@ -103,6 +108,10 @@ class Scheduler:
         csi_nodes.on_change(self._prebinding.on_csi_node)
         for informer in (claims, volumes, classes, csi_nodes):
             informer.on_change(told)
+
+    def ask(self, extenders: "Extenders") -> None:
+        """From now on, about every pod that concerns them."""
+        self._extenders = extenders
 
     def follow_budgets(self, budgets: Informer[PodDisruptionBudget]) -> None:
         budgets.on_change(self.on_budget)
@@ -126,7 +135,12 @@ class Scheduler:
             except BaseException:
                 self._binding.release()
                 raise
-            if not self.decide(waiting):
+            if self._extenders is not None and self._extenders.concern(waiting.pod):
+                advice = await self._advice(waiting)
+                binds = advice is not None and self.decide(waiting, advice)
+            else:
+                binds = self.decide(waiting)
+            if not binds:
                 self._binding.release()
             if made % TURN == 0:
                 await asyncio.sleep(0)
@@ -137,12 +151,26 @@ class Scheduler:
                 while self._bindings:
                     await asyncio.wait(self._bindings)
 
-    def decide(self, waiting: Waiting) -> bool:
+    async def _advice(self, waiting: Waiting) -> Advice | None:
+        """What extenders say; None if the pod was put back, or is gone, meanwhile."""
+        assert self._extenders is not None
+        nodes = feasible_nodes(self.snapshot, self.wish_of(waiting.pod), self.profile_of(waiting.pod))
+        try:
+            advice = await self._extenders.advise(waiting.pod, nodes)
+        except Failed as e:
+            self.metrics.failed(self.profile_of(waiting.pod).name)
+            self.queue.failed(waiting, str(e))
+            self._event(waiting.pod, "Warning", "FailedScheduling", str(e))
+            self._tell(waiting.pod, "SchedulerError", str(e), self.snapshot.nominations.node_of(waiting.key))
+            return None
+        return advice if self.queue.holds(waiting) else None
+
+    def decide(self, waiting: Waiting, advice: Advice | None = None) -> bool:
         """One iteration; whether a binding is under way now."""
         wanted = self.wish_of(waiting.pod)
         profile = self.profile_of(waiting.pod)
         self.metrics.begin(profile.name)
-        decision = schedule(self.snapshot, wanted, self._random, profile, self.metrics.lap)
+        decision = schedule(self.snapshot, wanted, self._random, profile, self.metrics.lap, advice)
         self.metrics.decided(decision)
         if not decision.node:
             self._reject(waiting, wanted, decision)
@@ -269,7 +297,7 @@ class Scheduler:
     # Writes
 
     def _reject(self, waiting: Waiting, wanted: Wish, decision: Decision) -> None:
-        self.queue.failed(waiting, decision.message, decision.rejectors, room_helps=decision.room_helps, wish=wanted)
+        self.queue.failed(waiting, decision.message, decision.rejectors, room=decision.room, wish=wanted)
         self._event(waiting.pod, "Warning", "FailedScheduling", decision.message)
         preemption = decision.preemption
         if preemption.node:
@@ -332,7 +360,11 @@ class Scheduler:
         try:
             if decision.choices:
                 await self._prepare(decision, self.profile_of(waiting.pod).bind_seconds)
-            await self._client.create_subresource(Pod, key.name, key.namespace, "binding", target)
+            binder = self._extenders.binder(waiting.pod) if self._extenders is not None else None
+            if binder is not None:
+                await binder.bind(waiting.pod, node)
+            else:
+                await self._client.create_subresource(Pod, key.name, key.namespace, "binding", target)
         except errors.ApiError as e:
             self.metrics.failed(self.profile_of(waiting.pod).name)
             self._take_back(waiting, node, e)

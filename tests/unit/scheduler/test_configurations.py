@@ -182,6 +182,22 @@ STRANGE: list[tuple[dict[str, Any], str]] = [
         "podMaxBackoffSeconds: Invalid value: 1: must be greater than or equal to PodInitialBackoffSeconds",
     ),
     (one(pluginConfig=[{"name": "X"}, {"name": "X"}]), 'profiles[0].pluginConfig[1]: Duplicate value: "X"'),
+    (
+        {"extenders": [{"urlPrefix": "http://x", "prioritizeVerb": "p"}]},
+        "extenders[0].weight: Invalid value: 0: must have a positive weight applied to it",
+    ),
+    (
+        {"extenders": [{"urlPrefix": "http://x", "bindVerb": "b"}] * 2},
+        'extenders: Invalid value: "found 2 extenders implementing bind": only one extender can implement bind',
+    ),
+    (
+        {"extenders": [{"urlPrefix": "http://x", "managedResources": [{"name": "a/b"}, {"name": "a/b"}]}]},
+        'extenders[0].managedResources[1].name: Invalid value: "a/b": duplicate extender managed resource name',
+    ),
+    (
+        {"extenders": [{"urlPrefix": "http://x", "managedResources": [{"name": "cpu"}]}]},
+        'extenders[0].managedResources[0].name: Invalid value: "cpu": is an invalid extended resource name',
+    ),
     ({"profile": []}, "unknown field `profile`"),
     ({"kind": "Deployment"}, "Invalid enum value 'Deployment'"),
     (
@@ -269,6 +285,15 @@ def test_what_cannot_be_done_is_refused(given: dict[str, Any], fault: str, tmp_p
     path.write_bytes(msgspec.yaml.encode(HEAD | given))
     with pytest.raises(CannotGoOn, match=re.escape(fault)):
         load(path)
+
+
+def test_resources_can_be_left_to_extenders() -> None:
+    managed = [{"name": "example.com/gpu", "ignoredByScheduler": True}, {"name": "example.com/fpga"}]
+    found = configured(extenders=[{"urlPrefix": "http://x", "managedResources": managed}])
+    wanted = wish(pod(containers=[container(**{"example.com/gpu": "1"})]))
+    assert schedule(World(node("n1")).snapshot, wanted, Random(1), found.profiles[0]).node == "n1"
+    wanted = wish(pod(containers=[container(**{"example.com/fpga": "1"})]))
+    assert not schedule(World(node("n1")).snapshot, wanted, Random(1), found.profiles[0]).node
 
 
 def test_resources_can_be_left_to_others() -> None:

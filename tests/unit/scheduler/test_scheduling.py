@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -31,7 +31,7 @@ from scheduler.profiles import Profile
 from scheduler.queues import State
 from scheduler.scheduling import Scheduler
 from scheduler.serving import explanation, simulation
-from tests.unit.scheduler.objects import node, pod, taint
+from tests.unit.scheduler.objects import near, node, pod, taint
 
 
 class Server:
@@ -84,6 +84,13 @@ class Store:
         return [o for o in self.objects if o.metadata.namespace == namespace]
 
 
+async def turns() -> AsyncIterator[None]:
+    """One of the loop after another."""
+    while True:
+        yield
+        await asyncio.sleep(0)
+
+
 class Cluster:
     def __init__(self, configuration: Configuration = DEFAULT) -> None:
         self.server, self.clock = Server(), FakeClock()
@@ -107,6 +114,11 @@ class Cluster:
         changed = meta.clone(self.pods[name])
         changed.spec.nodeName = self.server.bound[key(changed)]
         self.put(changed)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Returns when that is so.  Raises TimeoutError."""
+        async with asyncio.timeout(10):
+            await anext(turn async for turn in turns() if holds())
 
     @property
     def bound(self) -> dict[str, str]:
@@ -366,6 +378,33 @@ async def test_a_nomination_that_has_become_hopeless_is_taken_back() -> None:
         cluster.scheduler.on_node(None, node("n3", cpu="500m"))
         await cluster.clock.advance(1)
         assert cluster.server.nominated == {"a": None}
+
+
+async def test_a_thousand_pods_that_fit_nowhere_are_left_alone_until_something_could_help() -> None:
+    async with running(node("n1", cpu="4"), node("n2", labels={"kind": "x"}, cpu="4")) as cluster:
+        for number in range(1000):
+            wanted = (pod(cpu="9"), pod(affinity=near("nobody")), pod(nodeSelector={"kind": "y"}), pod(cpu="3"))[
+                number % 4
+            ]
+            wanted.metadata.name = f"p{number}"
+            if number % 4 == 3:
+                wanted.spec.nodeSelector = {"kind": "x"}  # the first of them fits, no other does
+            cluster.put(wanted)
+        await cluster.until(lambda: len(cluster.scheduler.queue.waiting(State.UNSCHEDULABLE)) == 999)
+
+        def attempts() -> int:
+            return sum(w.attempts for w in cluster.scheduler.queue.waiting(*State))
+
+        before = attempts()
+        for number in range(50):
+            name = f"other{number}"
+            cluster.put(pod(name, cpu="1m", nodeName="n1"))
+            cluster.put(pod(name, cpu="1m", nodeName="n1", labels={"a": "b"}))
+            cluster.put(None, name)
+        await settle()
+        assert attempts() == before
+        cluster.put(pod("friend", nodeName="n1", labels={"app": "nobody"}))
+        await cluster.until(lambda: len(cluster.bound) > 100)
 
 
 async def test_what_no_node_could_hold_is_not_tried_again_when_pods_go() -> None:
