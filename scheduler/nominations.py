@@ -3,6 +3,8 @@
 https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/#user-exposed-information
 """
 
+from collections.abc import Mapping
+
 from api.meta import Key
 from scheduler.wishes import Wish
 
@@ -14,15 +16,27 @@ class Nominations:
 
     def __init__(self) -> None:
         self._places: dict[Key, Place] = {}
+        self.keep_apart: set[Key] = set()
+        """Those with required anti-affinity, which concerns others than those who want the same resources."""
         self.leaving: set[str] = set()
         """The UIDs of victims whose deletion was asked for and has not been seen yet."""
 
     def put(self, wish: Wish, node: str) -> None:
         self._places[wish.key] = (wish, node)
+        if wish.anti_affinity:
+            self.keep_apart.add(wish.key)
 
     def remove(self, pod: Key) -> Place | None:
         """What it had."""
+        self.keep_apart.discard(pod)
         return self._places.pop(pod, None)
+
+    def isdisjoint(self, pods: Mapping[Key, object]) -> bool:
+        return (
+            self._places.keys().isdisjoint(pods)
+            if len(pods) < len(self._places)
+            else pods.keys().isdisjoint(self._places)
+        )
 
     def on(self, node: str) -> list[Wish]:
         return [wish for wish, place in self._places.values() if place == node]
@@ -35,8 +49,6 @@ class Nominations:
 
     def ahead_of(self, wish: Wish) -> list[Place]:
         """Those that the pod must leave room for: of its priority or a higher one."""
-        if not self._places:
-            return []
         return [p for p in self._places.values() if p[0].priority >= wish.priority and p[0].key != wish.key]
 
     def behind(self, wish: Wish, node: str) -> list[Wish]:

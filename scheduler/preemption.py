@@ -31,6 +31,7 @@ NO_VICTIMS = "No preemption victims found for incoming pod"
 LOWEST_PRIORITY = -(2**31)
 # A pod that has not started counts as started last.
 NEVER = "9999-01-01T00:00:00Z"
+NEVER_SECONDS = times.parse(NEVER)
 CONDITION, REASON = "DisruptionTarget", "PreemptionByScheduler"
 
 
@@ -166,22 +167,21 @@ class _Trial:
         self._row, self._node = 0, ""
         self._free: list[int] = []
         self._away: dict[Key, Wish] = {}
+        self._uses: dict[tuple[tuple[str, int], ...], list[int]] = {}
 
     def select(self, row: int) -> _Candidate | list[str]:
         """The victims, or the reasons why none would do."""
         self._row, self._node = row, self._snapshot.names[row]
         self._free = [_free(self._snapshot, resource, row) for resource in self._resources]
-        lower = sorted(
-            (w for w in self._snapshot.pods(self._node) if w.priority < self._wish.priority),
-            key=lambda w: (-w.priority, w.pod.status.startTime or NEVER),
-        )
+        lower = [w for w in self._snapshot.pods(self._node) if w.priority < self._wish.priority]
+        lower.sort(key=lambda w: (-w.priority, w.pod.status.startTime or NEVER))
         for pod in lower:
             self._take(pod)
         if reasons := self._rejected():
             return reasons
         violating, others = budgets.split(lower, self._snapshot.budgets.values())
-        broken = {w.key for w in violating if not self._reprieve(w)}
-        victims = broken | {w.key for w in others if not self._reprieve(w)}
+        broken = [pod for pod in violating if not self._reprieve(pod)]
+        victims = {w.key for w in broken} | {pod.key for pod in others if not self._reprieve(pod)}
         if not victims:
             return [NO_VICTIMS]
         return _Candidate(self._node, [w for w in lower if w.key in victims], len(broken))
@@ -193,26 +193,30 @@ class _Trial:
     def _reprieve(self, pod: Wish) -> bool:
         """Whether the pod may stay."""
         self._let_back(pod)
-        if self._rejected():
+        if any(map(lt, self._free, self._needs)) or (self._changing and self._rejected()):
             self._take(pod)
             return False
         return True
 
     def _take(self, pod: Wish) -> None:
         self._free = [*map(add, self._free, self._used(pod))]
-        self._away[pod.key] = pod
         if self._changing:  # otherwise the sums suffice, and the snapshot stays as it is
+            self._away[pod.key] = pod
             self._snapshot.remove_pod(pod.key)
 
     def _let_back(self, pod: Wish) -> None:
         self._free = [*map(sub, self._free, self._used(pod))]
-        del self._away[pod.key]
         if self._changing:
+            del self._away[pod.key]
             self._snapshot.set_pod(pod, self._node)
 
-    def _used(self, pod: Wish) -> Iterator[int]:
-        requests = pod.requests
-        return (requests.get(r, 0) if r != PODS else 1 for r in self._resources)
+    def _used(self, pod: Wish) -> list[int]:
+        """Of the resources that the pod needs; worked out once for all that ask for the same."""
+        asked = (*pod.requests.items(),)
+        known = self._uses.get(asked)
+        if known is None:
+            known = self._uses[asked] = [pod.requests.get(r, 0) if r != PODS else 1 for r in self._resources]
+        return known
 
     def _rejected(self) -> list[str]:
         """Why the pod does not fit now, in the words of a filter that says no."""
@@ -242,4 +246,4 @@ def _insufficient(resource: str) -> str:
 
 
 def _started(wish: Wish) -> float:
-    return times.parse(wish.pod.status.startTime or NEVER)
+    return times.parse(wish.pod.status.startTime) if wish.pod.status.startTime else NEVER_SECONDS

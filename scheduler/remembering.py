@@ -35,13 +35,12 @@ class Remembered:
 
     def change(self, row: int) -> None:
         """Something in that row is different now."""
-        self._changed.append(row)
-        if len(self._changed) > 2 * self._rows:
-            self._forget()
+        self.change_all((row,))
 
     def change_all(self, rows: Iterable[int]) -> None:
-        for row in rows:
-            self.change(row)
+        self._changed.extend(rows)
+        if len(self._changed) > 2 * self._rows:
+            self._forget()
 
     def get(self, key: Hashable, compute: Compute) -> npt.NDArray[Any]:
         """The values of all rows. Not to be changed, and valid until the next change."""

@@ -213,23 +213,23 @@ class Snapshot:
         Most pods have nothing to do with them but that they share resources. To add those up costs a hundredth of
         what it costs to count the pods one by one.
         """
-        ahead = self.nominations.ahead_of(wish)
-        if not ahead:
+        if not self._nominated.has_from(wish.priority):
             yield False
             return
         related = wish.affinity or wish.anti_affinity or wish.spreads_strictly or wish.host_ports or wish.claims
-        if not related and not any(other.anti_affinity or other.key in self._node_of for other, _ in ahead):
+        if not related and not self.nominations.keep_apart and self.nominations.isdisjoint(self._node_of):
             self._reserve(wish, 1)
             try:
                 yield True
             finally:
                 self._reserve(wish, -1)
             return
+        ahead = self.nominations.ahead_of(wish)
         added = [(other, node) for other, node in ahead if other.key not in self._node_of]
         for other, node in added:
             self.set_pod(other, node)
         try:
-            yield True
+            yield bool(ahead)
         finally:
             for other, _ in added:
                 self.remove_pod(other.key)
@@ -245,7 +245,7 @@ class Snapshot:
     def _reserve(self, wish: Wish, by: int) -> None:
         reserved = self._nominated.from_(wish.priority)
         if PODS in reserved:
-            self.remembered.change_all(map(int, np.flatnonzero(reserved[PODS])))
+            self.remembered.change_all(np.flatnonzero(reserved[PODS]).tolist())
         for resource, amounts in reserved.items():
             column = self.used.get(resource)
             if column is None:

@@ -28,6 +28,10 @@ class Tiers:
         for resource, amount in wish.requests.items():
             self._add(columns, resource, row, by * amount)
 
+    def has_from(self, priority: int) -> bool:
+        """Whether there are pods of at least that priority."""
+        return any(tier >= priority for tier in self._pods)
+
     def below(self, priority: int) -> dict[str, Ints]:
         """By resource and row, what pods of lower priorities use; a resource that none of them uses is left out."""
         return self._sums(lambda tier: tier < priority)
