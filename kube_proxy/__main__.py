@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from api.types import EndpointSlice, NetworkPolicy, Node, Pod, Service
+from api.types import EndpointSlice, NetworkPolicy, Node, Pod, Service, ServiceCIDR
 from kube_proxy.announcer import Announcer
 from kube_proxy.health import Health
 from kube_proxy.health_checks import HealthChecks
@@ -82,9 +82,10 @@ async def run(config: Config) -> None:
     ports = StatusPorts(health, metrics, health_address=config.health_address, metrics_address=config.metrics_address)
     async with connect(config.kubeconfig) as client:
         services, slices = Informer(client, Service), Informer(client, EndpointSlice)
-        nodes, pods = Informer(client, Node), Informer(client, Pod, field_selector=f"spec.nodeName={config.node}")
+        cidrs, nodes = Informer(client, ServiceCIDR), Informer(client, Node)
+        pods = Informer(client, Pod, field_selector=f"spec.nodeName={config.node}")
         proxy = Proxy(
-            services, slices, nodes, pods, table,
+            services, slices, nodes, pods, cidrs, table,
             node=config.node, service_range=config.layout.service_range, readiness=health,
             metrics=metrics,
         )  # fmt: skip
@@ -95,7 +96,7 @@ async def run(config: Config) -> None:
         policies = Informer(client, NetworkPolicy)
         everywhere = Informer(client, NAMESPACE), Informer(client, PolicyPod)
         enforcer = Enforcer(policies, *everywhere, nodes, policy_table, node=config.node)
-        told = (services.run(), slices.run(), nodes.run(), pods.run(), policies.run())
+        told = (services.run(), slices.run(), nodes.run(), pods.run(), cidrs.run(), policies.run())
         await together(ports.run(), *told, proxy.run(), announcer.run(), checks.run(), enforcer.run(), here)
 
 

@@ -8,23 +8,24 @@ from typing import Any, Protocol
 
 from api import times
 from api.meta import Key, key
-from api.types import EndpointSlice, Node, Pod, Service
+from api.types import EndpointSlice, Node, Pod, Service, ServiceCIDR
 from kube_proxy import conntrack, loopback, routes
 from kube_proxy.conntrack import Flow
 from kube_proxy.host_ports import published
 from kube_proxy.ledger import Change, Ledger
 from kube_proxy.metrics import Metrics
 from kube_proxy.nftables import NftablesError
-from kube_proxy.rules import Element, Elements, elements
-from kube_proxy.services import SERVICE_NAME, ZONE, balanced
-from kube_proxy.table import Table
+from kube_proxy.rules import Element, Elements, elements, ranges
+from kube_proxy.services import SERVICE_NAME, ZONE, Place, balanced
+from kube_proxy.table import RANGES, Table
 from machinery.clocks import SYSTEM, Clock
 from machinery.informers import Informer
 from machinery.running import together
 
 log = logging.getLogger(__name__)
 
-# Changes of one moment (a rollout moves several slices) become one transaction.
+# The first change is programmed at once; those that follow within this time (a rollout moves several slices) become one
+# transaction.
 COALESCE_SECONDS = 0.01
 RETRY_SECONDS = 1.0
 CHECK_SECONDS = 30.0
@@ -49,10 +50,10 @@ class Proxy:
 
     def __init__(
         self, services: Informer[Service], slices: Informer[EndpointSlice], nodes: Informer[Node],
-        pods: Informer[Pod], table: Table, *,
+        pods: Informer[Pod], cidrs: Informer[ServiceCIDR], table: Table, *,
         node: str, service_range: str, readiness: Readiness, metrics: Metrics, clock: Clock = SYSTEM,
     ) -> None:  # fmt: skip
-        self._services, self._slices, self._nodes, self._pods = services, slices, nodes, pods
+        self._services, self._slices, self._nodes, self._pods, self._cidrs = services, slices, nodes, pods, cidrs
         self._table = table
         self._node = node
         self._service_range = service_range
@@ -73,6 +74,7 @@ class Proxy:
         slices.on_change(self._on_slice)
         nodes.on_change(self._on_node)
         pods.on_change(self._on_pod)
+        cidrs.on_change(lambda old, new: self._mark(RANGES))
 
     def holds(self, addresses: Iterable[str]) -> None:
         """The addresses of load balancers that this node answers for: on them nothing else of the node does."""
@@ -84,7 +86,7 @@ class Proxy:
 
         Nothing is programmed before all kinds are known completely: half of the services would cut off the others.
         """
-        for informer in (self._services, self._slices, self._nodes, self._pods):
+        for informer in (self._services, self._slices, self._nodes, self._pods, self._cidrs):
             await informer.synced()
         await together(self._follow(), self._check_now_and_then())
 
@@ -96,8 +98,10 @@ class Proxy:
             if not done:
                 await self._clock.sleep(RETRY_SECONDS)
                 continue
+            ended = self._clock.monotonic()
             await self._changed.wait()
-            await self._clock.sleep(COALESCE_SECONDS)
+            if (left := ended + COALESCE_SECONDS - self._clock.monotonic()) > 0:
+                await self._clock.sleep(left)
 
     async def sync(self) -> bool:
         """One iteration; whether the node is now as it should be."""
@@ -128,13 +132,14 @@ class Proxy:
     def _desired(self, service: Key) -> Elements:
         if service == HELD:
             return {Element("held", address): "" for address in self._held}
+        if service == RANGES:
+            return ranges(self._ranges())
         if service.namespace.startswith(PODS):
             pod = self._pods.get(service.namespace.removeprefix(PODS), service.name)
             return published(pod) if pod is not None else {}
         found = self._services.get(*service)
         slices = self._slices.by_index(SERVICE, str(service))
-        zone = node_zone(self._nodes.get("", self._node))
-        ports = balanced(found, slices, self._node, zone) if found is not None else []
+        ports = balanced(found, slices, place(self._nodes.get("", self._node))) if found is not None else []
         wanted: Elements = {}
         for port in ports:
             wanted |= elements(port)
@@ -147,9 +152,10 @@ class Proxy:
         if not self._flows_of:
             return True
         ends, ledger = frozenset(self._flows_of), self._table.ledger
+        own = node_address(self._nodes.get("", self._node))
         started = self._clock.monotonic()
         try:
-            deleted = await asyncio.to_thread(conntrack.delete_flows, lambda f: is_stale(f, ends, ledger))
+            deleted = await asyncio.to_thread(conntrack.delete_flows, lambda f: is_stale(f, ends, ledger, own))
         except OSError as e:
             log.warning("stale UDP flows cannot be found: %s", e)
             return False
@@ -164,12 +170,18 @@ class Proxy:
         address = node_address(self._nodes.get("", self._node))
         if not address:
             return True
-        try:
-            await asyncio.to_thread(routes.ensure, self._service_range, address)
-        except OSError as e:
-            log.warning("the routes to %s from %s cannot be set: %s", self._service_range, address, e)
-            return False
+        for network in self._ranges():
+            try:
+                await asyncio.to_thread(routes.ensure, network, address)
+            except OSError as e:
+                log.warning("the routes to %s from %s cannot be set: %s", network, address, e)
+                return False
         return True
+
+    def _ranges(self) -> set[str]:
+        """Where cluster addresses are, since when they were first (a range that is deleted has no services by then)."""
+        told = (network for cidr in self._cidrs.list() for network in cidr.spec.cidrs if ":" not in network)
+        return {self._service_range, *told}
 
     async def _check_now_and_then(self) -> None:
         while True:
@@ -199,7 +211,7 @@ class Proxy:
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         if self._node in (each.metadata.name for each in (old, new) if each is not None):
             self._changed.set()
-            if node_zone(old) != node_zone(new):
+            if place(old) != place(new):
                 self._dirty.update(map(key, self._services.list()))
 
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
@@ -226,14 +238,17 @@ def udp_ends(change: Change) -> set[tuple[str, int]]:
     return ends
 
 
-def is_stale(flow: Flow, ends: frozenset[tuple[str, int]], ledger: Ledger) -> bool:
-    """Whether the flow belongs to one of `ends` and is answered by none of its endpoints."""
+def is_stale(flow: Flow, ends: frozenset[tuple[str, int]], ledger: Ledger, own: str) -> bool:
+    """Whether the flow belongs to one of `ends` and is answered by none of its endpoints. `own`: the node's address."""
     backend = f"{flow.backend} . {flow.backend_port}"
     if (flow.address, flow.port) in ends:
         return backend not in ledger.answering(flow.address, "udp", flow.port)
-    # A flow that was never translated is to somebody else's port of the same number.
-    translated = flow.backend != flow.address
-    return translated and ("", flow.port) in ends and backend not in ledger.answering("", "udp", flow.port)
+    # A flow that was never translated is to somebody else's port of the same number, unless it came to this node
+    # before there was anybody to answer.
+    if ("", flow.port) not in ends or (flow.backend == flow.address and flow.address != own):
+        return False
+    answering = ledger.answering("", "udp", flow.port)
+    return backend not in answering and bool(answering or flow.backend != flow.address)
 
 
 def node_address(node: Node | None) -> str:
@@ -242,9 +257,11 @@ def node_address(node: Node | None) -> str:
     return next((a.address for a in addresses if a.type == "InternalIP" and ":" not in a.address), "")
 
 
-def node_zone(node: Node | None) -> str:
-    """The zone that the node is in, or ""."""
-    return node.metadata.labels.get(ZONE, "") if node is not None else ""
+def place(node: Node | None) -> Place:
+    """Where a proxy on the node is."""
+    if node is None:
+        return Place("")
+    return Place(node.metadata.name, node.metadata.labels.get(ZONE, ""), node_address(node))
 
 
 def _service_of(each: Any) -> list[Key]:

@@ -4,7 +4,9 @@ No service has a chain or an anonymous set of its own: both make the kernel quad
 services). A service is elements of named maps, and shares its chain with every service of as many endpoints.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Network, collapse_addresses
 from typing import NamedTuple
 
 from kube_proxy.services import Backend, Balanced
@@ -75,6 +77,11 @@ def chain_of(value: str) -> str:
     return value.removeprefix("goto ") if value.startswith("goto ") and value != REFUSE else ""
 
 
+def ranges(networks: Iterable[str]) -> Elements:
+    """Where addresses that no service has are refused; overlaps, which a set of ranges refuses, are joined."""
+    return {Element("service-ranges", str(n)): "" for n in collapse_addresses(map(IPv4Network, networks))}
+
+
 def elements(port: Balanced) -> Elements:
     """Everything that the table must hold for this port."""
     found: Elements = {}
@@ -93,7 +100,8 @@ def elements(port: Balanced) -> Elements:
         found |= _external(port, "")
     for address in port.limited_ips:
         found[Element("limited", _key(port, address))] = ""
-        for source in port.sources:
+        # A process on a node that holds the address comes from the address itself.
+        for source in (*port.sources, *([address] if port.own_source else [])):
             found[Element("permitted", f"{_key(port, address)} . {source}")] = ""
     for address in port.hairpins:
         found[Element("hairpins", f"{address} . {address}")] = ""

@@ -6,7 +6,7 @@ as in KEP-3015.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network, collapse_addresses
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from typing import NamedTuple
 
 from api.types import Endpoint, EndpointConditions, EndpointSlice, Service
@@ -43,6 +43,7 @@ class Balanced:
     affinity_seconds: int = 0  # 0: none
     limited_ips: tuple[str, ...] = ()  # those of the external ones that only `sources` may use
     sources: tuple[str, ...] = ()
+    own_source: bool = False  # whether this node is one of them
     internal_local: bool = False
     external_local: bool = False
 
@@ -53,7 +54,15 @@ class Balanced:
         return [name for name, local in policies.items() if local and self.everywhere and not self.here]
 
 
-def balanced(service: Service, slices: Iterable[EndpointSlice], node: str, zone: str = "") -> list[Balanced]:
+class Place(NamedTuple):
+    """Where this proxy is; "" for what its node does not tell."""
+
+    node: str
+    zone: str = ""
+    address: str = ""
+
+
+def balanced(service: Service, slices: Iterable[EndpointSlice], here: Place) -> list[Balanced]:
     """The ports of `service` that this proxy serves: none of a headless, external or foreign one."""
     spec = service.spec
     addresses = tuple(a for a in spec.clusterIPs or [spec.clusterIP] if is_ipv4(a))
@@ -70,7 +79,7 @@ def balanced(service: Service, slices: Iterable[EndpointSlice], node: str, zone:
     ports = []
     for port in spec.ports:
         protocol = port.protocol or "TCP"
-        candidates = _candidates(slices, port.name, protocol, node)
+        candidates = _candidates(slices, port.name, protocol, here.node)
         ports.append(
             Balanced(
                 protocol=protocol.lower(),
@@ -78,12 +87,13 @@ def balanced(service: Service, slices: Iterable[EndpointSlice], node: str, zone:
                 cluster_ips=addresses,
                 external_ips=tuple(external),
                 node_port=port.nodePort or 0,
-                everywhere=_usable(_near(candidates, node, zone)),
+                everywhere=_usable(_near(candidates, here)),
                 here=_usable([c for c in candidates if c.local]),
                 hairpins=tuple(sorted({c.backend.address for c in candidates if c.local and c.usable})),
                 affinity_seconds=affinity,
                 limited_ips=tuple(a for a in external if a in ingress) if sources is not None else (),
                 sources=sources or (),
+                own_source=any(_within(here.address, source) for source in sources or ()),
                 internal_local=spec.internalTrafficPolicy == "Local",
                 external_local=spec.externalTrafficPolicy == "Local",
             )
@@ -122,6 +132,10 @@ def _sources(ranges: Iterable[str]) -> tuple[str, ...] | None:
 
 
 _NOBODY: frozenset[str | None] = frozenset()
+
+
+def _within(address: str, network: str) -> bool:
+    return bool(address) and IPv4Address(address) in IPv4Network(network)
 
 
 class _Candidate(NamedTuple):
@@ -163,13 +177,13 @@ def _candidate(endpoint: Endpoint, port: int, node: str) -> _Candidate:
     )
 
 
-def _near(candidates: list[_Candidate], node: str, zone: str) -> list[_Candidate]:
+def _near(candidates: list[_Candidate], here: Place) -> list[_Candidate]:
     """Those that are meant for this node, or else for its zone; all of them if one that is ready does not say.
 
     Hints that leave this node, or this zone, without any endpoint are not followed either.
     """
     ready = [c for c in candidates if c.ready]
-    for hints, own in (([c.nodes for c in ready], node), ([c.zones for c in ready], zone)):
+    for hints, own in (([c.nodes for c in ready], here.node), ([c.zones for c in ready], here.zone)):
         if all(hints) and any(own in hint for hint in hints):
             return [c for c, hint in zip(ready, hints, strict=True) if own in hint]
     return candidates

@@ -8,12 +8,13 @@ from kube_proxy import transactions
 from kube_proxy.ledger import Change
 from kube_proxy.mirrors import Kernel, Mirror, elements, text
 from kube_proxy.nftables import NftablesError
-from kube_proxy.rules import TABLE, Elements
+from kube_proxy.rules import TABLE, Elements, ranges
 from kube_proxy.transactions import Layout
 
 log = logging.getLogger(__name__)
 
 _FORGET_ROUNDS = 5
+RANGES = Key("ranges/", "")
 
 
 class Table(Mirror):
@@ -22,6 +23,7 @@ class Table(Mirror):
     def __init__(self, kernel: Kernel, layout: Layout) -> None:
         super().__init__(kernel)
         self._layout = layout
+        self.ledger.change({RANGES: ranges([layout.service_range])})
 
     def apply(self, desired: Mapping[Key, Elements]) -> Change:
         """Program what these services want now; returns what changed.  Raises NftablesError."""

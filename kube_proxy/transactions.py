@@ -41,6 +41,7 @@ MAPS = {
 SETS = {
     "hairpins": "type ipv4_addr . ipv4_addr",
     "held": "type ipv4_addr",
+    "service-ranges": "type ipv4_addr; flags interval",
     "limited": f"type {_ADDRESSED}",
     "permitted": f"type {_ADDRESSED} . ipv4_addr; flags interval",
 }
@@ -55,7 +56,7 @@ AFFINITY = f"type {_ADDRESSED} . ipv4_addr : ipv4_addr . inet_service; flags dyn
 class Layout:
     """What the table's fixed part depends on."""
 
-    service_range: str
+    service_range: str  # the first one; ServiceCIDRs may add to it
     cluster_range: str = ""  # where pods live; "" if unknown, and then nobody is known to be outside
     node_port_ranges: tuple[str, ...] = ()  # local addresses that serve node ports; none given: all
     masquerade_all: bool = False  # clients of cluster addresses are seen as the node, pods too
@@ -70,7 +71,7 @@ def fixed(layout: Layout) -> str:
     if layout.node_port_ranges:
         node = f"ip daddr {{ {', '.join(layout.node_port_ranges)} }} fib daddr type local"
     outside, pods, leaving = "", "", ""
-    clusters = f"ip daddr {layout.service_range}"
+    clusters = "ip daddr @service-ranges"
     if layout.cluster_range:
         outside = f"{clusters} ip saddr != {layout.cluster_range} {_MARK}"
         pods = f"ip saddr {layout.cluster_range} jump inside"
@@ -89,11 +90,8 @@ def fixed(layout: Layout) -> str:
     ]
     # A packet that is not new and still has a service's address belongs to no connection: a reset for it (a late
     # duplicate) would kill a living one. https://github.com/kubernetes/kubernetes/issues/74839
-    refused = [
-        f"{addressed} vmap @unserved-ips",
-        f"ip daddr {layout.service_range} ct state new goto refuse",
-        f"ip daddr {layout.service_range} drop",
-    ]
+    refused = [f"{addressed} vmap @unserved-ips", f"{clusters} goto unclaimed"]
+    limits = f"ct state new {addressed} @limited {addressed} . ip saddr != @permitted drop"
     host_ports = [
         *(f"dnat ip to {addressed} map @host-ports-{p}" for p in PROTOCOLS),
         *(f"{_OWN} dnat ip to {numbered} map @host-ports-anywhere-{p}" for p in PROTOCOLS),
@@ -105,15 +103,15 @@ def fixed(layout: Layout) -> str:
             "iif != lo ip daddr 127.0.0.0/8 drop",
             "iif != lo ip saddr 127.0.0.0/8 drop",
         ],
-        "sources": [
-            "type filter hook prerouting priority -110",
-            f"ct state new {addressed} @limited {addressed} . ip saddr != @permitted drop",
-        ],
+        "sources": ["type filter hook prerouting priority -110", "iif != lo jump limits"],
+        "own-sources": ["type filter hook output priority -110", "jump limits"],
+        "limits": [limits],
         "host-ports": host_ports,
         "services": [outside, f"{addressed} vmap @ips", f"{node} {numbered} vmap @node-ports"],
         "inside": [f"{addressed} vmap @inside-ips", f"{node} {numbered} vmap @inside-node-ports"],
         "remember": remember,
         # ICMP rejects are rate-limited and would stall TCP clients for a second.
+        "unclaimed": ["ct state new goto refuse", "drop"],
         "refuse": ["meta l4proto tcp reject with tcp reset", "reject with icmp port-unreachable"],
         "prerouting": ["type nat hook prerouting priority -100", local, pods, "jump services"],
         "output": ["type nat hook output priority -100", local, "jump inside", "jump services"],

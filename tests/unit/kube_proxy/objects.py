@@ -16,7 +16,7 @@ from api.types import (
     ServiceSpec,
 )
 from kube_proxy.rules import Elements, elements
-from kube_proxy.services import Balanced, balanced
+from kube_proxy.services import Balanced, Place, balanced
 
 NODE = "node1"
 
@@ -56,12 +56,12 @@ def slice_of(*endpoints: Endpoint, port: int = 8080, protocol: str = "TCP", name
 
 
 def ports(of: Service, *slices: EndpointSlice, node: str = NODE, zone: str = "") -> list[Balanced]:
-    return balanced(of, slices, node, zone)
+    return balanced(of, slices, Place(node, zone))
 
 
-def wanted(of: Service, *slices: EndpointSlice, node: str = NODE) -> Elements:
+def wanted(of: Service, *slices: EndpointSlice, node: str = NODE, address: str = "") -> Elements:
     found: Elements = {}
-    for port in balanced(of, slices, node):
+    for port in balanced(of, slices, Place(node, address=address)):
         found |= elements(port)
     return found
 

@@ -76,7 +76,7 @@ def test_a_udp_flow_leaves_a_pod_that_left(network: Network, table: Table) -> No
     with Datagrams(network.outside) as client:
         assert client.ask(NODE_IP, PORT) == POD_A
         ends = frozenset(udp_ends(table.apply({A: {}, B: published(pod(POD_B, NODE_IP, "UDP"))})))
-        conntrack.delete_flows(lambda f: is_stale(f, ends, table.ledger))
+        conntrack.delete_flows(lambda f: is_stale(f, ends, table.ledger, NODE_IP))
         assert client.ask(NODE_IP, PORT) == POD_B
 
 

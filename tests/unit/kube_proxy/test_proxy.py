@@ -5,7 +5,19 @@ from contextlib import asynccontextmanager
 import pytest
 
 from api.meta import Key
-from api.types import Container, ContainerPort, Node, NodeAddress, NodeStatus, ObjectMeta, Pod, PodSpec, PodStatus
+from api.types import (
+    Container,
+    ContainerPort,
+    Node,
+    NodeAddress,
+    NodeStatus,
+    ObjectMeta,
+    Pod,
+    PodSpec,
+    PodStatus,
+    ServiceCIDR,
+    ServiceCIDRSpec,
+)
 from kube_proxy.__main__ import parse
 from kube_proxy.conntrack import Flow
 from kube_proxy.ledger import Ledger
@@ -24,13 +36,13 @@ IP = "10.96.0.10"
 
 class Cluster:
     def __init__(self, table: Table) -> None:
-        self.services, self.slices, self.nodes, self.pods = World(), World(), World(), World()
+        self.services, self.slices, self.nodes, self.pods, self.cidrs = World(), World(), World(), World(), World()
         self.clock = FakeClock()
         self.readiness: list[bool] = []
         self.metrics = Metrics(self.clock.now)
         self.table = table
         self.proxy = Proxy(
-            self.services, self.slices, self.nodes, self.pods, table,
+            self.services, self.slices, self.nodes, self.pods, self.cidrs, table,
             node=NODE, service_range=SERVICE_RANGE, readiness=self, metrics=self.metrics,
             clock=self.clock,
         )  # type: ignore[arg-type] # fmt: skip
@@ -59,7 +71,7 @@ class Cluster:
 @asynccontextmanager
 async def running(table: Table) -> AsyncIterator[Cluster]:
     cluster = Cluster(table)
-    for world in (cluster.services, cluster.slices, cluster.nodes, cluster.pods):
+    for world in (cluster.services, cluster.slices, cluster.nodes, cluster.pods, cluster.cidrs):
         world.complete.set()
     task = asyncio.create_task(cluster.proxy.run())
     try:
@@ -114,6 +126,23 @@ async def test_clients_stay_in_their_zone_also_after_the_node_was_told_another(n
         assert tally(network.node, IP, 80, 20) == {POD_B: 20}
 
 
+async def test_a_service_range_that_is_added_serves_and_refuses_like_the_first(network: Network, table: Table) -> None:
+    async with running(table) as cluster:
+        cluster.nodes.put(node(NODE_IP))
+        cluster.cidrs.put(
+            ServiceCIDR(metadata=ObjectMeta(name="more"), spec=ServiceCIDRSpec(cidrs=["10.97.0.0/24", "fd00::/112"]))
+        )
+        cluster.services.put(service(ip="10.97.0.9"))
+        cluster.slices.put(slice_of(endpoint(POD_A)))
+        await cluster.programmed()
+        pod_b = network.node.replace("node", "pod3")
+        for source in (network.node, pod_b):
+            assert ask(source, "10.97.0.9", 80)[0] == POD_A
+            with pytest.raises(ConnectionRefusedError):
+                ask(source, "10.97.0.10", 80)
+        assert "unreachable 10.97.0.0/24" in ip("-n", network.node, "route")
+
+
 async def test_a_host_port_comes_and_goes_with_its_pod_and_is_not_mixed_up_with_a_service_of_its_name(
     network: Network, table: Table
 ) -> None:
@@ -153,6 +182,7 @@ async def test_nothing_is_programmed_before_everything_is_known(table: Table, ke
     cluster.services.complete.set()
     cluster.nodes.complete.set()
     cluster.pods.complete.set()
+    cluster.cidrs.complete.set()
     cluster.services.put(service())
     task = asyncio.create_task(cluster.proxy.run())
     await settle()
@@ -208,11 +238,12 @@ def test_only_flows_of_changed_ends_without_a_living_endpoint_are_stale() -> Non
     def flow(address: str, port: int, backend: str, backend_port: int = 8080) -> Flow:
         return Flow(address, port, backend, backend_port, b"", b"")
 
-    assert is_stale(flow(IP, 80, POD_B), ends, ledger)
-    assert is_stale(flow(NODE_IP, 30053, POD_B), ends, ledger)
-    assert not is_stale(flow(IP, 80, POD_A), ends, ledger)
-    assert not is_stale(flow("192.0.2.1", 30053, "192.0.2.1", 30053), ends, ledger), "somebody else's port"
-    assert not is_stale(flow("10.96.0.11", 80, POD_B), ends, ledger)
+    assert is_stale(flow(IP, 80, POD_B), ends, ledger, NODE_IP)
+    assert is_stale(flow(NODE_IP, 30053, POD_B), ends, ledger, NODE_IP)
+    assert not is_stale(flow(IP, 80, POD_A), ends, ledger, NODE_IP)
+    assert not is_stale(flow("192.0.2.1", 30053, "192.0.2.1", 30053), ends, ledger, NODE_IP), "somebody else's port"
+    assert is_stale(flow(NODE_IP, 30053, NODE_IP, 30053), ends, ledger, NODE_IP), "nobody answered when it came"
+    assert not is_stale(flow("10.96.0.11", 80, POD_B), ends, ledger, NODE_IP)
 
 
 def test_the_nodes_address_is_its_internal_one() -> None:

@@ -151,9 +151,9 @@ def test_a_udp_flow_leaves_an_endpoint_that_left(network: Network, table: Table)
         assert other.ask(POD_B, 8080) == POD_B
         ends = frozenset(udp_ends(table.apply({WEB: content(POD_B)})))
         assert ends == {(IP, 80), ("", 30081)}
-        assert conntrack.delete_flows(lambda f: is_stale(f, ends, table.ledger)) == 2
+        assert conntrack.delete_flows(lambda f: is_stale(f, ends, table.ledger, NODE_IP)) == 2
         assert client.ask(IP, 80) == outside.ask(NODE_IP, 30081) == POD_B
-    assert conntrack.delete_flows(lambda f: is_stale(f, ends, table.ledger)) == 0
+    assert conntrack.delete_flows(lambda f: is_stale(f, ends, table.ledger, NODE_IP)) == 0
 
 
 def test_what_others_delete_comes_back(network: Network, table: Table, kernel: Nftables) -> None:
