@@ -7,12 +7,26 @@ from pathlib import Path
 
 import uvloop
 
-from bench import api, controllers, large, memory, pods, rest, results, scale, scheduling, servers, start, watchers
+from bench import (
+    api,
+    controllers,
+    large,
+    memory,
+    pods,
+    proxy,
+    rest,
+    results,
+    scale,
+    scheduling,
+    servers,
+    start,
+    watchers,
+)
 from wherry.labs import Lab
 
 ON_A_LAB = {"api": api.run, "pods": pods.run, "scale": scale.run, "watchers": watchers.run}
-NAMES = ("start", "memory", "pods", "scale", "api", "watchers", "large", "controllers", "scheduler")
-WITHOUT_A_LAB = {"start", "controllers", "scheduler"}
+NAMES = ("start", "memory", "pods", "scale", "api", "watchers", "large", "controllers", "scheduler", "proxy")
+WITHOUT_A_LAB = {"start", "controllers", "scheduler", "proxy"}
 
 
 async def measure(names: list[str], kubeconfig: Path, project: str) -> list[results.Result]:
@@ -26,6 +40,8 @@ async def measure(names: list[str], kubeconfig: Path, project: str) -> list[resu
             found += await controllers.run()
         elif name == "scheduler":
             found += await scheduling.run()
+        elif name == "proxy":
+            found += await proxy.run()
         elif name == "memory":
             found += await asyncio.to_thread(memory.run, project)
         else:
