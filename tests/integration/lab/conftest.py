@@ -60,12 +60,18 @@ class Node:
         return self.run("python3", "-c", ASK, url, str(times)).splitlines()
 
     @contextmanager
+    def talking(self, script: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        """A Python script in the node's kubelet container, with its ends of the talk."""
+        command = self._exec("python3", "-c", script, *arguments)
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=self._environment(), stdin=pipe, stdout=pipe, text=True) as running:
+            yield running
+
+    @contextmanager
     def asking(self, url: str) -> Iterator[Load]:
         """Requests without a pause for as long as the block runs."""
-        command = self._exec("python3", "-c", ASK_ON, url)
-        pipe = subprocess.PIPE
         load = Load()
-        with subprocess.Popen(command, env=self._environment(), stdin=pipe, stdout=pipe, text=True) as running:
+        with self.talking(ASK_ON, url) as running:
             assert running.stdout is not None
             assert running.stdout.readline() == "asking\n"
             try:
