@@ -12,6 +12,7 @@ from controller_manager.refusals import namespace_is_going
 from controller_manager.service_backends import backends, enqueue_services, selected, wants_endpoints
 from controller_manager.slices import MANAGER, Changes, plan
 from controller_manager.topology_hints import ZONE, Zones, near, removed, rewrite, wants_zones
+from controller_manager.trigger_times import TriggerTimes, stamp
 from machinery.controllers import Controller
 
 
@@ -29,6 +30,7 @@ class EndpointSliceController:
         self._nodes = context.informers(Node)
         self._slices = OwnedSlices(context, MANAGER)
         self._zones = Zones()
+        self._times = TriggerTimes()
         self.controller = Controller(
             "endpointslice-controller", self.reconcile, workers=context.config.concurrent_syncs,
             informers=(self._services, self._pods, self._nodes, self._slices.informer),
@@ -44,14 +46,17 @@ class EndpointSliceController:
         if service is None:
             self._slices.forget(key)
             self._zones.forget(key)
+            self._times.forget(key)
             return None
         if service.metadata.deletionTimestamp or not wants_endpoints(service):
             return None
         if waiting := self._slices.waiting(key):
             return waiting
         mine = self._slices.of(key)
-        changes = plan(service, backends(service, selected(service, self._pods)), mine, self._zone)
+        pods = selected(service, self._pods)
+        changes = plan(service, backends(service, pods), mine, self._zone)
         self._hint(service, changes, mine)
+        stamp(changes, self._times.newest(service, pods))
         try:
             await self._slices.write(key, changes)
         except errors.Conflict:

@@ -163,6 +163,27 @@ async def test_both_forms_follow_the_pods(world: World) -> None:
         assert world.all(Endpoints) == []
 
 
+async def test_slices_tell_when_their_cause_happened(world: World) -> None:
+    name = "endpoints.kubernetes.io/last-change-trigger-time"
+    p = pod("a", ip="10.244.0.5", ready=True)
+    await world.create(node())
+    await world.create(p)
+    async with controllers(world, *BOTH):
+        await world.create(service())
+        await rest()
+        ready_since = meta.condition(p, "Ready").lastTransitionTime
+        assert world.all(EndpointSlice)[0].metadata.annotations[name] <= ready_since
+        fresh = world.one(Pod, "a")
+        condition = meta.condition(fresh, "Ready")
+        condition.status, condition.lastTransitionTime = "False", "2099-01-01T00:00:00Z"
+        await world.update_status(fresh)
+        await rest()
+        assert world.all(EndpointSlice)[0].metadata.annotations[name] == "2099-01-01T00:00:00Z"
+        await world.delete(Pod, "a", "default")
+        await rest()
+        assert name not in world.all(EndpointSlice)[0].metadata.annotations, "nobody has noted when it went"
+
+
 async def test_hints_follow_the_services_wish(world: World) -> None:
     await world.create(node(**{"topology.kubernetes.io/zone": "north"}))
     await world.create(pod("a", ip="10.244.0.5", ready=True))
