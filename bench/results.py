@@ -58,6 +58,8 @@ KNOWN: dict[str, tuple[str, Literal["lower", "higher"], float | None, float | No
     "scheduler.end_to_end.1000_nodes": ("/s", "higher", 800, 146),
     "scheduler.preemption": ("/s", "higher", 100, None),
     "proxy.throughput": ("", "higher", 0.97, None),
+    "proxy.throughput.processor": ("", "higher", 0.97, None),
+    "proxy.connections.processor": ("", "higher", 0.90, None),
     "proxy.connections": ("", "higher", 0.90, None),
     "proxy.setup.growth": ("", "lower", None, None),
     "proxy.first.p50": ("s", "lower", 0.02, None),
