@@ -21,7 +21,8 @@ def run(kubectl):
 
     def make(**nodes):
         for name, node in nodes.items():
-            manifest = json.loads(pod(name, node, name="http"))
+            manifest = json.loads(pod(name, node))
+            manifest["spec"]["containers"][0]["ports"][0]["name"] = "http"
             manifest["metadata"]["labels"]["role"] = name.rstrip("0123456789")
             kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
         kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=60s")
@@ -68,7 +69,8 @@ def test_only_whom_a_policy_names_reaches_a_pod_directly_and_by_its_service(run,
     for url in ("http://server/", f"http://{addresses['server']}:8080/"):
         assert tries("stranger1", url, "nothing") == tries("stranger2", url, "nothing") == "nothing"
         assert tries("friend1", url, "server") == tries("friend2", url, "server") == "server"
-    assert tries("server", "http://server/", "server") == "server", "a pod reaches itself"
+    address = kubectl("get", "service", "server", "-o", "jsonpath={.spec.clusterIP}")
+    assert tries("server", f"http://{address}/", "server") == "server", "a pod reaches itself"
     assert node("node1").ask(f"http://{addresses['server']}:8080/")[0].startswith("server "), "its node reaches it"
     kubectl("label", "pod", "stranger2", "role=friend", "--overwrite")
     assert tries("stranger2", "http://server/", "server") == "server"
