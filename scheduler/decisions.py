@@ -18,6 +18,8 @@ from scheduler.wishes import Wish
 
 NO_NODES = "no nodes available to schedule pods"
 FEWEST_COMPARED = 100
+# What upstream's DynamicResources says of a pod without claims, and of one that a plug-in before it has rejected.
+NOTHING_TO_GIVE_BACK, NOT_PREPARED = "no new claims to deallocate", "not found"
 Lap = Callable[[str], None]
 """Is told which extension point has been run."""
 
@@ -83,13 +85,21 @@ def _rejection(
     snapshot: Snapshot, wish: Wish, judgements: list[Judgement], random: Random, profile: Profile
 ) -> Decision:  # fmt: skip
     why, hopeless = summary(snapshot, judgements)
-    preemption = NOTHING_HELPS
-    if profile.preempts:
+    preemption, said = NOTHING_HELPS, [NOTHING_TO_GIVE_BACK] if profile.claims else []
+    if profile.claims and any(r.whole for _, found in judgements for r in found):
+        # Upstream's plug-ins after the filters end at the first error, and this is one: nobody is preempted then.
+        said = [NOT_PREPARED]
+    elif profile.preempts:
         preemption = preempt(snapshot, wish, judgements, hopeless, random, profile)
+        said = [*said, f"preemption: {preemption.message}"] if preemption.message else []
     rejectors = frozenset(name for name, found in judgements if any(r.rejected.any() for r in found))
-    if preemption.message:
-        why = f"{why} preemption: {preemption.message}"
-    return Decision("", why, rejectors, preemption=preemption, room=_room(snapshot, judgements))
+    return Decision(
+        "",
+        " ".join([why, ", ".join(said)]).rstrip(),
+        rejectors,
+        preemption=preemption,
+        room=_room(snapshot, judgements),
+    )
 
 
 def _room(snapshot: Snapshot, judgements: list[Judgement]) -> Bits:

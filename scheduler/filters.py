@@ -54,6 +54,21 @@ def _repels(wish: Wish, taints: object) -> bool:
     return any(t.effect in REPELLING and not tolerates(wish.tolerations, t) for t in held)
 
 
+def named_nodes(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
+    """What NodeAffinity says before any filter: only the nodes that the pod names are looked at, and whatever else may
+    be wrong with the others is not said."""
+    names = node_affinity.named(wish)
+    if names is None:
+        return
+    if not names:
+        yield Rejection(snapshot.exists, "pod affinity terms conflict", final=True, whole=True)
+        return
+    others = snapshot.exists.copy()
+    others[[snapshot.rows[name] for name in names if name in snapshot.rows]] = False
+    if others.any():
+        yield Rejection(others, "node(s) didn't satisfy plugin(s) [NodeAffinity]", final=True)
+
+
 def node_selection(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
     allowed = node_affinity.required(wish, snapshot)
     if allowed is not None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scheduler.columns import Mask
+from scheduler.filters import named_nodes
 from scheduler.profiles import DEFAULT, Profile
 from scheduler.rejections import Rejection
 from scheduler.snapshots import Snapshot
@@ -35,7 +36,8 @@ def judge(snapshot: Snapshot, wish: Wish, profile: Profile = DEFAULT) -> tuple[M
 def _filter(snapshot: Snapshot, wish: Wish, profile: Profile) -> tuple[Mask, list[Judgement]]:
     feasible = snapshot.exists.copy()
     judgements = []
-    for name, judging in profile.filters:
+    first = (("NodeAffinity", named_nodes),) if profile.asks("NodeAffinity") else ()
+    for name, judging in (*first, *profile.filters):
         found = [*judging(wish, snapshot)]
         if not found:
             continue

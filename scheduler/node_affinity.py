@@ -12,6 +12,8 @@ from scheduler.columns import Ints, Mask
 from scheduler.snapshots import Snapshot
 from scheduler.wishes import Wish
 
+NAME = "metadata.name"
+
 
 def required(wish: Wish, snapshot: Snapshot) -> Mask | None:
     """The nodes that the pod's selector and required affinity allow; None if it has neither."""
@@ -24,6 +26,20 @@ def required(wish: Wish, snapshot: Snapshot) -> Mask | None:
     if selector is not None:
         allowed &= any_of(selector, snapshot)
     return allowed
+
+
+def named(wish: Wish) -> frozenset[str] | None:
+    """The nodes that the required affinity names; None if it lets others in as well."""
+    selector = _required(wish)
+    if selector is None or not selector.nodeSelectorTerms:
+        return None
+    chosen: frozenset[str] = frozenset()
+    for term in selector.nodeSelectorTerms:
+        names = [frozenset(r.values) for r in term.matchFields if r.key == NAME and r.operator == "In"]
+        if not names:
+            return None
+        chosen |= frozenset.intersection(*names)
+    return chosen
 
 
 def any_of(selector: NodeSelector, snapshot: Snapshot) -> Mask:

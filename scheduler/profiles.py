@@ -17,6 +17,8 @@ class Profile:
     filters: tuple[tuple[str, Filter], ...] = FILTERS
     scores: tuple[tuple[str, int, Score], ...] = SCORES
     preempts: bool = True
+    claims: bool = True
+    """DynamicResources has its word after the filters: of pods without claims that there are none to give back."""
     gates: bool = True
     """Pods with scheduling gates wait."""
     binds_volumes: bool = True

@@ -67,7 +67,7 @@ def restrictions(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
         key = Key(wish.namespace, name)
         claim = snapshot.storage.claims.get(key)
         if claim is not None and "ReadWriteOncePod" in claim.spec.accessModes and snapshot.storage.users[key]:
-            yield Rejection(snapshot.exists, IN_USE, whole=True)
+            yield Rejection(snapshot.exists, IN_USE)
 
 
 def choose(wish: Wish, snapshot: Snapshot, row: int) -> tuple[Choice, ...]:

@@ -47,7 +47,7 @@ async def test_a_pod_is_scheduled_by_the_profile_that_it_names(client: Client, l
     waiting = await lab.until("two", unschedulable)
     found = meta.condition(waiting, "PodScheduled")
     assert found is not None
-    assert found.message == f"0/2 nodes are available: 2 Insufficient {lab.resource}."
+    assert found.message == f"0/2 nodes are available: 2 Insufficient {lab.resource}. no new claims to deallocate"
     events = await until(client, Event, lambda es: any(e.involvedObject.name == "two" for e in es), lab.namespace)
     sources = {
         e.involvedObject.name: e.source.component for e in events if e.reason in ("Scheduled", "FailedScheduling")

@@ -8,8 +8,10 @@ from api.types import (
     Affinity,
     ContainerImage,
     NodeAffinity,
+    NodeSelector,
     NodeSelectorRequirement,
     NodeSelectorTerm,
+    Pod,
     PreferredSchedulingTerm,
 )
 from scheduler.decisions import explain, schedule
@@ -32,8 +34,8 @@ def test_the_message_counts_each_node_under_its_first_reason() -> None:
     world.put("b", "n3", cpu="3")
     decision = world.decide(pod(cpu="2"))
     assert decision.message == (
-        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. preemption: 0/3 nodes are"
-        f" available: 1 {NOT_HELPFUL}, 2 {NO_VICTIMS}."
+        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. no new claims to deallocate, "
+        f"preemption: 0/3 nodes are available: 1 {NOT_HELPFUL}, 2 {NO_VICTIMS}."
     )
     assert decision.rejectors == {"TaintToleration", "NodeResourcesFit"}
 
@@ -41,8 +43,26 @@ def test_the_message_counts_each_node_under_its_first_reason() -> None:
 def test_what_no_node_could_ever_hold_is_not_helped_by_preemption() -> None:
     decision = World(node("n1")).decide(pod(cpu="100"))
     assert decision.message == (
-        f"0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 {NOT_HELPFUL}."
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: "
+        f"1 {NOT_HELPFUL}."
     )
+
+
+def test_only_the_nodes_that_a_pod_names_are_looked_at() -> None:
+    def wanting(*names: str) -> Pod:
+        field = NodeSelectorRequirement(key="metadata.name", operator="In", values=[*names])
+        required = NodeSelector(nodeSelectorTerms=[NodeSelectorTerm(matchFields=[field])])
+        affinity = NodeAffinity(requiredDuringSchedulingIgnoredDuringExecution=required)
+        return pod(cpu="8", affinity=Affinity(nodeAffinity=affinity))
+
+    world = World(node("n1", taints=[taint("x")]), node("n2"), node("n3", taints=[taint("x")]))
+    assert world.decide(wanting("n2")).message.startswith(
+        "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. no new"
+    )
+    assert world.decide(wanting("gone")).message.startswith(
+        "0/3 nodes are available: 3 node(s) didn't satisfy plugin(s) [NodeAffinity]. no new"
+    )
+    assert world.decide(wanting()).message == "0/3 nodes are available: pod affinity terms conflict. not found"
 
 
 def test_a_pod_that_never_preempts_is_told_so() -> None:

@@ -80,7 +80,9 @@ async def test_without_a_node_the_extenders_reasons_are_told() -> None:
         cluster.put(pod("a"))
         assert await placed(cluster) == ""
         [waiting] = cluster.scheduler.queue.waiting(State.UNSCHEDULABLE)
-        assert waiting.message.startswith("0/3 nodes are available: 3 too cold. preemption: 0/3 nodes are available: ")
+        assert waiting.message.startswith(
+            "0/3 nodes are available: 3 too cold. no new claims to deallocate, preemption: 0/3 "
+        )
 
 
 async def test_points_decide_among_what_is_left() -> None:

@@ -59,8 +59,8 @@ def test_pods_of_the_same_priority_are_no_victims() -> None:
     decision = world.decide(pod(cpu="1", priority=5))
     assert not decision.preemption.node
     assert decision.message == (
-        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. preemption: 0/3 nodes are"
-        f" available: 1 Insufficient cpu, 1 {NO_VICTIMS}, 1 {NOT_HELPFUL}."
+        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. no new claims to "
+        f"deallocate, preemption: 0/3 nodes are available: 1 Insufficient cpu, 1 {NO_VICTIMS}, 1 {NOT_HELPFUL}."
     )
 
 

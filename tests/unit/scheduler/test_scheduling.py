@@ -172,8 +172,8 @@ async def test_a_pod_without_a_place_says_why_and_gets_it_when_there_is_room() -
         await settle()
         condition = cluster.server.conditions["b"]
         message = (
-            "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims"
-            " found for incoming pod."
+            "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available:"
+            " 1 No preemption victims found for incoming pod."
         )
         assert (condition.type, condition.status, condition.reason) == ("PodScheduled", "False", "Unschedulable")
         assert condition.message == message
