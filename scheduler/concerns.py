@@ -60,8 +60,14 @@ class PodChange:
         ahead = snapshot.ahead_on(wish, row, self._node)
         for resource, amount in (wish.requests | {PODS: 1}).items():
             there, used = snapshot.allocatable.get(resource), snapshot.used.get(resource)
-            free = int(there[row]) if there is not None else 0
-            free += away.get(resource, 0) - ahead.get(resource, 0) - (int(used[row]) if used is not None else 0)
+            if there is None or not there[row]:
+                continue  # a resource that the profile ignores, or else the node was out of the question anyway
+            free = (
+                int(there[row])
+                + away.get(resource, 0)
+                - ahead.get(resource, 0)
+                - (int(used[row]) if used is not None else 0)
+            )
             if amount and free < amount:
                 return False
         return True

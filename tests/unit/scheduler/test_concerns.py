@@ -5,7 +5,7 @@ import pytest
 from api.types import Pod
 from scheduler.concerns import PodChange
 from scheduler.wishes import wish
-from tests.unit.scheduler.objects import World, apart, near, node, pod, spread
+from tests.unit.scheduler.objects import World, apart, container, near, node, pod, spread
 
 FIT, AFFINITY, SPREAD = "NodeResourcesFit", "InterPodAffinity", "PodTopologySpread"
 
@@ -32,6 +32,11 @@ def world() -> World:
 def test_room_on_a_node_helps_who_fits_there(waits: Pod, helps: bool) -> None:
     snapshot = world().snapshot
     assert PodChange(snapshot, "n1").helps(FIT, wish(waits)) is helps
+
+
+def test_a_resource_that_no_node_has_is_no_matter_of_room() -> None:
+    ignored = {"example.com/ignored": "1", "cpu": "500m"}
+    assert PodChange(world().snapshot, "n1").helps(FIT, wish(pod("w", containers=[container(**ignored)])))
 
 
 def test_room_that_is_kept_for_another_helps_nobody_else() -> None:
