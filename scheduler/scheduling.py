@@ -57,8 +57,9 @@ BINDINGS = 128
 # So long a scheduler that ends waits for the bindings that it has sent: who takes over must not decide before them.
 LAST_SECONDS = 2.0
 # Decisions in a row, after which bindings and events get their turn, however long the queue is: the bindings of one
-# turn go out as one message, which costs little more than one alone.
-TURN = 16
+# turn go out as one message, which costs little more than one alone. A preemption among thousands of nodes is a turn by
+# itself.
+TURN, TURN_SECONDS = 16, 0.01
 GATED = ("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates")
 
 log = logging.getLogger("scheduling")
@@ -128,7 +129,11 @@ class Scheduler:
                 await self._last_bindings()
 
     async def _decide_all(self) -> None:
-        for made in itertools.count(1):
+        end = 0.0
+        for made in itertools.count():
+            if made % TURN == 0 or self._clock.monotonic() > end:
+                await asyncio.sleep(0)
+                end = self._clock.monotonic() + TURN_SECONDS
             await self._binding.acquire()
             try:
                 waiting = await self.queue.get()
@@ -142,8 +147,6 @@ class Scheduler:
                 binds = self.decide(waiting)
             if not binds:
                 self._binding.release()
-            if made % TURN == 0:
-                await asyncio.sleep(0)
 
     async def _last_bindings(self) -> None:
         with suppress(TimeoutError):
