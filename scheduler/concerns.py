@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from scheduler.columns import EVERYWHERE, Bits
 from scheduler.crowds import Standing
-from scheduler.resources import PODS
+from scheduler.resources import PODS, Amounts
 from scheduler.snapshots import Snapshot
 from scheduler.wishes import Term, Wish
 
@@ -38,37 +38,31 @@ class PodChange:
 
     def _has_room(self, wish: Wish) -> bool:
         """Whether the pod would have room there, if those went whose place it could take."""
-        nominations = self._snapshot.nominations
-        own = nominations.node_of(wish.key) == self._node
-        if wish.pod.spec.preemptionPolicy == "Never" or (own and nominations.leaving):
-            return self._fits(wish, {})  # who has chosen victims waits for all of them
-        if own:
-            return self._fits_in_place_of_lower(wish)
+        snapshot, row = self._snapshot, self._snapshot.rows.get(self._node)
+        if row is None:
+            return False
+        lower = snapshot.tiers.below_at(wish.priority, row)
+        if snapshot.nominations.node_of(wish.key) == self._node:
+            # It waits for all its victims. Others that were nominated do not count: if they are too many for the node,
+            # one has to be tried to find that out.
+            return self._fits(wish, row, {} if snapshot.nominations.leaving else lower)
+        ahead = snapshot.ahead_on(wish, row, self._node)
+        if wish.pod.spec.preemptionPolicy == "Never":
+            return self._fits(wish, row, {}, ahead)
         asked = (wish.priority, *wish.requests.items())
         if asked not in self._known:
-            self._known[asked] = self._fits_in_place_of_lower(wish)
+            self._known[asked] = self._fits(wish, row, lower, ahead)
         return self._known[asked]
 
-    def _fits_in_place_of_lower(self, wish: Wish) -> bool:
-        row = self._snapshot.rows.get(self._node)
-        return row is not None and self._fits(wish, self._snapshot.tiers.below_at(wish.priority, row))
-
-    def _fits(self, wish: Wish, away: Mapping[str, int]) -> bool:
+    def _fits(self, wish: Wish, row: int, away: Amounts, ahead: Amounts | None = None) -> bool:
+        """`away` is what those use that could go, `ahead` what others will."""
         snapshot = self._snapshot
-        if (row := snapshot.rows.get(self._node)) is None:
-            return False
-        ahead = snapshot.ahead_on(wish, row, self._node)
         for resource, amount in (wish.requests | {PODS: 1}).items():
             there, used = snapshot.allocatable.get(resource), snapshot.used.get(resource)
             if there is None or not there[row]:
                 continue  # a resource that the profile ignores, or else the node was out of the question anyway
-            free = (
-                int(there[row])
-                + away.get(resource, 0)
-                - ahead.get(resource, 0)
-                - (int(used[row]) if used is not None else 0)
-            )
-            if amount and free < amount:
+            free = int(there[row]) - (int(used[row]) if used is not None else 0) + away.get(resource, 0)
+            if amount and free - (ahead or {}).get(resource, 0) < amount:
                 return False
         return True
 

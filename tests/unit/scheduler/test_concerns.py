@@ -47,6 +47,14 @@ def test_room_that_is_kept_for_another_helps_nobody_else() -> None:
     assert not change.helps(FIT, second)
 
 
+def test_of_too_many_that_were_nominated_each_is_tried() -> None:
+    snapshot, waiting = World(node("n1", cpu="1")).snapshot, [wish(pod(name, cpu="1")) for name in "abc"]
+    for each in waiting:
+        snapshot.nominate(each, "n1")
+    assert all(PodChange(snapshot, "n1").helps(FIT, each) for each in waiting)
+    assert not PodChange(snapshot, "n1").helps(FIT, wish(pod("d", cpu="1")))
+
+
 def test_who_has_chosen_victims_waits_for_all_of_them() -> None:
     snapshot, waits = world().snapshot, wish(pod("w", cpu="1", priority=1))
     snapshot.nominate(waits, "n1")
