@@ -108,7 +108,7 @@ def _common(path: Path, it: Container | EphemeralContainer, around: Surroundings
     if it.ports:
         yield from _ports(path.child("ports"), it.ports)
     if it.env:
-        yield from environments.variables(path.child("env"), it.env)
+        yield from environments.variables(path.child("env"), it.env, around.volumes)
     if it.envFrom:
         yield from environments.sources(path.child("envFrom"), it.envFrom)
     if it.volumeMounts:

@@ -1,11 +1,12 @@
 """Environment variables, and the fields of a pod that they and volumes can show."""
 
 import re
+from collections.abc import Mapping
 
 from api import names, quantities
-from api.paths import Path, invalid, not_supported, required
-from api.types import EnvFromSource, EnvVar, ObjectFieldSelector, ResourceFieldSelector
-from apiserver.rules.validation.values import Faults, formed
+from api.paths import Path, invalid, not_found, not_supported, required, too_long
+from api.types import EnvFromSource, EnvVar, FileKeySelector, ObjectFieldSelector, ResourceFieldSelector, Volume
+from apiserver.rules.validation.values import Faults, descending, formed
 
 IN_ENV = {
     "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
@@ -18,10 +19,11 @@ RESOURCES = {
 }  # fmt: skip
 HUGE = "requests.hugepages-", "limits.hugepages-"
 SIZES = "1", *(f"1{s}" for s in ("k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))
+LONGEST_KEY = 128
 SOURCES = "fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"
 
 
-def variables(path: Path, env: list[EnvVar]) -> Faults:
+def variables(path: Path, env: list[EnvVar], volumes: Mapping[str, Volume]) -> Faults:
     for i, it in enumerate(env):
         at = path.index(i)
         if not it.name:
@@ -30,6 +32,8 @@ def variables(path: Path, env: list[EnvVar]) -> Faults:
             yield from formed(at.child("name"), it.name, names.env_name_faults)
         if it.valueFrom is not None:
             yield from _value_from(at.child("valueFrom"), it)
+            if it.valueFrom.fileKeyRef is not None:
+                yield from _file(at.child("valueFrom", "fileKeyRef"), it.valueFrom.fileKeyRef, volumes)
 
 
 def _value_from(path: Path, it: EnvVar) -> Faults:
@@ -56,6 +60,24 @@ def _value_from(path: Path, it: EnvVar) -> Faults:
         yield invalid(path, "", "may not be specified when `value` is not empty")
     elif count > 1:
         yield invalid(path, "", "may not have more than one field specified at a time")
+
+
+def _file(path: Path, it: FileKeySelector, volumes: Mapping[str, Volume]) -> Faults:
+    for name in ("volumeName", "path", "key"):
+        if not getattr(it, name):
+            yield required(path.child(name))
+    if it.path:
+        yield from descending(path.child("path"), it.path)
+        if it.path.startswith(".."):
+            yield invalid(path.child("path"), it.path, "must not start with '..'")
+    if it.key:
+        yield from formed(path.child("key"), it.key, names.env_name_faults)
+        if len(it.key) > LONGEST_KEY:
+            yield too_long(path.child("key"), LONGEST_KEY)
+    if it.volumeName and (volume := volumes.get(it.volumeName)) is None:
+        yield not_found(path.child("volumeName"), it.volumeName)
+    elif it.volumeName and volume is not None and volume.emptyDir is None:
+        yield invalid(path.child("volumeName"), it.volumeName, "referenced volume must be of type emptyDir")
 
 
 def sources(path: Path, env_from: list[EnvFromSource]) -> Faults:

@@ -271,19 +271,14 @@ def mounts(path: Path, container: Container | EphemeralContainer, available: Vol
             yield invalid(at.child("name"), it.name, "must not already exist in volumeDevices")
         if it.mountPath in devices.values():
             yield invalid(at.child("mountPath"), it.mountPath, "must not already exist as a path in volumeDevices")
-        yield from _sub_path(path, at, it, available)
+        yield from _sub_path(path, at, it)
         if it.mountPropagation:
             yield from _propagation(path.child("mountPropagation"), it.mountPropagation, container)
         if it.recursiveReadOnly:
             yield from _recursive(path.child("recursiveReadOnly"), it)
 
 
-def _sub_path(path: Path, at: Path, it: VolumeMount, available: Volumes) -> Faults:
-    volume = available.get(it.name)
-    if volume is not None and volume.image is not None:
-        for name in ("subPath", "subPathExpr"):
-            if value := getattr(it, name):
-                yield invalid(at.child(name), value, "not allowed in image volume sources")
+def _sub_path(path: Path, at: Path, it: VolumeMount) -> Faults:
     if it.subPath:
         yield from descending(path.child("subPath"), it.subPath)
     if it.subPathExpr:

@@ -12,6 +12,10 @@ DNS_LABEL = (
 VOLUME = {"spec/volumes": [{"name": "v", "emptyDir": {}}]}
 
 
+def file_of(volume, **fields):
+    return {"name": "a", "valueFrom": {"fileKeyRef": {"volumeName": volume, "path": "f", "key": "k"} | fields}}
+
+
 def mount(**fields):
     return VOLUME | {f"{C}/volumeMounts": [{"name": "v", "mountPath": "/v"} | fields]}
 
@@ -40,6 +44,10 @@ def mount(**fields):
         ({f"{C}/env": [{"name": "a", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]}, [f'{PATH}.env[0].valueFrom.fieldRef.fieldPath: Invalid value: "spec.x": error converting fieldPath: field label not supported: spec.x']),
         ({f"{C}/env": [{"name": "a", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1k"}}}]}, [f"{PATH}.env[0].valueFrom.resourceFieldRef.divisor: Invalid value: \"limits.cpu\": only divisor's values 1m and 1 are supported with the cpu resource"]),
         ({f"{C}/env": [{"name": "a", "valueFrom": {"configMapKeyRef": {"name": "c"}}}]}, [f"{PATH}.env[0].valueFrom.configMapKeyRef.key: Required value"]),
+        ({f"{C}/env": [file_of("w")]}, [f'{PATH}.env[0].valueFrom.fileKeyRef.volumeName: Not found: "w"']),
+        (VOLUME | {f"{C}/env": [file_of("v", key="")]}, [f"{PATH}.env[0].valueFrom.fileKeyRef.key: Required value"]),
+        (VOLUME | {f"{C}/env": [file_of("v", path="/f")]}, [f'{PATH}.env[0].valueFrom.fileKeyRef.path: Invalid value: "/f": must be a relative path']),
+        ({"spec/volumes": [{"name": "s", "secret": {"secretName": "s"}}], f"{C}/env": [file_of("s")]}, [f'{PATH}.env[0].valueFrom.fileKeyRef.volumeName: Invalid value: "s": referenced volume must be of type emptyDir']),
         ({f"{C}/envFrom": [{}]}, [f'{PATH}.envFrom: Invalid value: "": must specify one of: `configMapRef` or `secretRef`']),
         ({f"{C}/envFrom": [{"secretRef": {}}]}, [f"{PATH}.envFrom[0].secretRef.name: Required value"]),
         ({f"{C}/volumeMounts": [{"name": "v", "mountPath": "/v"}]}, [f'{PATH}.volumeMounts[0].name: Not found: "v"']),
