@@ -136,14 +136,23 @@ def give_to_group(path: Path, group: int, policy: str) -> None:
     root = path.stat()
     if policy == ON_MISMATCH and root.st_gid == group and root.st_mode & stat.S_ISGID:
         return
-    for directory, _, names in os.walk(path, topdown=False):
+    for _, _, names, directory in os.fwalk(path, topdown=False):
         for name in names:
-            _give(Path(directory, name), group, 0o660)
-        _give(Path(directory), group, 0o2770)
+            _give(directory, name, group)
+        mode = stat.S_IMODE(os.fstat(directory).st_mode)
+        os.fchown(directory, -1, group)
+        os.fchmod(directory, mode | 0o2770)
 
 
-def _give(path: Path, group: int, mode: int) -> None:
-    info = path.lstat()
-    os.lchown(path, -1, group)
-    if not stat.S_ISLNK(info.st_mode):
-        path.chmod(stat.S_IMODE(info.st_mode) | mode)
+def _give(directory: int, name: str, group: int) -> None:
+    """By handles, not by paths: another pod of the claim may put a link where a file or a directory has been."""
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=directory)
+    try:
+        info, itself = os.fstat(handle), f"/proc/self/fd/{handle}"
+        if stat.S_ISLNK(info.st_mode):
+            os.chown(name, -1, group, dir_fd=directory, follow_symlinks=False)
+        else:
+            os.chown(itself, -1, group)
+            os.chmod(itself, stat.S_IMODE(info.st_mode) | 0o660)
+    finally:
+        os.close(handle)
