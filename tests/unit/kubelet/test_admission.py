@@ -2,9 +2,10 @@
 
 import pytest
 
-from api.types import Pod, PodSecurityContext, Sysctl
+from api.types import AppArmorProfile, Pod, PodSecurityContext, SecurityContext, Sysctl
+from kubelet.containers.sysctls import normal
 from kubelet.pods.admission import refusal
-from tests.unit.kubelet.builders import pod
+from tests.unit.kubelet.builders import container, pod
 
 
 def wanting(name: str, **spec: object) -> Pod:
@@ -30,3 +31,25 @@ def test_what_would_change_the_machine_is_refused() -> None:
     network = refusal(wanting("net.ipv4.tcp_syncookies", hostNetwork=True))
     assert network is not None
     assert network[1].endswith("not allowed with host net enabled")
+
+
+@pytest.mark.parametrize("kind", ["RuntimeDefault", "Localhost"])
+def test_a_machine_without_armor_refuses_who_wants_it(kind: str) -> None:
+    of = pod(container(securityContext=SecurityContext(appArmorProfile=AppArmorProfile(type=kind))))
+    why = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
+    assert refusal(of, armored=False) == ("AppArmor", why)
+    assert refusal(of, armored=True) is None
+    bare = pod(container(securityContext=SecurityContext(appArmorProfile=AppArmorProfile(type="Unconfined"))))
+    assert refusal(bare, armored=False) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("kernel/shm_rmid_forced", "kernel.shm_rmid_forced"),
+        ("net/ipv4/conf/eth0.1/forwarding", "net.ipv4.conf.eth0/1.forwarding"),
+        ("net.ipv4.conf.eth0/1.forwarding", "net.ipv4.conf.eth0/1.forwarding"),
+    ],
+)
+def test_the_first_separator_of_a_sysctl_tells_how_it_is_written(written: str, meant: str) -> None:
+    assert normal(written) == meant
