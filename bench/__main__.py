@@ -10,6 +10,7 @@ import uvloop
 from bench import (
     api,
     controllers,
+    fleet,
     large,
     memory,
     pods,
@@ -25,8 +26,8 @@ from bench import (
 from wherry.labs import Lab
 
 ON_A_LAB = {"api": api.run, "pods": pods.run, "scale": scale.run, "watchers": watchers.run}
-NAMES = ("start", "memory", "pods", "scale", "api", "watchers", "large", "controllers", "scheduler", "proxy")
-WITHOUT_A_LAB = {"start", "controllers", "scheduler", "proxy"}
+NAMES = ("start", "memory", "pods", "scale", "api", "watchers", "large", "controllers", "scheduler", "proxy", "fleet")
+WITHOUT_A_LAB = {"start", "controllers", "scheduler", "proxy", "fleet"}
 
 
 async def measure(names: list[str], kubeconfig: Path, project: str) -> list[results.Result]:
@@ -42,6 +43,8 @@ async def measure(names: list[str], kubeconfig: Path, project: str) -> list[resu
             found += await scheduling.run()
         elif name == "proxy":
             found += await proxy.run()
+        elif name == "fleet":
+            found += await fleet.run()
         elif name == "memory":
             found += await asyncio.to_thread(memory.run, project)
         else:

@@ -90,16 +90,16 @@ async def _accounts(client: Client) -> None:
     """Wait until the controllers work, and have done what there is to do in a new namespace."""
     name = f"ready-{time.monotonic_ns()}"
     await client.create(Namespace(metadata=ObjectMeta(name=name)))
-    await _until(client, ConfigMap, lambda found: len(found) == 1, name)
+    await until(client, ConfigMap, lambda found: len(found) == 1, name)
     await client.delete(Namespace, name)
-    await _until(client, Namespace, lambda found: name not in names(found))
+    await until(client, Namespace, lambda found: name not in names(found))
 
 
 def names(objects: dict[str, Any]) -> set[str]:
     return {o.metadata.name for o in objects.values()}
 
 
-async def _until(client: Client, what: type[Any], holds: Callable[[dict[str, Any]], bool], namespace: str = "") -> None:
+async def until(client: Client, what: type[Any], holds: Callable[[dict[str, Any]], bool], namespace: str = "") -> None:
     listing = await client.list(what, namespace)
     found = {o.metadata.uid: o for o in listing.items}
     if holds(found):
@@ -117,12 +117,12 @@ async def _until(client: Client, what: type[Any], holds: Callable[[dict[str, Any
 async def _burst(client: Client) -> float:
     """Seconds from the request for a deployment to the last of its pods, as a watcher sees them."""
     began = time.monotonic()
-    waiting = asyncio.create_task(_until(client, Pod, lambda found: len(found) == PODS, "default"))
+    waiting = asyncio.create_task(until(client, Pod, lambda found: len(found) == PODS, "default"))
     await client.create(_deployment("burst", PODS))
     await waiting
     took = time.monotonic() - began
     await client.delete(Deployment, "burst", "default", propagation="Background")
-    await _until(client, Pod, lambda found: not found, "default")
+    await until(client, Pod, lambda found: not found, "default")
     return took
 
 
@@ -141,7 +141,7 @@ async def _namespaces(client: Client) -> float:
     await asyncio.sleep(2)  # for what controllers put there
     began = time.monotonic()
     await asyncio.gather(*(client.delete(Namespace, name) for name in crowd))
-    await _until(client, Namespace, lambda found: not crowd & names(found))
+    await until(client, Namespace, lambda found: not crowd & names(found))
     return time.monotonic() - began
 
 

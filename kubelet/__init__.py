@@ -15,6 +15,8 @@
     serving      the gRPC service, for the API server: logs, exec, attach, port-forward, stats
     web          the HTTPS port, for everybody who may see it: health, pods, what they use
 
+`agents` puts one kubelet together, `fleets` many simulated ones in one process.
+
 The engine is the only store: everything that must survive a restart of the kubelet (attempt numbers, back-off, pod
 addresses) stands in labels of the containers, so that there is no second truth to fall out of step with the first.
 """

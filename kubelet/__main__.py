@@ -1,9 +1,11 @@
 """python -m kubelet --flags"""
 
-from kubelet.agents import run
+from kubelet import agents, fleets
 from kubelet.config import parse
+from machinery.clocks import SYSTEM
 from machinery.running import main
 
 if __name__ == "__main__":
     config = parse()
-    main("kubelet", lambda: run(config))
+    run = fleets.run if config.runtime == "simulated" else agents.run
+    main("kubelet", lambda: run(config, SYSTEM))

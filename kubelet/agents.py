@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -34,12 +35,13 @@ from kubelet.pods.assignments import Assignments
 from kubelet.pods.caches import Cache
 from kubelet.pods.handlers import Handlers
 from kubelet.pods.means import Means
+from kubelet.pods.pretending import SimulatedHandlers
 from kubelet.pods.reports import PodReporter, Reports
 from kubelet.pods.sources import pull_secrets, sources
 from kubelet.pods.tokens import Tokens
 from kubelet.runtime.docker import Docker
 from kubelet.runtime.interfaces import EngineError, Runtime, Version
-from kubelet.runtime.simulated import Simulated, SimulatedNetwork
+from kubelet.runtime.simulated import Simulated
 from kubelet.serving.finding import Finder
 from kubelet.serving.logs import Logs
 from kubelet.serving.service import NodeService
@@ -56,7 +58,7 @@ from kubelet.volumes.pinning import Pinning
 from kubelet.web.assembling import Shown, https
 from machinery import addresses
 from machinery.client import Client, connect
-from machinery.clocks import SYSTEM, Clock
+from machinery.clocks import Clock
 from machinery.events import Recorder
 from machinery.informers import Informer
 from machinery.running import CannotGoOn
@@ -69,7 +71,7 @@ CALLERS = ("system:apiserver", "kubernetes-admin")
 log = logging.getLogger("kubelet")
 
 
-async def run(config: Config, *, clock: Clock = SYSTEM) -> None:
+async def run(config: Config, clock: Clock) -> None:
     """The whole kubelet, until cancelled; the containers run on."""
     try:
         config.root.mkdir(parents=True, exist_ok=True)
@@ -82,9 +84,6 @@ async def run(config: Config, *, clock: Clock = SYSTEM) -> None:
 
 @contextlib.contextmanager
 def _runtime(config: Config, clock: Clock) -> Iterator[Runtime]:
-    if config.runtime == "simulated":
-        yield Simulated(config.cluster, config.node, clock=clock)
-        return
     engine = Docker(config.endpoint, config.cluster, config.node, clock=clock)
     try:
         yield engine
@@ -94,33 +93,53 @@ def _runtime(config: Config, clock: Clock) -> Iterator[Runtime]:
 
 def network(config: Config, opened: Callable[[], Netlink] = Netlink) -> Network:
     """The pod network in the namespace that `opened` talks to."""
-    if config.runtime == "simulated":
-        return SimulatedNetwork()
     if config.cni_configuration is not None:
         return Plugins(config.cni_configuration, config.cni_path, config.attachments, config.unreachable, opened)
     way = config.vxlan if config.pod_network == "vxlan" else Routes()
     return Plumbing(config.address, config.unreachable, opened, way)
 
 
-def _gauge(config: Config) -> Gauge:
-    return SimulatedGauge() if config.runtime == "simulated" else Cgroups()
+def _gauge(runtime: Runtime) -> Gauge:
+    return SimulatedGauge(runtime.engine) if isinstance(runtime, Simulated) else Cgroups()
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What is the same seen from every node."""
+
+    services: Informer[Service]
+    nodes: Informer[Node]
+
+    @classmethod
+    def of(cls, client: Client, clock: Clock) -> "Views":
+        return cls(Informer(client, Service, clock=clock), Informer(client, Node, clock=clock))
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.services.run())
+            tasks.create_task(self.nodes.run())
 
 
 class Agent:
-    """One kubelet with its parts: `client` and `runtime` are the caller's."""
+    """One kubelet with its parts: `client` and `runtime` are the caller's, and so are `views`, where several share
+    them: they must be run."""
 
-    def __init__(self, config: Config, client: Client, runtime: Runtime, network: Network, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, client: Client, runtime: Runtime, network: Network, clock: Clock,
+        views: Views | None = None,
+    ) -> None:  # fmt: skip
         self._config = config
         self._network = network
         self._machine = machines.machine(config.root, config.node)
         self._promised = capacities.promises(machines.capacity(self._machine, config.max_pods), config.resources)
         self._pods = Informer(client, Pod, field_selector=f"spec.nodeName={config.node}", clock=clock)
-        self._services = Informer(client, Service, clock=clock)
-        self._nodes = Informer(client, Node, clock=clock)
+        own = Views.of(client, clock)
+        self._views = own if views is None else None
+        self._services, self._nodes = (views or own).services, (views or own).nodes
         self._recorder = Recorder(client, "kubelet", config.node, clock=clock)
         self._reports = Reports(client)
         self._cache = Cache(runtime)
-        self._handlers = Handlers(runtime)
+        self._handlers = SimulatedHandlers(runtime) if isinstance(runtime, Simulated) else Handlers(runtime)
         identity = Identity(
             name=config.node, address=config.address, port=config.port, grpc_port=config.grpc_port,
             promised=self._promised, labels=config.labels, root=config.root, max_images=config.images.most_in_status,
@@ -146,7 +165,7 @@ class Agent:
         self._statics.on_change = self._statics_changed
         finder = Finder(self._pods, self._cache)
         logs = Logs(runtime, finder, clock)
-        looking = Looking(_gauge(config), self._cache.all, clock, own_pid=os.getpid())
+        looking = Looking(_gauge(runtime), self._cache.all, clock, own_pid=os.getpid())
         service = NodeService(runtime, finder, logs, looking)
         self._server = Server(
             f"{config.bind}:{config.grpc_port}",
@@ -214,11 +233,13 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             for part in (
                 self._recorder.run(), self._server.run(), self._web.run(), self._reports.run(), self._handlers.run(),
-                self._cache.run(), self._pods.run(), self._services.run(), self._nodes.run(), self._volumes.run(),
+                self._cache.run(), self._pods.run(), self._volumes.run(),
                 self._keeper.run(), self._collector.run(), self._live(), self._work(),
                 self._statics.run(),
             ):  # fmt: skip
                 tasks.create_task(part)
+            if self._views is not None:
+                tasks.create_task(self._views.run())
             if isinstance(self._network, Plumbing):
                 tasks.create_task(Neighbours(self._nodes, self._network, self._config.node).run())
                 tasks.create_task(addresses.stays(lambda: self._config.address))

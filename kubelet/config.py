@@ -13,6 +13,8 @@ from kubelet.images.flags import ImageConfig
 from kubelet.network.ways import PORT, VNI, Vxlan
 from kubelet.nodes import capacities
 from kubelet.nodes.capacities import Resources
+from kubelet.runtime import simulations
+from kubelet.runtime.simulations import Simulation
 from machinery.flags import truth
 
 POD_NETWORKS = ("routes", "vxlan")
@@ -48,6 +50,7 @@ class Config:
     allowed_sysctls: tuple[str, ...]
     sandbox_network: str
     images: ImageConfig
+    simulation: Simulation
     pod_network: str
     vxlan: Vxlan
     cni_configuration: Path | None
@@ -120,6 +123,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--manifest-url", default="", help="more static pods")
     add("--file-check-frequency", type=float, default=20, help="seconds, where the file system does not tell")
     add("--http-check-frequency", type=float, default=20, help="seconds between two looks at --manifest-url")
+    simulations.add_flags(parser)
     flags = parser.parse_args(arguments)
     node = flags.hostname_override.lower()
     root = flags.root_dir or Path("/var/lib/wherry/kubelet") / node
@@ -128,6 +132,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         resources = capacities.resources(flags)
         labels = dict(_pair(text) for text in flags.node_labels.split(",") if text)
         of_images = images.read(flags, root)
+        simulation = simulations.read(flags)
     except (OSError, ValueError) as e:
         parser.error(f"{e}")
     return Config(
@@ -157,6 +162,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         allowed_sysctls=tuple(s for s in flags.allowed_unsafe_sysctls.split(",") if s),
         sandbox_network=flags.sandbox_network,
         images=of_images,
+        simulation=simulation,
         pod_network=flags.pod_network,
         vxlan=Vxlan(flags.vxlan_vni, flags.vxlan_port),
         cni_configuration=flags.cni_conf_dir,

@@ -65,6 +65,7 @@ def pause(
     return Spec(
         name=_name("POD", pod, attempt),
         image=host.pause_image,
+        annotations=pod.metadata.annotations,
         labels=_labels(host, pod, "POD", attempt)
         | {labels.KIND: labels.PAUSE}
         | ({labels.ADDRESS: address} if address else {}),
@@ -116,6 +117,7 @@ def container(
     return Spec(
         name=_name(c.name or "", pod, start.attempt),
         image=c.image,
+        annotations=pod.metadata.annotations,
         labels=_labels(host, pod, c.name or "", start.attempt)
         | {
             labels.KIND: "container",

@@ -151,6 +151,7 @@ class Spec:
     name: str
     image: str
     labels: Mapping[str, str]
+    annotations: Mapping[str, str] = field(default_factory=dict)  # the pod's
     entrypoint: tuple[str, ...] | None = None
     arguments: tuple[str, ...] | None = None
     env: tuple[str, ...] = ()

@@ -1,17 +1,22 @@
 """What containers that do not exist use."""
 
+from kubelet.runtime.simulated import Engine
 from kubelet.usage.cgroups import Cgroups
 from kubelet.usage.figures import Cpu, Figures, Interface, Memory
 
-EACH = 1_000_000
-"""Bytes, and nanoseconds of a processor for each second since the container was looked at first."""
+SANDBOX = 500_000  # bytes
 
 
 class SimulatedGauge(Cgroups):
-    """Implements `looking.Gauge`: the machine is the real one."""
+    """Implements `looking.Gauge`: the machine is the real one, and a container uses what its behaviour says."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
 
     def figures(self, pid: int, now: float) -> Figures | None:
-        return Figures(now, Cpu(int(now * EACH)), Memory(usage=EACH, working_set=EACH, rss=EACH), 1)
+        processor, memory = self._engine.uses(pid) or (0, SANDBOX)
+        return Figures(now, Cpu(processor), Memory(usage=memory, working_set=memory, rss=memory), 1)
 
     def interfaces(self, pid: int) -> list[Interface]:
         return []

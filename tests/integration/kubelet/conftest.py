@@ -23,6 +23,7 @@ from kubelet.config import Config, parse
 from kubelet.network.netlink import netlink_in
 from kubelet.runtime.docker import Docker
 from kubelet.runtime.interfaces import CLUSTER
+from kubelet.runtime.simulated import Engine, Simulated, SimulatedNetwork
 from machinery.client import Client, channel, connect
 from machinery.clocks import SYSTEM
 from machinery.kubeconfigs import Access
@@ -124,14 +125,17 @@ class Lab:
     endpoint: str = SHARED
     port: int = field(default_factory=free_port)
     grpc_port: int = field(default_factory=free_port)
+    simulated: Engine | None = None  # in the place of the real one
 
     @asynccontextmanager
     async def kubelet(self, *flags: str, alone: bool = False) -> AsyncIterator[None]:
         """`alone`: it reaches no API server."""
         config = self._config(flags)
         handle = os.open(f"/run/netns/{self.namespace}", os.O_RDONLY)
-        runtime = Docker(config.endpoint, self.cluster, "node1")
+        runtime: Docker | Simulated = Docker(config.endpoint, self.cluster, "node1")
         network = agents.network(config, lambda: netlink_in(handle))
+        if self.simulated is not None:
+            runtime, network = Simulated(self.cluster, "node1", engine=self.simulated), SimulatedNetwork()
         access = self.plane.access("node1-kubelet")
         if alone:
             access = replace(access, server=f"https://127.0.0.1:{free_port()}")
@@ -156,7 +160,8 @@ class Lab:
              "--root-dir", str(self.root), "--cluster-name", self.cluster, "--client-ca-file", str(pki / "ca.crt"),
              "--tls-cert-file", str(pki / "tls.crt"), "--tls-private-key-file", str(pki / "tls.key"),
              "--cgroup-root", f"/{self.cluster}/node1",
-             "--container-runtime-endpoint", self.endpoint, *flags]
+             "--container-runtime-endpoint", self.endpoint,
+             "--runtime", "docker" if self.simulated is None else "simulated", *flags]
         )  # fmt: skip
 
     async def _schedulable(self, running: "asyncio.Task[None]") -> None:
@@ -222,6 +227,8 @@ class Lab:
             yield NodeStub(grpc_channel)
 
     def containers(self) -> list[dict[str, object]]:
+        if self.simulated is not None:
+            return [{"Id": record.id, "Labels": record.labels} for record in self.simulated.records.values()]
         return self.engine.containers(all=True, filters={"label": f"{CLUSTER}={self.cluster}"})
 
     def inside(self, *command: str) -> str:

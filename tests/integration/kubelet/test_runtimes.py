@@ -164,6 +164,12 @@ async def test_images_are_found_by_name(runtime: Runtime) -> None:
     assert found.id.startswith("sha256:")
 
 
+async def test_an_image_that_a_container_has_is_in_use(runtime: Runtime, spec: Any) -> None:
+    made = await runtime.create(spec())
+    assert (await runtime.inspect(made)).image_id in await runtime.used_images()
+    assert (await runtime.inspect(made)).image_id in {image.id for image in await runtime.images()}
+
+
 async def test_a_running_container_is_given_other_amounts(runtime: Runtime, spec: Any) -> None:
     made = await runtime.create(spec(cpu_shares=102, cpu_quota=10_000, memory=32 * 2**20))
     await runtime.start(made)

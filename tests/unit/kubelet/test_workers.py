@@ -336,7 +336,7 @@ async def test_a_dead_sandbox_is_rebuilt_with_the_same_address(stage: Stage) -> 
 
 
 async def test_a_missing_image_is_tried_again_with_growing_patience(stage: Stage) -> None:
-    stage.engine.missing.add("app:1")
+    stage.engine.engine.missing.add("app:1")
     async with stage.worker(web()):
         assert stage.state.waiting.reason == "ErrImagePull"
         assert "pull access denied" in stage.state.waiting.message
@@ -345,7 +345,7 @@ async def test_a_missing_image_is_tried_again_with_growing_patience(stage: Stage
         assert stage.told.events[-2] == ("Normal", "BackOff", 'Back-off pulling image "app:1"')
         await stage.turn(10 - Fault_LATER)
         assert stage.told.reasons().count("Pulling") == 2
-        stage.engine.missing.clear()
+        stage.engine.engine.missing.clear()
         await stage.turn(20)
         assert stage.ready
 
@@ -374,7 +374,7 @@ async def test_an_engine_that_cannot_say_whether_there_is_an_image(
 
 
 async def test_an_image_that_must_be_there_and_is_not(stage: Stage) -> None:
-    stage.engine.missing.add("app:1")
+    stage.engine.engine.missing.add("app:1")
     async with stage.worker(web(container(imagePullPolicy="Never", command=FOREVER))):
         assert stage.state.waiting.reason == "ErrImageNeverPull"
         assert stage.state.waiting.message == 'Container image "app:1" is not present with pull policy of Never'
@@ -382,7 +382,7 @@ async def test_an_image_that_must_be_there_and_is_not(stage: Stage) -> None:
 
 
 async def test_two_containers_of_a_pod_share_the_back_off_of_an_image(stage: Stage) -> None:
-    stage.engine.missing.add("app:1")
+    stage.engine.engine.missing.add("app:1")
     async with stage.worker(web(container("one", command=FOREVER), container("two", command=FOREVER))):
         reasons = [s.state.waiting.reason for s in stage.status.containerStatuses]
         assert reasons == ["ErrImagePull", "ImagePullBackOff"]
@@ -396,7 +396,7 @@ async def test_a_registry_that_is_down_has_a_reason_of_its_own(stage: Stage, mon
     async def refuse(name: str, login: Login | None = None) -> Any:
         raise RegistryUnavailable("received unexpected HTTP status: 503 Service Unavailable")
 
-    stage.engine.missing.add("app:1")
+    stage.engine.engine.missing.add("app:1")
     monkeypatch.setattr(stage.engine, "pull", refuse)
     async with stage.worker(web()):
         assert stage.state.waiting.reason == "RegistryUnavailable"
@@ -411,7 +411,7 @@ async def test_a_pull_shows_the_pods_logins_and_says_which_secrets_are_missing(s
     async def held(of: Pod) -> tuple[list[Secret], list[str]]:
         return [Secret(type="kubernetes.io/dockerconfigjson", data=data)], ["other"]
 
-    stage.engine.missing.add("app:1")
+    stage.engine.engine.missing.add("app:1")
     stage.means.pull_secrets = held
     async with stage.worker(web(imagePullSecrets=[LocalObjectReference(name="s"), LocalObjectReference(name="other")])):
         assert stage.engine.logins == [Login("u", "p")]
@@ -629,7 +629,7 @@ async def test_a_finished_pod_gives_its_address_back_and_keeps_its_containers(st
 
 
 async def test_the_engines_slots_are_not_held_by_a_waiting_pod(stage: Stage) -> None:
-    stage.engine.missing.add("app:1")
+    stage.engine.engine.missing.add("app:1")
     async with stage.worker(web(volumes=[Volume(name="w", emptyDir=EmptyDirVolumeSource())])):
         await stage.until(lambda: "Failed" in stage.told.reasons())
         await settle(100)
