@@ -13,6 +13,7 @@ from bench import (
     fleet,
     large,
     memory,
+    node,
     pods,
     proxy,
     rest,
@@ -26,7 +27,7 @@ from bench import (
 from wherry.labs import Lab
 
 ON_A_LAB = {"api": api.run, "pods": pods.run, "scale": scale.run, "watchers": watchers.run}
-NAMES = ("start", "memory", "pods", "scale", "api", "watchers", "large", "controllers", "scheduler", "proxy", "fleet")
+NAMES = ("start", "memory", "node", "pods", "scale", "api", "watchers", "large", "controllers", "scheduler", "proxy", "fleet")
 WITHOUT_A_LAB = {"start", "controllers", "scheduler", "proxy", "fleet"}
 
 
@@ -49,7 +50,9 @@ async def measure(names: list[str], kubeconfig: Path, project: str) -> list[resu
             found += await asyncio.to_thread(memory.run, project)
         else:
             async with rest.connected(kubeconfig) as client:
-                if name == "large":
+                if name == "node":
+                    found += await node.run(client, project)
+                elif name == "large":
                     found += await large.run(client, servers.of_lab(project))
                 else:
                     found += await ON_A_LAB[name](client)

@@ -1,36 +1,59 @@
-"""What the Docker engine alone needs for what a pod is: two containers, one in the other's network namespace."""
+"""What the Docker engine alone needs for what pods are: for each two containers, one in the other's network namespace.
 
+Straight through its API, from one process, with no library in between; `at_once` pods at the same time.
+"""
+
+import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
 
-import docker
-
-from bench.results import percentile
 from bench.workloads import IMAGE
+from kubelet.runtime.connections import Connections
 
+SOCKET = "/var/run/docker.sock"
 PAUSE = "wherry/pause:1"
+LABELS = {"io.wherry.bench": "floor"}
 
 
-def pod_start(count: int = 5) -> float:
-    """Seconds, the median: create and start a pause without a network, then the container."""
-    return percentile([_once() for _ in range(count)], 0.5)
+class Floor:
+    def __init__(self, engine: Connections) -> None:
+        self._engine = engine
+
+    async def pods(self, count: int, at_once: int) -> tuple[float, float]:
+        """Seconds until all of them run, and until all are gone again."""
+        turns = asyncio.Semaphore(at_once)
+        began = time.monotonic()
+        made = await asyncio.gather(*(self._start(turns) for _ in range(count)))
+        up = time.monotonic() - began
+        began = time.monotonic()
+        await asyncio.gather(*(self._remove(pod, turns) for pod in made))
+        return up, time.monotonic() - began
+
+    async def _start(self, turns: asyncio.Semaphore) -> tuple[str, str]:
+        async with turns:
+            pause = await self._run({"Image": PAUSE, "HostConfig": {"NetworkMode": "none", "IpcMode": "shareable"}})
+            joined = f"container:{pause}"
+            host = {"NetworkMode": joined, "IpcMode": joined}
+            return pause, await self._run({"Image": IMAGE, "Cmd": ["sleep", "100000"], "HostConfig": host})
+
+    async def _run(self, document: dict[str, object]) -> str:
+        path = f"/containers/create?name=bench-{uuid4().hex[:12]}"
+        container = str((await self._engine.call("POST", path, {**document, "Labels": LABELS}))["Id"])
+        await self._engine.call("POST", f"/containers/{container}/start")
+        return container
+
+    async def _remove(self, pod: tuple[str, str], turns: asyncio.Semaphore) -> None:
+        async with turns:
+            for container in reversed(pod):
+                await self._engine.call("DELETE", f"/containers/{container}?force=true&v=true")
 
 
-def _once() -> float:
-    client = docker.from_env()
-    began = time.monotonic()
-    pause = client.containers.create(
-        PAUSE, network_mode="none", ipc_mode="shareable", labels={"io.wherry.bench": "floor"}
-    )
-    app = None
+@asynccontextmanager
+async def floor() -> AsyncIterator[Floor]:
+    engine = Connections(SOCKET)
     try:
-        pause.start()
-        joined = f"container:{pause.id}"
-        app = client.containers.create(
-            IMAGE, ["sleep", "100000"], network_mode=joined, ipc_mode=joined, labels={"io.wherry.bench": "floor"}
-        )
-        app.start()
-        return time.monotonic() - began
+        yield Floor(engine)
     finally:
-        for container in filter(None, (app, pause)):
-            container.remove(force=True)
-        client.close()
+        engine.close()
