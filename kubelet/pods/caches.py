@@ -53,6 +53,8 @@ class Cache:
                 await self.relist()
             case Change.GONE:
                 self.forget(container)
+            case Change.STARTED if (known := self._records.get(container)) is not None and known.running:
+                return  # whoever started it has looked at it already, and each is started once
             case _:
                 await self.refresh(container)
 

@@ -122,7 +122,7 @@ class Starting:
         """Nothing may join the sandbox before its program has said that it is in a network namespace of its own."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PAUSE_TIMEOUT):
-                async for _, data in self._means.runtime.logs(made, LogOptions(follow=True)):
+                async for _, data in self._means.runtime.logs(made, LogOptions(follow=True, tty=False)):
                     if b"ready" in data:
                         return
         raise EngineError(f"the pause program of {made[:12]} did not leave the machine's network")

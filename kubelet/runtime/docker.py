@@ -182,7 +182,7 @@ class Docker:
             await self.remove(made)
 
     async def logs(self, container: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
-        record = await self.inspect(container)
+        tty = (await self.inspect(container)).tty if options.tty is None else options.tty
         query = {
             "stdout": int(options.stdout), "stderr": int(options.stderr), "follow": int(options.follow),
             "timestamps": int(options.timestamps), "tail": "all" if options.tail is None else options.tail,
@@ -190,7 +190,7 @@ class Docker:
         if options.since:
             query["since"] = f"{options.since:.9f}"
         async with streams.opened(self._socket, "GET", f"{_path(container)}/logs?{urlencode(query)}") as answer:
-            split = streams.unframed if record.tty else streams.frames
+            split = streams.unframed if tty else streams.frames
             async for piece in split(answer.chunks()):
                 yield piece
 

@@ -232,6 +232,7 @@ class LogOptions:
     since: float = 0.0  # seconds since the epoch
     stdout: bool = True
     stderr: bool = True
+    tty: bool | None = None  # whether the container has one, for who knows; None: the engine is asked
 
 
 class Stream(Protocol):

@@ -1,0 +1,58 @@
+"""What is known of the engine's containers, and how often it is asked for that."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from kubelet.pods.caches import Cache
+from kubelet.runtime.interfaces import CLUSTER, NODE, POD_UID, Record, Spec
+from kubelet.runtime.simulated import Simulated
+from machinery.testing import FakeClock, settle
+
+SPEC = Spec(name="a", image="app:1", labels={CLUSTER: "c", NODE: "n", POD_UID: "u1"}, entrypoint=("server",))
+
+
+class Counting(Simulated):
+    asked = 0
+
+    async def inspect(self, container: str) -> Record:
+        self.asked += 1
+        return await super().inspect(container)
+
+
+@asynccontextmanager
+async def following(engine: Counting) -> AsyncIterator[Cache]:
+    cache = Cache(engine)
+    running = asyncio.create_task(cache.run())
+    await cache.synced()
+    yield cache
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    engine.close()
+
+
+async def test_who_has_looked_at_what_was_started_is_not_told_to_look_again() -> None:
+    engine = Counting("c", "n", clock=FakeClock())
+    async with following(engine) as cache:
+        made = await engine.create(SPEC)
+        await engine.start(made)
+        await cache.refresh(made)
+        before = engine.asked
+        await settle()
+        assert engine.asked == before
+        await engine.signal(made, "SIGKILL")
+        await settle()
+        record = cache.get(made)
+        assert record is not None
+        assert record.exit_code == 137
+
+
+async def test_what_others_start_is_looked_at() -> None:
+    engine = Counting("c", "n", clock=FakeClock())
+    async with following(engine) as cache:
+        made = await engine.create(SPEC)
+        await engine.start(made)
+        await settle()
+        record = cache.get(made)
+        assert record is not None
+        assert record.running
