@@ -27,7 +27,20 @@ from bench import (
 from wherry.labs import Lab
 
 ON_A_LAB = {"api": api.run, "pods": pods.run, "scale": scale.run, "watchers": watchers.run}
-NAMES = ("start", "memory", "node", "pods", "scale", "api", "watchers", "large", "controllers", "scheduler", "proxy", "fleet")
+NAMES = (
+    "start",
+    "memory",
+    "node",
+    "pods",
+    "scale",
+    "api",
+    "watchers",
+    "large",
+    "controllers",
+    "scheduler",
+    "proxy",
+    "fleet",
+)
 WITHOUT_A_LAB = {"start", "controllers", "scheduler", "proxy", "fleet"}
 
 

@@ -4,13 +4,16 @@ Straight through its API, from one process, with no library in between; `at_once
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from bench.workloads import IMAGE
 from kubelet.runtime.connections import Connections
+from kubelet.runtime.interfaces import POD_NAMESPACE, NoSuchContainer
 
 SOCKET = "/var/run/docker.sock"
 PAUSE = "wherry/pause:1"
@@ -30,6 +33,17 @@ class Floor:
         began = time.monotonic()
         await asyncio.gather(*(self._remove(pod, turns) for pod in made))
         return up, time.monotonic() - began
+
+    async def emptied(self, namespace: str) -> float:
+        """When no container of a pod of that namespace is left on the engine."""
+        query = urlencode({"all": 1, "filters": json.dumps({"label": [f"{POD_NAMESPACE}={namespace}"]})})
+        left = await self._engine.call("GET", f"/containers/json?{query}")
+        await asyncio.gather(*(self._gone(container["Id"]) for container in left))
+        return time.monotonic()
+
+    async def _gone(self, container: str) -> None:
+        with suppress(NoSuchContainer):
+            await self._engine.call("POST", f"/containers/{container}/wait?condition=removed")
 
     async def _start(self, turns: asyncio.Semaphore) -> tuple[str, str]:
         async with turns:

@@ -1,4 +1,5 @@
-"""Pods, created → Ready as a watch sees them, and deleted → gone: one after the other, and fifty at once.
+"""Pods, one after the other and fifty at once: created → Ready as a watch sees them, and deleted → gone (of the fifty,
+their containers too).
 
 The engine's own time for the same containers is taken in between, round by round, so that whatever else the machine
 does falls on both; what is to be reached is a ratio.
@@ -79,7 +80,9 @@ async def _bursts(rest: Rest, path: str, engine: Floor, at_once: int) -> Times:
         times.up.append(await last - began)
         began = time.monotonic()
         await asyncio.gather(*(rest.request("DELETE", f"{path}/{name}") for name in names))
-        times.down.append(await rest.until(path, lambda pods: not pods) - began)
+        # Without grace the objects go at once; the engine's work is what it is compared with.
+        await rest.until(path, lambda pods: not pods)
+        times.down.append(await engine.emptied(path.split("/")[4]) - began)
     return times
 
 
