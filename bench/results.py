@@ -75,6 +75,7 @@ KNOWN: dict[str, tuple[str, Literal["lower", "higher"], float | None, float | No
     "proxy.first.growth": ("", "lower", 1.5, None),
     "proxy.change.endpoint": ("s", "lower", 0.002, None),
     "proxy.change.service": ("s", "lower", 0.002, None),
+    "proxy.start.processor": ("s", "lower", 2.0, None),
     "proxy.start": ("s", "lower", 2.0, None),
     "fleet.nodes": ("s", "lower", None, None),
     "fleet.pods": ("s", "lower", None, None),
