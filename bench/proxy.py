@@ -54,7 +54,8 @@ from tests.unit.kube_proxy.networks import NODE_IP, POD_RANGE, SERVICE_RANGE, Ne
 NODE = "bench"
 FEW, MANY, ENDPOINTS = 10, 10_000, 5
 SERVER, CLIENT = "10.244.0.2", "10.244.0.3"
-ROUNDS, SECONDS = 12, 0.5
+ROUNDS, SECONDS = 60, 0.15
+SETUPS = 12
 FIRSTS = 100
 CREATING = 16
 LAYOUT = Layout(SERVICE_RANGE, POD_RANGE)
@@ -173,9 +174,9 @@ def _in_the_kernel(network: Network, ask: Asking) -> list[Result]:
         try:
             table = Table(kernel, LAYOUT)
             table.apply(_content(FEW))
-            few = [ask("setup", "10.96.0.1", 80, 2000)[0] for _ in range(ROUNDS)]
+            few = [ask("setup", "10.96.0.1", 80, 2000)[0] for _ in range(SETUPS)]
             table.apply(_content(MANY))
-            many = [ask("setup", "10.96.0.1", 80, 2000)[0] for _ in range(ROUNDS)]
+            many = [ask("setup", "10.96.0.1", 80, 2000)[0] for _ in range(SETUPS)]
             through = _ratio(ask, "stream", ("10.96.0.1", 81), (SERVER, 9002))
             connects = _ratio(ask, "connections", ("10.96.0.1", 80), (SERVER, 9004))
             endpoint, service = _changes(table)
