@@ -177,18 +177,18 @@ def test_a_client_is_forgotten_after_its_time(network: Network, table: Table, ke
 
 
 def test_a_udp_client_that_came_too_early_is_served_once_there_is_an_endpoint(network: Network, table: Table) -> None:
-    udp = [ServicePort(port=80, protocol="UDP", nodePort=30081)]
+    udp = [ServicePort(port=80, protocol="UDP", nodePort=30082)]
     of = service(ports=udp, type="NodePort")
     table.apply({})
     with Datagrams(network.outside) as client:
         with pytest.raises(ConnectionRefusedError):
-            client.ask(NODE_IP, 30081)
+            client.ask(NODE_IP, 30082)
         table.apply({WEB: wanted(of)})
         with pytest.raises(ConnectionRefusedError):
-            client.ask(NODE_IP, 30081)
+            client.ask(NODE_IP, 30082)
         ends = frozenset(udp_ends(table.apply({WEB: wanted(of, slice_of(endpoint(POD_A), protocol="UDP"))})))
         conntrack.delete_flows(lambda f: is_stale(f, ends, table.ledger, NODE_IP))
-        assert client.ask(NODE_IP, 30081) == POD_A
+        assert client.ask(NODE_IP, 30082) == POD_A
 
 
 @pytest.mark.parametrize("times", [10, pytest.param(100, marks=pytest.mark.long)])
