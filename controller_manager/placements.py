@@ -6,7 +6,7 @@ https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#how-daemon-
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from api.labels import Requirement
+from api.node_affinity import NAME_FIELD, is_chosen, required
 from api.types import (
     Affinity,
     Node,
@@ -21,8 +21,6 @@ from api.types import (
 )
 from controller_manager.node_health import tolerates
 
-NAME_FIELD = "metadata.name"
-OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!exists", "Gt": "gt", "Lt": "lt"}
 # A daemon stays on a node in trouble, for it may be what the node is waiting for.
 TOLERATED = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
@@ -52,7 +50,7 @@ def tolerations(spec: PodSpec) -> list[Toleration]:
 
 def verdict(spec: PodSpec, tolerated: Iterable[Toleration], node: Node) -> Verdict:
     """`spec` is the template's, `tolerated` are its `tolerations`."""
-    if spec.nodeName not in ("", node.metadata.name) or not _is_chosen(spec, node):
+    if spec.nodeName not in ("", node.metadata.name) or not is_chosen(spec, node):
         return Verdict(False, False)
     repelling = [t for t in node.spec.taints if not any(tolerates(o, t) for o in tolerated)]
     return Verdict(not _have(repelling, "NoSchedule", "NoExecute"), not _have(repelling, "NoExecute"))
@@ -62,40 +60,13 @@ def _have(taints: Iterable[Taint], *effects: str) -> bool:
     return any(t.effect in effects for t in taints)
 
 
-def _is_chosen(spec: PodSpec, node: Node) -> bool:
-    if not spec.nodeSelector.items() <= node.metadata.labels.items():
-        return False
-    required = _required(spec)
-    return required is None or any(_fulfils(node, term) for term in required.nodeSelectorTerms)
-
-
-def _required(spec: PodSpec) -> NodeSelector | None:
-    if spec.affinity is None or spec.affinity.nodeAffinity is None:
-        return None
-    return spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution
-
-
-def _fulfils(node: Node, term: NodeSelectorTerm) -> bool:
-    """An empty term is fulfilled by no node."""
-    if not term.matchExpressions and not term.matchFields:
-        return False
-    fields = {NAME_FIELD: node.metadata.name}
-    return all(_holds(r, node.metadata.labels) for r in term.matchExpressions) and all(
-        _holds(r, fields) for r in term.matchFields
-    )
-
-
-def _holds(it: NodeSelectorRequirement, values: dict[str, str]) -> bool:
-    return Requirement(it.key, OPERATORS[it.operator], frozenset(it.values)).matches(values)
-
-
 def bind(spec: PodSpec, node: str) -> None:
     """Make the scheduler put the pod on that node or nowhere; what else the affinity requires still holds."""
     there = [NodeSelectorRequirement(key=NAME_FIELD, operator="In", values=[node])]
     affinity = spec.affinity = spec.affinity or Affinity()
     of_nodes = affinity.nodeAffinity = affinity.nodeAffinity or NodeAffinity()
-    required = of_nodes.requiredDuringSchedulingIgnoredDuringExecution
-    terms = required.nodeSelectorTerms if required is not None else []
+    wished = of_nodes.requiredDuringSchedulingIgnoredDuringExecution
+    terms = wished.nodeSelectorTerms if wished is not None else []
     of_nodes.requiredDuringSchedulingIgnoredDuringExecution = NodeSelector(
         nodeSelectorTerms=[NodeSelectorTerm(matchFields=there)]
         if not terms
@@ -107,8 +78,8 @@ def target(pod: Pod) -> str:
     """The node that a daemon's pod is on, or was made for; "" if it was not made for one."""
     if pod.spec.nodeName:
         return pod.spec.nodeName
-    required = _required(pod.spec)
-    for term in required.nodeSelectorTerms if required is not None else ():
+    wished = required(pod.spec)
+    for term in wished.nodeSelectorTerms if wished is not None else ():
         for field in term.matchFields:
             if field.key == NAME_FIELD and field.operator == "In" and len(field.values) == 1:
                 return field.values[0]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from api.tolerations import tolerates
 from api.types import NodeAffinity
 from scheduler import inter_pod_affinity, node_affinity, spreading, volume_limits, volumes
 from scheduler.columns import Mask
@@ -16,7 +17,7 @@ from scheduler.rejections import Rejection
 from scheduler.remembering import Rows
 from scheduler.resources import PODS
 from scheduler.snapshots import HeldTaint, Snapshot
-from scheduler.tolerations import REPELLING, UNSCHEDULABLE, tolerates
+from scheduler.tolerations import REPELLING, UNSCHEDULABLE
 from scheduler.wishes import Wish
 
 Filter = Callable[[Wish, Snapshot], Iterator[Rejection]]

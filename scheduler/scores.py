@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from api.tolerations import tolerates
 from api.types import NodeAffinity
 from scheduler import inter_pod_affinity, node_affinity, spreading
 from scheduler.columns import Ints
 from scheduler.remembering import Rows
 from scheduler.resources import CPU, MEMORY
 from scheduler.snapshots import HeldTaint, Snapshot
-from scheduler.tolerations import tolerates
 from scheduler.wishes import Wish
 
 Score = Callable[[Wish, Snapshot, Ints], Ints | None]

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from api.tolerations import tolerates
 from scheduler import node_affinity
 from scheduler.columns import Coded, Floats, Ints, Mask
 from scheduler.crowds import Crowd
 from scheduler.rejections import Rejection
 from scheduler.snapshots import HeldTaint, Snapshot
-from scheduler.tolerations import REPELLING, tolerates
+from scheduler.tolerations import REPELLING
 from scheduler.wishes import HOSTNAME, Spread, Wish
 
 REASON = "node(s) didn't match pod topology spread constraints"

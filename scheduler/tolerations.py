@@ -1,36 +1,6 @@
-"""Taints and tolerations. https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/"""
+"""The taints that matter here; who tolerates them is told by `api.tolerations`."""
 
-import re
-from collections.abc import Iterable
-
-from api.types import Toleration
 from scheduler.snapshots import HeldTaint
 
 REPELLING = ("NoSchedule", "NoExecute")
 UNSCHEDULABLE = HeldTaint("node.kubernetes.io/unschedulable", "", "NoSchedule")
-
-
-def tolerates(tolerations: Iterable[Toleration], taint: HeldTaint) -> bool:
-    return any(_tolerates(t, taint) for t in tolerations)
-
-
-def _tolerates(toleration: Toleration, taint: HeldTaint) -> bool:
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    match toleration.operator or "Equal":
-        case "Exists":
-            return True
-        case "Equal":
-            return bool(toleration.key) and toleration.value == taint.value
-        case "Lt" | "Gt" as operator:
-            if not (_is_number(toleration.value) and _is_number(taint.value)):
-                return False
-            ours, theirs = int(toleration.value), int(taint.value)
-            return theirs < ours if operator == "Lt" else theirs > ours
-    return False
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"-?(0|[1-9][0-9]*)", text) is not None
