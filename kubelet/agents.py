@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from api import meta, quantities
-from api.types import Node, PersistentVolume, Pod, Service
+from api.types import Node, ObjectMeta, PersistentVolume, Pod, Service
 from api.volumes import NODE_LABEL
 from kubelet.cgroups import limits, trees
 from kubelet.cgroups.keeping import Kept as KeptGroups
@@ -19,6 +19,9 @@ from kubelet.cgroups.limits import Limits
 from kubelet.config import Config
 from kubelet.containers import security
 from kubelet.containers.specs import Host
+from kubelet.eviction.evicting import Evicting
+from kubelet.eviction.observing import Observer
+from kubelet.eviction.reclaiming import discard_ended
 from kubelet.images.collecting import Collector
 from kubelet.images.pulling import Puller
 from kubelet.images.records import Records
@@ -31,14 +34,17 @@ from kubelet.network.plumbing import Network, Plumbing
 from kubelet.network.ways import Routes
 from kubelet.nodes import capacities, machines
 from kubelet.nodes.registering import Identity, Registering
+from kubelet.pods.admission import Gate
 from kubelet.pods.assignments import Assignments
 from kubelet.pods.caches import Cache
+from kubelet.pods.fitting import PREEMPTED
 from kubelet.pods.handlers import Handlers
 from kubelet.pods.means import Means
 from kubelet.pods.pretending import SimulatedHandlers
 from kubelet.pods.reports import PodReporter, Reports
 from kubelet.pods.sources import pull_secrets, sources
 from kubelet.pods.tokens import Tokens
+from kubelet.pods.workers import Ending
 from kubelet.runtime.docker import Docker
 from kubelet.runtime.interfaces import EngineError, Runtime, Version
 from kubelet.runtime.simulated import Simulated
@@ -48,6 +54,8 @@ from kubelet.serving.service import NodeService
 from kubelet.statics.manifests import is_mirror
 from kubelet.statics.mirrors import Mirrors
 from kubelet.statics.sources import Statics
+from kubelet.syncing.conditions import disruption
+from kubelet.syncing.statuses import TERMINAL
 from kubelet.usage.cgroups import Cgroups
 from kubelet.usage.looking import Gauge, Looking
 from kubelet.usage.simulated import SimulatedGauge
@@ -122,7 +130,7 @@ class Views:
 
 class Agent:
     """One kubelet with its parts: `client` and `runtime` are the caller's, and so are `views`, where several share
-    them: they must be run."""
+    them: they must be run.  Implements `evicting.Node`."""
 
     def __init__(
         self, config: Config, client: Client, runtime: Runtime, network: Network, clock: Clock,
@@ -163,9 +171,20 @@ class Agent:
             self._means, self._pods, self._statics.pods, lambda pod: self._mirrors.settle(meta.key(pod))
         )
         self._statics.on_change = self._statics_changed
+        looking = Looking(_gauge(runtime), self._cache.all, clock, own_pid=os.getpid())
+        self._observer = Observer(
+            self._promised, config.root, runtime, self._cache, looking, lambda: self._means.groups, self._means.machine
+        )
+        self._evicting = Evicting(
+            self, self._observer, config.resources, clock, [self._discard_ended, self._collector.free_unused]
+        )
+        self._registering.pressures = lambda: self._evicting.pressures
+        self._means.admission = Gate(
+            self._node, self._of_node, self._evicting.refusal, self._preempt, config.allowed_sysctls,
+            armored=machines.has_armor(),
+        )  # fmt: skip
         finder = Finder(self._pods, self._cache)
         logs = Logs(runtime, finder, clock)
-        looking = Looking(_gauge(runtime), self._cache.all, clock, own_pid=os.getpid())
         service = NodeService(runtime, finder, logs, looking)
         self._server = Server(
             f"{config.bind}:{config.grpc_port}",
@@ -210,8 +229,6 @@ class Agent:
             root=config.root,
             sources=partial(sources, client, Tokens(client, clock)),
             pull_secrets=partial(pull_secrets, client),
-            allowed_sysctls=config.allowed_sysctls,
-            armored=machines.has_armor(),
             recursive_read_only=lambda: self._registering.engine.recursive_read_only,
             pinning=Pinning(runtime.process),
             services=self._services.list,
@@ -265,10 +282,15 @@ class Agent:
             self._pool.set_result(Elsewhere())
         elif self._config.pod_cidr:
             self._pool.set_result(Addresses(self._config.pod_cidr))
-        await self._group()
+        if self._config.runtime != "simulated":
+            version = await self._runtime_version()
+            self._observer.engine_is(version)
+            self._group(version.cgroup_driver)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._address())
             tasks.create_task(self._assignments.run(self._connected, self._tidy))
+            if self._config.runtime != "simulated":  # whose pods use nothing of the machine
+                tasks.create_task(self._evicting.run())
 
     async def _address(self) -> None:
         """Give pods addresses, once it is known which, and who has one already."""
@@ -289,12 +311,37 @@ class Agent:
         for pod in self._statics.pods():
             self._mirrors.settle(meta.key(pod))
 
-    async def _group(self) -> None:
+    def pods(self) -> list[Pod]:
+        return [p for p in self._of_node() if p.status.phase not in TERMINAL]
+
+    async def end(self, pod: Pod, ending: Ending) -> None:
+        if over := self._assignments.end(pod, ending):
+            await over.wait()
+
+    async def _discard_ended(self) -> None:
+        await discard_ended(self._of_node(), self._cache, self._means.runtime)
+
+    def _preempt(self, pod: Pod) -> None:
+        self._assignments.end(pod, Ending("Preempting", PREEMPTED, None, (disruption(PREEMPTED),)))
+
+    def _node(self) -> Node:
+        """What others have given it to give away is in the object, what it has itself is known here."""
+        name, own = self._config.node, dict(self._promised.allocatable)
+        known = self._nodes.get("", name)
+        labels = machines.labels(self._machine, name) | self._config.labels
+        node = meta.clone(known) if known is not None else Node(metadata=ObjectMeta(name=name, labels=labels))
+        node.status.allocatable = {n: a for n, a in node.status.allocatable.items() if "/" in n} | own
+        return node
+
+    def tell(self, kind: str, reason: str, message: str) -> None:
+        self._registering.tell(kind, reason, message)
+
+    def pressed(self) -> None:
+        self._registering.look_again()
+
+    def _group(self, driver: str) -> None:
         """The node's control groups, before the first pod stands in one; without them where that is not allowed."""
-        config, resources = self._config, self._config.resources
-        if config.runtime == "simulated":
-            return
-        driver = (await self._runtime_version()).cgroup_driver
+        resources = self._config.resources
         wanted = Wanted(
             root=resources.cgroup_root, driver=driver, node=self._limits(), max_pids=resources.max_pids,
             all_pods=limits.of_all_pods(self._promised.for_pods) if resources.enforced else Limits(),

@@ -2,22 +2,28 @@
 https://kubernetes.io/docs/reference/node/node-status/#condition
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from api import meta, times
 from api.types import Node, NodeCondition
 
-MEMORY_THRESHOLD = 100 * 2**20
-STORAGE_THRESHOLD = 0.10
+# What a pressure is called as the reason of its condition, of its event, and in words: there and not there.
+PRESSURES = {
+    "MemoryPressure": (
+        "InsufficientMemory", "SufficientMemory", "insufficient memory available", "sufficient memory available",
+    ),
+    "DiskPressure": ("DiskPressure", "NoDiskPressure", "disk pressure", "no disk pressure"),
+    "PIDPressure": ("InsufficientPID", "SufficientPID", "insufficient PID available", "sufficient PID available"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What was seen at `now`.  `problems` are why the node cannot run pods."""
+    """What was seen at `now`.  `problems` are why the node cannot run pods, `pressures` what it is short of."""
 
     now: float
-    free_memory: int
-    free_storage: float
+    pressures: Collection[str] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -32,21 +38,29 @@ def conditions(node: Node, health: Health) -> list[NodeCondition]:
 
 
 def _own(health: Health) -> list[NodeCondition]:
-    memory, storage = health.free_memory < MEMORY_THRESHOLD, health.free_storage < STORAGE_THRESHOLD
     problems = f"[{', '.join(health.problems)}]" if len(health.problems) > 1 else "".join(health.problems)
     return [
-        _condition("MemoryPressure", True, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
-        if memory
-        else _condition(
-            "MemoryPressure", False, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"
-        ),
-        _condition("DiskPressure", True, "KubeletHasDiskPressure", "kubelet has disk pressure")
-        if storage
-        else _condition("DiskPressure", False, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        _condition("PIDPressure", False, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        *(_pressure(kind, kind in health.pressures) for kind in PRESSURES),
         _condition("Ready", False, "KubeletNotReady", problems)
         if problems
         else _condition("Ready", True, "KubeletReady", "kubelet is posting ready status"),
+    ]
+
+
+def _pressure(kind: str, holds: bool) -> NodeCondition:
+    there, not_there, words, other_words = PRESSURES[kind]
+    return _condition(
+        kind, holds, f"KubeletHas{there if holds else not_there}", f"kubelet has {words if holds else other_words}"
+    )  # fmt: skip
+
+
+def turned(old: Node, new: Sequence[NodeCondition]) -> list[str]:
+    """The reasons of the events that a change of pressures is worth."""
+    was = {c.type: c.status for c in old.status.conditions}
+    return [
+        f"NodeHas{PRESSURES[c.type][0 if c.status == 'True' else 1]}"
+        for c in new
+        if c.type in PRESSURES and was.get(c.type) != c.status
     ]
 
 

@@ -154,12 +154,6 @@ def disk(root: Path) -> Disk:
     return Disk(usage.total, usage.free)
 
 
-def free_storage(root: Path) -> float:
-    """As a share of the whole."""
-    usage = shutil.disk_usage(root)
-    return usage.free / usage.total if usage.total else 1.0
-
-
 def labels(m: Machine, node: str) -> dict[str, str]:
     return {
         "beta.kubernetes.io/arch": m.architecture,

@@ -4,7 +4,7 @@ https://kubernetes.io/docs/concepts/architecture/nodes/
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from api.types import Lease, LeaseSpec, Node, NodeStatus, ObjectMeta, OwnerRefer
 from kubelet.network.plumbing import Network
 from kubelet.nodes import machines
 from kubelet.nodes.capacities import Promises
-from kubelet.nodes.conditions import Health, conditions
+from kubelet.nodes.conditions import Health, conditions, turned
 from kubelet.nodes.machines import Machine
 from kubelet.runtime.interfaces import EngineError, Image, Runtime, Version
 from machinery.client import Client
@@ -60,10 +60,15 @@ class Registering:
         self._reported_at = 0.0
         self._changed = asyncio.Event()
         self._has_network = False
+        self.pressures: Callable[[], Collection[str]] = tuple
 
     def networked(self) -> None:
         """The node has its range of pod addresses and can connect pods."""
         self._has_network = True
+        self._changed.set()
+
+    def look_again(self) -> None:
+        """Something that the node's status tells has changed."""
         self._changed.set()
 
     async def register(self) -> Node:
@@ -121,9 +126,7 @@ class Registering:
         if status is None:
             status = self._facts(Version("docker", "unknown"), [])
             status.images = images
-        health = Health(
-            self._clock.now(), machines.free_memory(), machines.free_storage(self._identity.root), tuple(problems)
-        )
+        health = Health(self._clock.now(), self.pressures(), tuple(problems))
         status.conditions = conditions(node, health)
         status.volumesInUse, status.volumesAttached = node.status.volumesInUse, node.status.volumesAttached
         # Extended resources are whoever's who wrote them; all of what there is can be given away.
@@ -170,14 +173,13 @@ class Registering:
         if _essence(node.status) == _essence(status) and now - self._reported_at < REPORT_SECONDS:
             self.node = node
             return
-        ready, was = _ready(status), _ready(node.status)
+        ready, was, pressures = _ready(status), _ready(node.status), turned(node, status.conditions)
         node.status = status
         self.node = await self._client.update_status(node)
         self._reported_at = now
-        if ready != was:
-            reason = "NodeReady" if ready else "NodeNotReady"
-            message = f"Node {self._identity.name} status is now: {reason}"
-            self.tell("Normal", reason, message)
+        reasons = pressures + (["NodeReady" if ready else "NodeNotReady"] if ready != was else [])
+        for reason in reasons:
+            self.tell("Normal", reason, f"Node {self._identity.name} status is now: {reason}")
 
     def tell(self, kind: str, reason: str, message: str) -> None:
         """An event of the node."""

@@ -10,7 +10,7 @@ from api import times
 from api.meta import key
 from api.types import ObjectMeta, Pod, PodSpec
 from kubelet.pods.means import Means
-from kubelet.pods.workers import Worker
+from kubelet.pods.workers import Ending, Worker
 from kubelet.runtime.interfaces import POD_NAME, POD_NAMESPACE, Record
 from kubelet.statics.manifests import is_mirror, is_static, local_uid
 from machinery.informers import Informer
@@ -55,13 +55,16 @@ class Assignments:
         """
         await self._means.cache.synced()
         async with asyncio.TaskGroup() as self._tasks:
+            # What runs keeps its room; of the rest, who came first is first.
+            for uid in self._means.cache.uids():
+                self._means.admission.take(uid)
             self.statics_changed()
             await connected()
             await self._pods.synced()
             await tidy(self._known)
             self._turned_at = self._means.clock.monotonic()
             self._complete.set()
-            for pod in self._pods.list():
+            for pod in sorted(self._pods.list(), key=lambda p: p.metadata.creationTimestamp):
                 self._changed(None, pod)
             for uid in self._means.cache.uids():
                 self._adopt_orphan(uid)
@@ -78,6 +81,14 @@ class Assignments:
     async def complete(self) -> None:
         """Returns when every pod that this node has or had is being looked after."""
         await self._complete.wait()
+
+    def end(self, pod: Pod, ending: Ending) -> asyncio.Event | None:
+        """What is set when nothing of the pod runs any more; None if nothing does."""
+        worker = self._workers.get(pod.metadata.uid)
+        if worker is None:
+            return None
+        worker.end(ending)
+        return worker.over
 
     def _known(self) -> set[str]:
         assigned = (local_uid(p) for p in self._pods.list())

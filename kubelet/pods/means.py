@@ -14,6 +14,7 @@ from kubelet.containers.specs import Host
 from kubelet.images.stores import Store
 from kubelet.network.addresses import Pool
 from kubelet.network.plumbing import Network, NotReady
+from kubelet.pods.admission import Admission, Open
 from kubelet.pods.caches import Cache
 from kubelet.pods.handlers import Handlers
 from kubelet.runtime.interfaces import Runtime
@@ -60,8 +61,7 @@ class Means:
     pods: Callable[[], Iterable[Pod]] = tuple  # all that are assigned to this node
     allocatable: Callable[[], Mapping[str, str]] = dict
     machine: Path | None = None  # where this process sees the machine's root directory
-    allowed_sysctls: tuple[str, ...] = ()
-    armored: bool = True  # the machine has AppArmor
+    admission: Admission = field(default_factory=Open)
     recursive_read_only: Callable[[], bool] = lambda: False
     pinning: Pinning = field(default_factory=Pinning)
     cluster_dns: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ import msgspec
 from api import errors, meta
 from api.types import Pod, PodStatus
 from kubelet.statics.manifests import local_uid
-from kubelet.syncing.conditions import OWNED
+from kubelet.syncing.conditions import DISRUPTION, OWNED, is_own
 from kubelet.syncing.statuses import TERMINAL, pod_status
 from kubelet.syncing.views import View
 from machinery.client import Client
@@ -82,8 +82,8 @@ class Reports:
         last = self._last.get(pod.metadata.uid)
         if last is None or pod.status.phase in TERMINAL:
             return pod.status
-        own = [c for c in last.status.conditions if c.type in OWNED]
-        others = [c for c in pod.status.conditions if c.type not in OWNED]
+        own = [c for c in last.status.conditions if is_own(c.type, c.reason)]
+        others = [c for c in pod.status.conditions if not is_own(c.type, c.reason)]
         return msgspec.structs.replace(last.status, conditions=own + others)
 
     def _want(self, uid: str, report: _Report) -> None:
@@ -150,8 +150,8 @@ def document(status: PodStatus) -> dict[str, Any]:
     """The part of a status that a kubelet answers for, as JSON would have it."""
     found: dict[str, Any] = msgspec.json.decode(meta.encode(status))
     found.pop("nominatedNodeName", None)
-    own = (c for c in found.get("conditions", ()) if c["type"] in OWNED)
-    found["conditions"] = sorted(own, key=lambda c: OWNED.index(c["type"]))
+    own = (c for c in found.get("conditions", ()) if is_own(c["type"], c.get("reason", "")))
+    found["conditions"] = sorted(own, key=lambda c: (*OWNED, DISRUPTION).index(c["type"]))
     return found
 
 

@@ -3,12 +3,13 @@ https://kubernetes.io/docs/concepts/storage/ephemeral-storage/#resource-emphemer
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterable
-from decimal import Decimal
 from pathlib import Path
 
 from api import quantities
+from api.quotas import pods as totals
 from api.types import Pod
 from kubelet.runtime.interfaces import NoSuchContainer, Record, Runtime
 from kubelet.volumes.layouts import Layout
@@ -24,36 +25,50 @@ def is_limited(pod: Pod) -> bool:
     )
 
 
-async def excess(pod: Pod, layout: Layout, runtime: Runtime, records: Iterable[Record]) -> str:
+async def excess(
+    pod: Pod, layout: Layout, runtime: Runtime, records: Iterable[Record], machine: Path | None = None
+) -> str:  # fmt: skip
     """What the pod is to be evicted for, in upstream's words; "" if it keeps within its limits."""
     used = await asyncio.to_thread(_volumes, pod, layout)
     for volume in pod.spec.volumes:
         limit = volume.emptyDir.sizeLimit if volume.emptyDir is not None else None
         if limit and used.get(volume.name or "", 0) > quantities.value(limit):
             return f'Usage of EmptyDir volume "{volume.name}" exceeds the limit "{limit}". '
-    limits = {c.name: c.resources.limits.get(RESOURCE) for c in pod.spec.containers}
-    if not any(limits.values()):
+    whole = totals.limits(pod).get(RESOURCE)
+    if whole is None:
         return ""
-    written = await _written(runtime, records)
-    total = sum(quantities.value(limit) for limit in limits.values() if limit)
-    if all(limits.values()) and sum(written.values()) + sum(used.values()) > total:
-        amount = quantities.spelled(Decimal(total), "binary")
-        return f"Pod ephemeral local storage usage exceeds the total limit of containers {amount}. "
-    for name, limit in limits.items():
-        if limit and written.get(name, 0) > quantities.value(limit):
-            return f'Container {name} exceeded its local ephemeral storage limit "{limit}". '
+    wrote = await written(runtime, records, machine)
+    if sum(wrote.values()) + sum(used.values()) > whole.value:
+        return f"Pod ephemeral local storage usage exceeds the total limit of containers {whole}. "
+    for container in pod.spec.containers:
+        limit = container.resources.limits.get(RESOURCE)
+        if limit and wrote.get(container.name, 0) > quantities.value(limit):
+            return f'Container {container.name} exceeded its local ephemeral storage limit "{limit}". '
     return ""
 
 
-async def _written(runtime: Runtime, records: Iterable[Record]) -> dict[str, int]:
+async def written(runtime: Runtime, records: Iterable[Record], machine: Path | None = None) -> dict[str, int]:
+    """By the containers' names: what each has added to its image's files and, where `machine` shows that, logged."""
     found = {}
     for record in records:
         if record.running and not record.is_pause:
             try:
-                found[record.name] = await runtime.written(record.id)
+                found[record.name] = await runtime.written(record.id) + logged(record, machine)
             except NoSuchContainer:
                 continue
     return found
+
+
+def logged(record: Record, machine: Path | None) -> int:
+    """Bytes on disk of a container's log and of its older pieces."""
+    if machine is None or not record.log_path:
+        return 0
+    log = machine / record.log_path.lstrip("/")
+    total = 0
+    for piece in log.parent.glob(f"{log.name}*"):
+        with contextlib.suppress(OSError):  # the engine turns them over meanwhile
+            total += piece.stat().st_blocks * 512
+    return total
 
 
 def _volumes(pod: Pod, layout: Layout) -> dict[str, int]:

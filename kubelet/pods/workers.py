@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from api import times
-from api.types import Container, Pod
+from api.types import Container, Pod, PodCondition
 from kubelet.containers.specs import fingerprint
 from kubelet.network.addresses import Pool
 from kubelet.network.cni.plugins import PluginFailed
@@ -21,6 +21,7 @@ from kubelet.pods.stopping import LEAST_GRACE, grace_period, stop
 from kubelet.runtime.interfaces import EngineError, LogOptions, Record
 from kubelet.syncing import restarts
 from kubelet.syncing.plans import Plan, Stop, plan
+from kubelet.syncing.statuses import TERMINAL
 from kubelet.syncing.views import Health, View, debugging
 from kubelet.volumes.layouts import Layout
 
@@ -29,6 +30,17 @@ MESSAGE_LIMIT = 4096
 FALLBACK_LINES, FALLBACK_LIMIT = 80, 2048
 
 log = logging.getLogger("pods")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a pod ends that its object says is to run: it fails with this reason and message.  `grace` are the seconds
+    that it has at most, None for its own."""
+
+    reason: str
+    message: str
+    grace: float | None = None
+    conditions: tuple[PodCondition, ...] = ()
 
 
 class Worker:
@@ -55,7 +67,10 @@ class Worker:
         self._tasks: asyncio.TaskGroup | None = None
         self._refreshed_at = means.clock.now()
         self._measure_at = means.clock.now() + storage.PERIOD
-        self._evicted: tuple[str, str] | None = None
+        self._ended_by: Ending | None = None
+        self._refused: admission.Refusal | None = None
+        self._judged = False
+        self.over = asyncio.Event()
         self._disconnected = False
         self._hurried = False
 
@@ -82,6 +97,16 @@ class Worker:
         self._orphan = True
         self._starting.leaving.set()
         self._hurried = not self.pod.metadata.deletionTimestamp
+        self._shortened.set()
+        self.wake()
+
+    def end(self, ending: Ending) -> None:
+        """End the pod, whatever its object says; `over` is set when nothing of it runs any more."""
+        if self._ended_by is not None:
+            return
+        self._ended_by = ending
+        self._means.recorder.event(self.pod, "Warning", ending.reason, ending.message)
+        self._starting.leaving.set()
         self._shortened.set()
         self.wake()
 
@@ -166,11 +191,9 @@ class Worker:
 
     async def _overfills(self, view: View) -> bool:
         """Has the pod filled more of the disk than it may?  It is evicted then."""
-        message = await storage.excess(self.pod, self._layout, self._means.runtime, view.records)
+        message = await storage.excess(self.pod, self._layout, self._means.runtime, view.records, self._means.machine)
         if message:
-            self._evicted = "Evicted", message
-            self._hurried = True
-            self._means.recorder.event(self.pod, "Warning", "Evicted", message)
+            self.end(Ending("Evicted", message, LEAST_GRACE))
         return bool(message)
 
     async def _look(self) -> View:
@@ -194,6 +217,7 @@ class Worker:
             ending=frozenset(self._ending),
             recursive_read_only=self._means.recursive_read_only(),
             resizing=self._resizing.conditions,
+            disruptions=self._ended_by.conditions if self._ended_by is not None else (),
             restarts=self._resizing.restarts,
         )
 
@@ -204,13 +228,13 @@ class Worker:
         return times.parse(status.startTime) + spec.activeDeadlineSeconds
 
     def _refusal(self) -> tuple[str, str] | None:
-        if self._evicted is not None:
-            return self._evicted
-        if (found := self._not_admitted()) is not None:
-            reason, message = found
-            if reason not in self._told:
-                self._told.add(reason)
-                self._means.recorder.event(self.pod, "Warning", reason, message)
+        if self._ended_by is not None:
+            return self._ended_by.reason, self._ended_by.message
+        if not self._judged:
+            self._judged = True
+            self._refused = self._judge()
+        if self._refused is not None:
+            reason, message = self._refused
             return reason, f"Pod was rejected: {message}"
         deadline = self._deadline()
         if deadline is None or deadline > self._means.clock.now() or self.pod.status.phase == "Succeeded":
@@ -221,8 +245,17 @@ class Worker:
             self._means.recorder.event(self.pod, "Normal", "DeadlineExceeded", message)
         return "DeadlineExceeded", message
 
-    def _not_admitted(self) -> tuple[str, str] | None:
-        return admission.refusal(self.pod, self._means.allowed_sysctls, armored=self._means.armored)
+    def _judge(self) -> admission.Refusal | None:
+        """May the pod be here?  What runs already is not asked again, nor is what has ended."""
+        if self._orphan or self.pod.status.phase in TERMINAL:
+            return None
+        if self._means.cache.of(self.pod.metadata.uid):
+            self._means.admission.take(self.pod.metadata.uid)
+            return None
+        found = self._means.admission.admit(self.pod)
+        if found is not None:
+            self._means.recorder.event(self.pod, "Warning", *found)
+        return found
 
     async def _connect(self) -> None:
         """Take over a sandbox that an earlier kubelet made: what connects it may be missing."""
@@ -284,7 +317,10 @@ class Worker:
             self._again.add(order.record.id)
 
         def grace() -> float:
-            return LEAST_GRACE if self._hurried else grace_period(self.pod, container, order)
+            if self._hurried:
+                return LEAST_GRACE
+            own, ending = grace_period(self.pod, container, order), self._ended_by
+            return own if ending is None or ending.grace is None else min(own, ending.grace)
 
         async def run() -> None:
             try:
@@ -319,6 +355,8 @@ class Worker:
         self._means.groups.release(uid)
         self._connected.clear()
         self._disconnected = True
+        self._means.admission.release(uid)
+        self.over.set()
 
     async def _clean_up(self, view: View) -> None:
         means, uid = self._means, self.pod.metadata.uid

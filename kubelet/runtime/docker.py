@@ -63,7 +63,10 @@ class Docker:
     async def version(self) -> Version:
         info, about = await asyncio.gather(self._engine.call("GET", "/info"), self._engine.call("GET", "/version"))
         recursive = _numbers(about["ApiVersion"]) >= RECURSIVE_API and _numbers(about["KernelVersion"]) >= MOUNT_SETATTR
-        return Version("docker", str(info["ServerVersion"]), str(info.get("CgroupDriver") or "cgroupfs"), recursive)
+        return Version(
+            "docker", str(info["ServerVersion"]), str(info.get("CgroupDriver") or "cgroupfs"), recursive,
+            str(info.get("DockerRootDir") or ""),
+        )  # fmt: skip
 
     async def containers(self) -> list[Record]:
         query = urlencode({"all": 1, "filters": json.dumps({"label": self._labels})})

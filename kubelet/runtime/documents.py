@@ -131,6 +131,7 @@ def record(document: dict[str, Any]) -> Record:
         error=state.get("Error") or "",
         stop_signal=config.get("StopSignal") or "SIGTERM",
         tty=bool(config.get("Tty")),
+        log_path=document.get("LogPath") or "",
         amounts=_amounts(document.get("HostConfig") or {}),
     )
 

@@ -90,6 +90,7 @@ class Record:
     finished_at: float = 0.0
     exit_code: int = 0
     oom_killed: bool = False
+    log_path: str = ""  # on the machine; "" where the engine keeps no file
     error: str = ""  # why the engine could not start it
     stop_signal: str = "SIGTERM"
     tty: bool = False
@@ -204,6 +205,7 @@ class Version:
     version: str
     cgroup_driver: str = "cgroupfs"
     recursive_read_only: bool = False  # can it make read-only what is mounted below a mount?
+    directory: str = ""  # of the machine's, where images and containers are kept; "" if that is nowhere
 
 
 class Change(StrEnum):

@@ -12,9 +12,12 @@ OWNED = (
     "PodResizePending", "PodResizeInProgress",
 )  # fmt: skip
 
+DISRUPTION, BY_KUBELET = "DisruptionTarget", "TerminationByKubelet"
+
 
 def conditions(
-    pod: Pod, status: PodStatus, *, sandbox_ready: bool, resizing: Sequence[PodCondition] = ()
+    pod: Pod, status: PodStatus, *, sandbox_ready: bool, resizing: Sequence[PodCondition] = (),
+    disruptions: Sequence[PodCondition] = (),
 ) -> list[PodCondition]:  # fmt: skip
     """`status` must have its phase and container statuses.  Conditions that others keep follow unchanged."""
     containers_ready = _containers_ready(pod, status)
@@ -24,9 +27,23 @@ def conditions(
         _ready(pod, status, containers_ready),
         containers_ready,
         PodCondition(type="PodScheduled", status="True"),
-        *(PodCondition(type=c.type, status=c.status, reason=c.reason, message=c.message) for c in resizing),
+        *(
+            PodCondition(type=c.type, status=c.status, reason=c.reason, message=c.message)
+            for c in (*resizing, *disruptions)
+        ),
     ]
-    return own + [c for c in pod.status.conditions if c.type not in OWNED]
+    said = {c.type for c in own}
+    return own + [c for c in pod.status.conditions if c.type not in OWNED and c.type not in said]
+
+
+def disruption(message: str) -> PodCondition:
+    """https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions"""
+    return PodCondition(type=DISRUPTION, status="True", reason=BY_KUBELET, message=message)
+
+
+def is_own(type_: str, reason: str) -> bool:
+    """Others write `DisruptionTarget` too: what it says is the kubelet's where it names it."""
+    return type_ in OWNED or (type_ == DISRUPTION and reason == BY_KUBELET)
 
 
 def _no(type_: str, reason: str, message: str = "") -> PodCondition:

@@ -3,19 +3,13 @@ https://kubernetes.io/docs/tasks/administer-cluster/guaranteed-scheduling-critic
 """
 
 from api.types import Pod
+from kubelet.statics.manifests import is_mirror, is_static
 
 SYSTEM_CRITICAL, NODE_CRITICAL = 2_000_000_000, 2_000_001_000
-SOURCE, MIRROR = "kubernetes.io/config.source", "kubernetes.io/config.mirror"
-
-
-def is_static(pod: Pod) -> bool:
-    """It comes from a file or an address of the node's own, not from the API server."""
-    return pod.metadata.annotations.get(SOURCE, "api") != "api"
 
 
 def is_critical(pod: Pod) -> bool:
-    mirrored = MIRROR in pod.metadata.annotations
-    return is_static(pod) or mirrored or (pod.spec.priority or 0) >= SYSTEM_CRITICAL
+    return is_static(pod) or is_mirror(pod) or (pod.spec.priority or 0) >= SYSTEM_CRITICAL
 
 
 def is_node_critical(pod: Pod) -> bool:

@@ -51,7 +51,9 @@ def pod_status(view: View) -> PodStatus:
     _addresses(view, status)
     sandbox = view.sandbox()
     ready = sandbox is not None and bool(view.address or pod.spec.hostNetwork)
-    status.conditions = conditions.conditions(pod, status, sandbox_ready=ready, resizing=view.resizing)
+    status.conditions = conditions.conditions(
+        pod, status, sandbox_ready=ready, resizing=view.resizing, disruptions=view.disruptions
+    )
     _times(view, status)
     return status
 
@@ -227,7 +229,7 @@ def _times(view: View, status: PodStatus) -> None:
     now = times.format(view.now)
     generation = view.pod.metadata.generation
     for condition in status.conditions:
-        if condition.type not in conditions.OWNED:
+        if not conditions.is_own(condition.type, condition.reason):
             continue
         condition.observedGeneration = generation
         old = meta.condition(view.pod, condition.type or "")

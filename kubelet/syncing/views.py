@@ -60,6 +60,7 @@ class View:
     ending: frozenset[str] = frozenset()  # ids of containers that are being killed
     recursive_read_only: bool = False  # the engine can make read-only what is mounted below a mount
     resizing: tuple[PodCondition, ...] = ()  # what holds a resize up
+    disruptions: tuple[PodCondition, ...] = ()  # why the kubelet ends the pod, where that is worth a condition
     restarts: frozenset[str] = frozenset()  # names of containers that a resize restarts
 
     @property

@@ -22,7 +22,7 @@ MACHINE = Machine(
     machine_id="m", boot_id="b", system_uuid="s",
 )  # fmt: skip
 PROMISED = promises(machines.capacity(MACHINE, 110), parse(["--kubeconfig", "k", "--node-ip", "10.0.0.1"]).resources)
-GOOD = Health(1_700_000_000.0, 2**30, 0.5)
+GOOD = Health(1_700_000_000.0)
 
 
 def by_type(found: list[NodeCondition]) -> dict[str, tuple[str, str, str]]:
@@ -39,7 +39,7 @@ def test_a_healthy_node_says_so_in_upstreams_words() -> None:
 
 
 def test_a_node_under_pressure_says_which() -> None:
-    found = by_type(conditions(Node(), Health(0, 1, 0.01, ("no network", "no engine"))))
+    found = by_type(conditions(Node(), Health(0, {"MemoryPressure", "DiskPressure"}, ("no network", "no engine"))))
     assert found["MemoryPressure"][0] == found["DiskPressure"][0] == "True"
     assert found["Ready"] == ("False", "KubeletNotReady", "[no network, no engine]")
 
@@ -51,7 +51,7 @@ def test_the_conditions_of_others_stay() -> None:
 
 def test_a_transition_is_dated_and_a_heartbeat_is_not_one() -> None:
     first = Node(status=NodeStatus(conditions=conditions(Node(), GOOD)))
-    later = conditions(first, Health(GOOD.now + 60, 2**30, 0.5, ("down",)))
+    later = conditions(first, Health(GOOD.now + 60, (), ("down",)))
     ready = next(c for c in later if c.type == "Ready")
     memory = next(c for c in later if c.type == "MemoryPressure")
     assert (memory.lastTransitionTime, memory.lastHeartbeatTime) == ("2023-11-14T22:13:20Z", "2023-11-14T22:14:20Z")

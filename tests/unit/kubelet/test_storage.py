@@ -46,8 +46,11 @@ async def test_an_empty_dir_that_is_over_its_limit_is_told_in_upstreams_words(la
 async def test_a_container_may_not_write_more_than_its_limit(layout: Layout) -> None:
     limited = container(resources=ResourceRequirements(limits={"ephemeral-storage": "1Ki"}))
     of = pod(limited, container("free"))
-    assert await fault(of, layout, running(), running("free"), main0=1024, free0=5000) == ""
-    over = await fault(of, layout, running(), main0=1025)
+    assert await fault(of, layout, running(), running("free"), main0=1000, free0=24) == ""
+    over = await fault(of, layout, running(), running("free"), main0=1, free0=1024)
+    assert over == "Pod ephemeral local storage usage exceeds the total limit of containers 1Ki. "
+    both = pod(limited, container("b", resources=limited.resources))
+    over = await fault(both, layout, running(), main0=1025)
     assert over == 'Container main exceeded its local ephemeral storage limit "1Ki". '
 
 
