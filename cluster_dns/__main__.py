@@ -15,6 +15,7 @@ from cluster_dns.answers import Answers
 from cluster_dns.following import Follower
 from cluster_dns.forwarding import Forwarder, Upstream, resolvers
 from cluster_dns.names import Names
+from cluster_dns.peers import Peers
 from cluster_dns.publishing import Place, Publisher
 from cluster_dns.records import Layout
 from cluster_dns.serving import Server
@@ -109,7 +110,7 @@ async def run(config: Config) -> None:
             log.info("answering on %s:%d for %s", config.bind_address, port, ", ".join(config.layout.zones()))
             if config.advertised:
                 place = Place(config.advertised, port, config.layout.address)
-                await publish(Publisher(client, services, slices, place))
+                await together(publish(Publisher(client, services, slices, place)), Peers(client, slices, place).run())
 
         await together(health.run(), *(informer.run() for informer in informers), serve())
 

@@ -67,18 +67,8 @@ class Publisher:
         await self._controller.run()
 
     async def leave(self) -> None:
-        """Says that this server is going: others are preferred from now on, and without others it is still tried."""
-        while True:
-            # Not the informer's: it may not have heard of our own last write.
-            try:
-                present = await self._client.get(EndpointSlice, self._place.slice.name, NAME.namespace)
-                present.endpoints = [_endpoint(self._place.address, going=True)]
-                await self._client.update(present)
-            except Conflict:
-                continue
-            except NotFound:
-                return
-            return
+        """Says that this server is going."""
+        await say_going(self._client, self._place.slice, self._place.address)
 
     async def reconcile(self, _: Key) -> None:
         service = self._services.get(*NAME)
@@ -107,6 +97,25 @@ class Publisher:
     def _look(self, changed: Service | EndpointSlice | None, at: Key) -> None:
         if meta.key(changed) == at:
             self._controller.queue.add(NAME)
+
+
+async def say_going(client: Client, at: Key, address: str) -> None:
+    """Others than the server of this slice are preferred from now on; without others it is still tried."""
+    while True:
+        # Not the informer's: it may not have heard of the last write.
+        try:
+            present = await client.get(EndpointSlice, at.name, at.namespace)
+            present.endpoints = [_endpoint(address, going=True)]
+            await client.update(present)
+        except Conflict:
+            continue
+        except NotFound:
+            return
+        return
+
+
+def is_ready(each: EndpointSlice) -> bool:
+    return any(e.conditions is not None and e.conditions.ready for e in each.endpoints)
 
 
 def is_ours(service: Service) -> bool:

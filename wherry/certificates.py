@@ -54,7 +54,7 @@ def subjects(nodes: Sequence[str], network: str = NETWORK) -> Iterator[tuple[str
         Subject("system:kube-controller-manager", (), (*LOOPBACK, "controller-manager", "controller-manager1")),
     )
     yield "scheduler", Subject("system:kube-scheduler", (), (*LOOPBACK, "scheduler", "scheduler1"))
-    yield "cluster-dns", Subject("system:kube-dns", (), (*LOOPBACK, "cluster-dns"))
+    yield "cluster-dns", Subject("system:kube-dns", (), (*LOOPBACK, "cluster-dns", "cluster-dns1"))
     yield "admin", Subject("kubernetes-admin", ("system:masters",))
     for node in nodes:
         here = (*LOOPBACK, node, address_of(node, network))

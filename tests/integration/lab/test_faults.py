@@ -8,6 +8,7 @@ import pytest
 
 from wherry import bringing_up
 from wherry.composing import Compose
+from wherry.kubectl import Kubectl
 from wherry.labs import NODES, node_names
 from wherry.progress import Progress
 
@@ -185,3 +186,46 @@ def test_a_lab_with_fewer_nodes_forgets_the_others(lab, docker_engine, kubectl, 
         change.choose(NODES)
         with Progress() as progress:
             bringing_up.start(lab, node_names(NODES), docker_engine, progress)
+
+
+ASK_NAMES = """
+import socket, sys, threading, time
+end, faults, answers = threading.Event(), [], 0
+threading.Thread(target=lambda: (sys.stdin.read(), end.set()), daemon=True).start()
+print("asking", flush=True)
+while not end.is_set():
+    try:
+        socket.getaddrinfo("kubernetes.default", 443, socket.AF_INET)
+        answers += 1
+    except OSError as e:
+        faults.append(time.monotonic())
+print(answers, faults[-1] - faults[0] if faults else 0)
+"""
+
+
+@pytest.mark.parametrize("killed", ["cluster-dns", "cluster-dns1"])
+def test_a_dns_server_that_is_killed_is_missed_for_less_than_a_second(killed, kubectl, everywhere, dies):
+    system = Kubectl(everywhere.lab, "kube-system")
+
+    def ready(count):
+        def holds(slices):
+            return sum(e["conditions"]["ready"] for s in slices.values() for e in s["endpoints"]) == count
+
+        return lambda seconds: system.until(holds, "endpointslices", "-l", "k8s-app=kube-dns", seconds=seconds)
+
+    ready(2)(20)
+    image = "wherry/component:dev"
+    kubectl("run", "asker", f"--image={image}", "--image-pull-policy=Never", "--command", "--", "sleep", "infinity")
+    kubectl("wait", "pod/asker", "--for=condition=Ready", "--timeout=30s")
+    command = kubectl.command("exec", "-i", "asker", "--", "python3", "-c", ASK_NAMES)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=kubectl.environment(), stdin=pipe, stdout=pipe, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "asking\n"
+        dies(killed)
+        ready(1)(2)
+        ready(2)(20)
+        told, _ = running.communicate(timeout=30)
+    answers, missed = told.split()
+    assert float(missed) < 1
+    assert int(answers) > 10

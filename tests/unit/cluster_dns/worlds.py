@@ -32,6 +32,9 @@ class View:
     def by_index(self, _: str, value: str) -> list[Any]:
         return [o for o in self.objects.values() if value in self._index(o)]
 
+    def list(self, namespace: str) -> Any:
+        return [o for key, o in self.objects.items() if key.namespace == namespace]
+
     def get(self, namespace: str, name: str) -> Any:
         return self.objects.get(Key(namespace, name))
 
