@@ -16,6 +16,7 @@ from bench import (
     node,
     pods,
     proxy,
+    resolving,
     rest,
     results,
     scale,
@@ -40,8 +41,9 @@ NAMES = (
     "scheduler",
     "proxy",
     "fleet",
+    "dns",
 )
-WITHOUT_A_LAB = {"start", "controllers", "scheduler", "proxy", "fleet"}
+WITHOUT_A_LAB = {"start", "controllers", "scheduler", "proxy", "fleet", "dns"}
 
 
 async def measure(names: list[str], kubeconfig: Path, project: str) -> list[results.Result]:
@@ -59,6 +61,8 @@ async def measure(names: list[str], kubeconfig: Path, project: str) -> list[resu
             found += await proxy.run()
         elif name == "fleet":
             found += await fleet.run()
+        elif name == "dns":
+            found += await resolving.run()
         elif name == "memory":
             found += await asyncio.to_thread(memory.run, project)
         else:
