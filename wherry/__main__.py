@@ -57,6 +57,21 @@ def why(pod: str, namespace: Annotated[str, typer.Option("--namespace", "-n")] =
 
 
 @app.command()
+def expose(
+    resource: Annotated[str, typer.Argument(help="service/NAME; without it, what is exposed is listed.")] = "",
+    namespace: Annotated[str, typer.Option("--namespace", "-n")] = "default",
+    port: Annotated[list[str] | None, typer.Option(help="8080:80, or 80; by default each TCP port at its own.")] = None,
+    address: Annotated[str, typer.Option(help="Of this machine.")] = "127.0.0.1",
+    remove: Annotated[bool, typer.Option("--remove", help="Take it back.")] = False,
+) -> None:
+    """Let a Service answer at ports of this machine, until the lab goes down."""
+    from wherry import exposing
+    from wherry.labs import Lab
+
+    raise typer.Exit(exposing.main(Lab.from_environment(), resource, namespace, port or (), address, removing=remove))
+
+
+@app.command()
 def certificates(
     directory: Annotated[Path, typer.Option("--dir", help="Where the directories go.")],
     nodes: Annotated[list[str] | None, typer.Option(help="A node's name; may be repeated.")] = None,

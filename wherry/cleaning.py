@@ -12,7 +12,7 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 
-from wherry import engine
+from wherry import engine, exposing
 from wherry.composing import Compose
 from wherry.images import TAG
 from wherry.labs import CLUSTER_LABEL, NODE_LABEL, Lab
@@ -35,6 +35,8 @@ def down(lab: Lab, *, keep_data: bool) -> None:
         except DockerException as e:
             advice = "Start the Docker engine and run scripts/down again; without it nothing runs either."
             raise Trouble("engine", "no Docker engine answers", str(e), advice) from e
+        # They would hold the network that compose removes.
+        exposing.remove(docker_engine, lab)
         with progress.step("docker compose down") as step:
             # Kubelets first of all: they would make anew whatever of theirs is removed.
             for line in Compose(lab).down(volumes=not keep_data):
