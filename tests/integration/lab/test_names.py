@@ -199,3 +199,97 @@ def test_other_names_are_asked_of_the_machines_resolver(asker, lab):
 def test_cluster_info_tells_where_names_are_served(everywhere):
     assert "services/kube-dns:dns/proxy" in everywhere("cluster-info")
     assert cluster_ip(Kubectl(everywhere.lab, "kube-system"), "kube-dns") == "10.96.0.10"
+
+
+# From here on: the cases of upstream's test/e2e/network/dns.go that stand for something new, retold.
+
+
+QUERIER = """
+apiVersion: v1
+kind: Pod
+metadata: {name: querier, labels: {app: querier}}
+spec:
+  hostname: dns-querier-2
+  subdomain: dns-test-service-2
+  terminationGracePeriodSeconds: 0
+  containers: [{name: c, image: "wherry/component:dev", imagePullPolicy: Never, command: [sleep, infinity]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: dns-test-service-2}
+spec: {clusterIP: None, selector: {app: querier}, ports: [{name: http, port: 80}]}
+"""
+CONFIGURED = """
+apiVersion: v1
+kind: Pod
+metadata: {name: asker}
+spec:
+  dnsPolicy: None
+  dnsConfig:
+    nameservers: [10.96.0.10]
+    searches: [%s]
+    options: [{name: ndots, value: "2"}]
+  terminationGracePeriodSeconds: 0
+  containers: [{name: asker, image: "wherry/component:dev", imagePullPolicy: Never, command: [sleep, infinity]}]
+"""
+
+
+def test_a_pod_knows_its_own_names_from_etc_hosts_and_the_cluster_knows_them_too(kubectl, asker):
+    kubectl("apply", "-f", "-", stdin=QUERIER)
+    kubectl("wait", "pod/querier", "--for=condition=Ready", "--timeout=30s")
+    address = kubectl("get", "pod", "querier", "-o", "jsonpath={.status.podIP}")
+    whole = f"dns-querier-2.dns-test-service-2.{kubectl.namespace}.svc.cluster.local"
+    for name in (whole, "dns-querier-2"):
+        assert kubectl("exec", "querier", "--", "getent", "hosts", name).split() == [address, whole, "dns-querier-2"]
+    until_ready(kubectl, "dns-test-service-2", 1)
+    assert asker.addresses(whole) == asker.addresses("dns-querier-2.dns-test-service-2") == {address}
+
+
+@pytest.mark.parametrize("by", ["udp", "tcp"])
+def test_a_service_and_its_headless_twin_have_addresses_ports_and_names_for_addresses(kubectl, asker, by):
+    kubectl("apply", "-f", "-", stdin=QUERIER)
+    kubectl("wait", "pod/querier", "--for=condition=Ready", "--timeout=30s")
+    kubectl("expose", "pod", "querier", "--name=test-service-2", "--port=80", "--target-port=80")
+    kubectl("patch", "service", "test-service-2", "--type=json", "-p",
+            '[{"op": "add", "path": "/spec/ports/0/name", "value": "http"}]')  # fmt: skip
+    until_ready(kubectl, "dns-test-service-2", 1)
+    own = f"{kubectl.namespace}.svc.cluster.local."
+    pod, address = (
+        kubectl("get", "pod", "querier", "-o", "jsonpath={.status.podIP}"),
+        cluster_ip(kubectl, "test-service-2"),
+    )
+    assert asker.resolve(f"dns-test-service-2.{own}", "A", by) == ("NOERROR", [pod])
+    assert asker.resolve(f"test-service-2.{own}", "A", by) == ("NOERROR", [address])
+    target = f"dns-querier-2.dns-test-service-2.{own}"
+    assert asker.resolve(f"_http._tcp.dns-test-service-2.{own}", "SRV", by) == ("NOERROR", [f"0 100 80 {target}"])
+    expected = ("NOERROR", [f"0 100 80 test-service-2.{own}"])
+    assert asker.resolve(f"_http._tcp.test-service-2.{own}", "SRV", by) == expected
+    backwards = ".".join(reversed(address.split("."))) + ".in-addr.arpa."
+    assert asker.resolve(backwards, "PTR", by) == ("NOERROR", [f"test-service-2.{own}"])
+
+
+def test_an_alias_follows_its_service_and_becomes_an_address(kubectl, asker):
+    kubectl("create", "service", "externalname", "alias", "--external-name", "foo.example.com")
+    name = f"alias.{kubectl.namespace}.svc.cluster.local."
+    assert asker.resolve(name, "CNAME") == ("NOERROR", ["foo.example.com."])
+    kubectl("patch", "service", "alias", "-p", '{"spec": {"externalName": "bar.example.com"}}')
+    assert asker.resolve(name, "CNAME") == ("NOERROR", ["bar.example.com."])
+    ports = '[{"port": 80, "name": "http", "protocol": "TCP"}]'
+    kubectl(
+        "patch",
+        "service",
+        "alias",
+        "-p",
+        f'{{"spec": {{"type": "ClusterIP", "externalName": null, "ports": {ports}}}}}',
+    )
+    assert asker.resolve(name) == ("NOERROR", [cluster_ip(kubectl, "alias")])
+
+
+def test_a_pod_may_say_itself_whom_it_asks_and_with_many_long_search_paths(kubectl):
+    own = f"{kubectl.namespace}.svc.cluster.local"
+    searches = [f"{'x' * 55}{n}.example" for n in range(7)] + ["svc.cluster.local", own]
+    kubectl("apply", "-f", "-", stdin=CONFIGURED % ", ".join(searches))
+    kubectl("wait", "pod/asker", "--for=condition=Ready", "--timeout=30s")
+    told = kubectl("exec", "asker", "--", "cat", "/etc/resolv.conf").splitlines()
+    assert told == [f"search {' '.join(searches)}", "nameserver 10.96.0.10", "options ndots:2"]
+    assert "10.96.0.1" in kubectl("exec", "asker", "--", "getent", "ahostsv4", "kubernetes.default")
