@@ -19,6 +19,7 @@ from bench import (
     resolving,
     rest,
     results,
+    rolling,
     scale,
     scheduling,
     servers,
@@ -42,6 +43,7 @@ NAMES = (
     "proxy",
     "fleet",
     "dns",
+    "rolling",
 )
 WITHOUT_A_LAB = {"start", "controllers", "scheduler", "proxy", "fleet", "dns"}
 
@@ -71,6 +73,8 @@ async def measure(names: list[str], kubeconfig: Path, project: str) -> list[resu
                     found += await node.run(client, project)
                 elif name == "large":
                     found += await large.run(client, servers.of_lab(project))
+                elif name == "rolling":
+                    found += await rolling.run(client, project)
                 else:
                     found += await ON_A_LAB[name](client)
     return found

@@ -85,6 +85,8 @@ KNOWN: dict[str, tuple[str, Literal["lower", "higher"], float | None, float | No
     "dns.queries.distinct": ("/s", "higher", 5000, None),
     "dns.p50": ("s", "lower", None, None),
     "dns.p99": ("s", "lower", 0.005, None),
+    "rolling.lost": ("requests", "lower", 0, None),
+    "rolling.requests": ("/s", "higher", 480, None),
     "memory.apiserver": ("MB", "lower", 120, 347),
     "memory.controller-manager": ("MB", "lower", 70, 89),
     "memory.scheduler": ("MB", "lower", 60, 42),
