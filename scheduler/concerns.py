@@ -41,18 +41,19 @@ class PodChange:
         snapshot, row = self._snapshot, self._snapshot.rows.get(self._node)
         if row is None:
             return False
-        lower = snapshot.tiers.below_at(wish.priority, row)
         if snapshot.nominations.node_of(wish.key) == self._node:
             # It waits for all its victims. Others that were nominated do not count: if they are too many for the node,
             # one has to be tried to find that out.
-            return self._fits(wish, row, {} if snapshot.nominations.leaving else lower)
-        ahead = snapshot.ahead_on(wish, row, self._node)
-        if wish.pod.spec.preemptionPolicy == "Never":
-            return self._fits(wish, row, {}, ahead)
-        asked = (wish.priority, *wish.requests.items())
-        if asked not in self._known:
-            self._known[asked] = self._fits(wish, row, lower, ahead)
-        return self._known[asked]
+            waits = bool(snapshot.nominations.leaving)
+            return self._fits(wish, row, {} if waits else snapshot.tiers.below_at(wish.priority, row))
+        preempts = wish.pod.spec.preemptionPolicy != "Never"
+        asked = (preempts, wish.priority, *wish.requests.items())
+        known = self._known.get(asked)  # of a thousand that wait, most ask for the same
+        if known is None:
+            lower = snapshot.tiers.below_at(wish.priority, row) if preempts else {}
+            ahead = snapshot.ahead_on(wish, row, self._node)
+            known = self._known[asked] = self._fits(wish, row, lower, ahead)
+        return known
 
     def _fits(self, wish: Wish, row: int, away: Amounts, ahead: Amounts | None = None) -> bool:
         """`away` is what those use that could go, `ahead` what others will."""
