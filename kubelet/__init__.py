@@ -13,7 +13,7 @@
     nodes        this machine's Node object and Lease
     usage        what pods use, and the forms in which it is told
     serving      the gRPC service, for the API server: logs, exec, attach, port-forward, stats
-    web          the HTTPS port, for everybody who may see it: health, pods, what they use
+    web          the HTTPS port, for everybody who may see it: health, pods, what they use, what is counted
 
 `agents` puts one kubelet together, `fleets` many simulated ones in one process.
 

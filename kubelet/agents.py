@@ -26,6 +26,7 @@ from kubelet.images.collecting import Collector
 from kubelet.images.pulling import Puller
 from kubelet.images.records import Records
 from kubelet.images.stores import Store
+from kubelet.metrics import Beginnings, Metrics
 from kubelet.network.addresses import Addresses, Elsewhere, Pool
 from kubelet.network.cni.networks import Plugins, abandon
 from kubelet.network.neighbours import Neighbours
@@ -166,7 +167,8 @@ class Agent:
             client, self._pods, self._statics.pods, lambda uid: self._assignments.busy(uid),
             lambda: self._registering.node,
         )  # fmt: skip
-        self._means = self._share(client, runtime, clock)
+        metrics = Metrics(clock)
+        self._means = self._share(client, runtime, metrics, clock)
         self._assignments = Assignments(
             self._means, self._pods, self._statics.pods, lambda pod: self._mirrors.settle(meta.key(pod))
         )
@@ -196,7 +198,7 @@ class Agent:
         self._volumes = Informer(client, PersistentVolume, label_selector=f"{NODE_LABEL}={config.node}", clock=clock)
         shown = Shown(
             machine=self._machine, runtime=runtime, finder=finder, logs=logs, looking=looking, pods=self._of_node,
-            running=finder.everything, volumes=self._volumes.list,
+            records=self._cache.all, running=finder.everything, metrics=metrics, volumes=self._volumes.list,
             checks={"log": lambda: True, "syncloop": self._assignments.is_turning},
         )  # fmt: skip
         self._web = https(config, client, shown, clock)
@@ -204,8 +206,9 @@ class Agent:
         self._pool: asyncio.Future[Pool] = asyncio.get_running_loop().create_future()
         self._addressed = asyncio.Event()
         self._nodes.on_change(self._node_changed)
+        self._pods.on_change(Beginnings(metrics, clock).changed)
 
-    def _share(self, client: Client, runtime: Runtime, clock: Clock) -> Means:
+    def _share(self, client: Client, runtime: Runtime, metrics: Metrics, clock: Clock) -> Means:
         config = self._config
         return Means(
             runtime=runtime,
@@ -219,6 +222,7 @@ class Agent:
                 policy=config.images.verification,
             ),
             clock=clock,
+            metrics=metrics,
             host=Host(
                 cluster=config.cluster, node=config.node, pause_image=config.pause_image, powers=security.powers(),
                 memory=quantities.value(self._promised.capacity["memory"]), quota=self._limits().quota,

@@ -27,6 +27,10 @@ class Counter(Collector):
         """`labels` are the values in the order of the names."""
         self.values[labels] = self.values.get(labels, 0) + by
 
+    def forget(self, gone: Callable[[Labels], bool]) -> None:
+        """What is not there any more, so that what was counted of it does not stay for ever."""
+        self.values = {labels: count for labels, count in self.values.items() if not gone(labels)}
+
     def collect(self) -> Iterable[Metric]:
         name, help_, labels = self._describe
         family = CounterMetricFamily(name, help_, labels=labels)
@@ -72,6 +76,10 @@ class Histogram(Collector):
         counts[bisect_left(self._bounds, value)] += 1
         self._sums[labels] += value
 
+    def forget(self, gone: Callable[[Labels], bool]) -> None:
+        for labels in [each for each in self._counts if gone(each)]:
+            del self._counts[labels], self._sums[labels]
+
     def collect(self) -> Iterable[Metric]:
         name, help_, labels = self._describe
         family = HistogramMetricFamily(name, help_, labels=labels)
@@ -116,6 +124,6 @@ class Exposition:
         for collector in collectors:
             self._registry.register(collector)
 
-    def render(self, accept: str = "") -> tuple[str, bytes]:
+    def render(self, accept: str = "", more: Iterable[Metric] = ()) -> tuple[str, bytes]:
         """(content type, body)"""
-        return rendered(self._registry.collect(), accept)
+        return rendered([*self._registry.collect(), *more], accept)

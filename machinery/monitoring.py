@@ -5,9 +5,10 @@ health is told to everybody, metrics only to users of the cluster's authority wh
 https://kubernetes.io/docs/concepts/cluster-administration/system-metrics/
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from aiohttp import web
+from prometheus_client.metrics_core import Metric
 
 from machinery.https import HttpsServer, shown_by
 from machinery.metrics import Exposition
@@ -76,7 +77,7 @@ def health(checks: Mapping[str, Check], *, verbose: bool = False, question: str 
     return web.Response(status=200 if well else 500, text="\n".join(lines) + "\n")
 
 
-def metrics(request: web.BaseRequest, exposition: Exposition) -> web.Response:
-    """In the form that the client wants."""
-    media, body = exposition.render(request.headers.get("Accept", ""))
+def metrics(request: web.BaseRequest, exposition: Exposition, more: Iterable[Metric] = ()) -> web.Response:
+    """In the form that the client wants; `more` are families that were made for this once."""
+    media, body = exposition.render(request.headers.get("Accept", ""), more)
     return web.Response(body=body, headers={"Content-Type": media})

@@ -184,6 +184,7 @@ class Assignments:
             else:
                 break
         del self._workers[uid]
+        self._means.metrics.forget(worker.pod)
         pod = worker.pod.metadata
         current = self._pods.get(pod.namespace, pod.name)
         if current is not None and current.metadata.uid == uid:

@@ -12,6 +12,7 @@ from kubelet.cgroups.keeping import Groups, NoGroups
 from kubelet.containers.environments import Sources
 from kubelet.containers.specs import Host
 from kubelet.images.stores import Store
+from kubelet.metrics import Metrics
 from kubelet.network.addresses import Pool
 from kubelet.network.plumbing import Network, NotReady
 from kubelet.pods.admission import Admission, Open
@@ -60,6 +61,7 @@ class Means:
     services: Callable[[], Iterable[Service]] = tuple
     pods: Callable[[], Iterable[Pod]] = tuple  # all that are assigned to this node
     allocatable: Callable[[], Mapping[str, str]] = dict
+    metrics: Metrics = field(default_factory=Metrics)
     machine: Path | None = None  # where this process sees the machine's root directory
     admission: Admission = field(default_factory=Open)
     recursive_read_only: Callable[[], bool] = lambda: False

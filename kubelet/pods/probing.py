@@ -13,17 +13,21 @@ from kubelet.syncing.views import Health
 from machinery.clocks import Clock
 
 Tell = Callable[[Container, str, str], None]  # (container, reason, message) of an event
+Count = Callable[[Container, str, str, float], None]  # (container, kind, result, seconds) of a probe
 
 
 class Probing:
     """Holds one task for each running container that has probes, and what they found, by container id."""
 
-    def __init__(self, handlers: Handlers, clock: Clock, changed: Callable[[], None], tell: Tell) -> None:
+    def __init__(
+        self, handlers: Handlers, clock: Clock, changed: Callable[[], None], tell: Tell, count: Count
+    ) -> None:  # fmt: skip
         self.health: dict[str, Health] = {}
         self._handlers = handlers
         self._clock = clock
         self._changed = changed
         self._tell = tell
+        self._count = count
         self._ending: Collection[str] = ()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -87,12 +91,15 @@ class Probing:
             await self._clock.sleep(probe.periodSeconds or 10)
 
     async def _once(self, kind: str, probe: Probe, container: Container, record: Record, address: str) -> bool:
+        began = self._clock.monotonic()
         try:
             seconds = float(probe.timeoutSeconds or 1)
             answer = await self._handlers.perform(probe, container, record.id, address, seconds)
         except HandlerFailed as e:
+            self._count(container, kind, "failed", self._clock.monotonic() - began)
             self._tell(container, "Unhealthy", f"{kind} probe failed: {e}")
             return False
+        self._count(container, kind, "successful", self._clock.monotonic() - began)
         if isinstance(answer, Warned):
             self._tell(container, "ProbeWarning", f"{kind} probe warning: {answer}")
         return True

@@ -86,6 +86,7 @@ class Starting:
             memory = self._layout.memory_mounts(pod)
             group = means.groups.ensure(pod)
             spec = specs.pause(means.host, pod, attempt, address, memory, means.cluster_domain, parent=group)
+            means.metrics.started_pods.add()
             made = await means.runtime.create(spec)
             await means.runtime.start(made)
             if group.endswith(".slice"):
@@ -104,6 +105,7 @@ class Starting:
             if isinstance(e, NotReady):
                 means.recorder.event(pod, "Warning", "NetworkNotReady", f"network is not ready: {e}")
             else:
+                means.metrics.started_pods_errors.add()
                 means.recorder.event(pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {e}")
             self._later("", "ContainerCreating", "", FIRST_SANDBOX_RETRY, LONGEST_SANDBOX_RETRY)
             if made:
@@ -131,10 +133,12 @@ class Starting:
         """A started container; None, with a fault, if that failed."""
         c = start.container
         name = c.name or ""
+        self._means.metrics.container_started(pod, name)
         try:
             record = await self._created(pod, start, await self._spec(pod, start, sandbox))
         except ImageFault as e:
             self.faults[name] = e.fault
+            self._means.metrics.container_failed(pod, name, e.fault.reason)
             return None
         except (ConfigError, VolumeFault, errors.NotFound) as e:
             self._fail(pod, c, "CreateContainerConfigError", str(e))
@@ -239,6 +243,7 @@ class Starting:
     def _not_started(self, pod: Pod, start: Start, why: str) -> None:
         c = start.container
         self._tell(pod, c, "Warning", "Failed", f"Error: {why}")
+        self._means.metrics.container_failed(pod, c.name or "", "RunContainerError")
         now = self._means.clock.now()
         later = ("", "")
         if start.backoff:
@@ -252,6 +257,7 @@ class Starting:
 
     def _fail(self, pod: Pod, c: Container, reason: str, why: str) -> None:
         self._tell(pod, c, "Warning", "Failed", f"Error: {why}")
+        self._means.metrics.container_failed(pod, c.name or "", reason)
         now = self._means.clock.now()
         self.faults[c.name or ""] = Fault(reason, why, now, now + RETRY)
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from api import quantities
 from api.quotas import pods as totals
@@ -25,26 +26,36 @@ def is_limited(pod: Pod) -> bool:
     )
 
 
+class Excess(NamedTuple):
+    """Which of the limits was passed, as upstream counts them, and its words for it."""
+
+    signal: str
+    message: str
+
+
 async def excess(
     pod: Pod, layout: Layout, runtime: Runtime, records: Iterable[Record], machine: Path | None = None
-) -> str:  # fmt: skip
-    """What the pod is to be evicted for, in upstream's words; "" if it keeps within its limits."""
+) -> Excess | None:
+    """What the pod is to be evicted for; None if it keeps within its limits."""
     used = await asyncio.to_thread(_volumes, pod, layout)
     for volume in pod.spec.volumes:
         limit = volume.emptyDir.sizeLimit if volume.emptyDir is not None else None
         if limit and used.get(volume.name or "", 0) > quantities.value(limit):
-            return f'Usage of EmptyDir volume "{volume.name}" exceeds the limit "{limit}". '
+            why = f'Usage of EmptyDir volume "{volume.name}" exceeds the limit "{limit}". '
+            return Excess("emptydirfs.limit", why)
     whole = totals.limits(pod).get(RESOURCE)
     if whole is None:
-        return ""
+        return None
     wrote = await written(runtime, records, machine)
     if sum(wrote.values()) + sum(used.values()) > whole.value:
-        return f"Pod ephemeral local storage usage exceeds the total limit of containers {whole}. "
+        why = f"Pod ephemeral local storage usage exceeds the total limit of containers {whole}. "
+        return Excess("ephemeralpodfs.limit", why)
     for container in pod.spec.containers:
         limit = container.resources.limits.get(RESOURCE)
         if limit and wrote.get(container.name, 0) > quantities.value(limit):
-            return f'Container {container.name} exceeded its local ephemeral storage limit "{limit}". '
-    return ""
+            why = f'Container {container.name} exceeded its local ephemeral storage limit "{limit}". '
+            return Excess("containerfs.limit", why)
+    return None
 
 
 async def written(runtime: Runtime, records: Iterable[Record], machine: Path | None = None) -> dict[str, int]:

@@ -55,7 +55,7 @@ class Worker:
         self._orphan = orphan
         self._layout = Layout(means.root, pod.metadata.uid, means.machine, means.pinning)
         self._starting = Starting(means, self._layout)
-        self._probing = Probing(means.handlers, means.clock, self.wake, self._probed)
+        self._probing = Probing(means.handlers, means.clock, self.wake, self._probed, self._counted)
         self._resizing = Resizing(means)
         self._changed = asyncio.Event()
         self._shortened = asyncio.Event()
@@ -73,6 +73,7 @@ class Worker:
         self.over = asyncio.Event()
         self._disconnected = False
         self._hurried = False
+        self._operation = "create"
 
     def wake(self) -> None:
         self._changed.set()
@@ -90,6 +91,7 @@ class Worker:
             self._starting.reconsider()
         # Most changes are of the status, by ourselves.
         if pod.spec != old.spec or _wishes(pod) != _wishes(old) or _told(pod) != _told(old):
+            self._operation = "update" if self._operation == "sync" else self._operation
             self.wake()
 
     def gone(self) -> None:
@@ -133,6 +135,16 @@ class Worker:
             return False
 
     async def _sync(self) -> bool:
+        """True once nothing is left to do for ever."""
+        with self._means.metrics.syncing(self._operation):
+            todo, view, ended = await self._turn()
+        self._operation = "sync"
+        if not ended and todo.idle:
+            await self._rest(todo, view)
+        return ended
+
+    async def _turn(self) -> tuple[Plan, View, bool]:
+        """What is to be done, what was seen, and whether that was the last of it; whatever could be done is done."""
         await self._connect()
         again = None
         if not self.leaving:
@@ -147,15 +159,13 @@ class Worker:
             await self._disconnect()
             if self.leaving:
                 await self._clean_up(view)
-                return True
+                return todo, view, True
         if todo.new_sandbox is not None or todo.starts:
             async with self._means.starts:
                 await self._launch()
         elif not todo.idle:
             await self._carry_out(todo, view)
-        else:
-            await self._rest(todo, view)
-        return False
+        return todo, view, False
 
     async def _launch(self) -> None:
         """Everything that can be started now, in one turn: a pod that has its sandbox is not sent to the end of the
@@ -191,10 +201,12 @@ class Worker:
 
     async def _overfills(self, view: View) -> bool:
         """Has the pod filled more of the disk than it may?  It is evicted then."""
-        message = await storage.excess(self.pod, self._layout, self._means.runtime, view.records, self._means.machine)
-        if message:
-            self.end(Ending("Evicted", message, LEAST_GRACE))
-        return bool(message)
+        found = await storage.excess(self.pod, self._layout, self._means.runtime, view.records, self._means.machine)
+        if found is None:
+            return False
+        self._means.metrics.evicted(found.signal)
+        self.end(Ending("Evicted", found.message, LEAST_GRACE))
+        return True
 
     async def _look(self) -> View:
         records = []
@@ -419,6 +431,9 @@ class Worker:
     def _probed(self, container: Container, reason: str, message: str) -> None:
         path = field_path(self.pod, container)
         self._means.recorder.event(self.pod, "Warning", reason, message, field_path=path)
+
+    def _counted(self, container: Container, kind: str, result: str, seconds: float) -> None:
+        self._means.metrics.probed(self.pod, container.name or "", kind, result, seconds)
 
     async def _message(self, record: Record) -> str:
         """The termination message of an ended container, read once.

@@ -11,6 +11,7 @@ import msgspec
 
 from kubelet.runtime import streams
 from kubelet.runtime.interfaces import EngineUnreachable
+from kubelet.runtime.operations import Operations
 
 AT_ONCE = 16
 KEPT = 4
@@ -26,8 +27,9 @@ class _Connection:
 class Connections:
     """Asks at most `AT_ONCE` questions at a time.  `close` it at the end."""
 
-    def __init__(self, socket: str) -> None:
+    def __init__(self, socket: str, operations: Operations | None = None) -> None:
         self._socket = socket
+        self._operations = operations or Operations()
         self._idle: list[_Connection] = []
         self._turns = asyncio.Semaphore(AT_ONCE)
 
@@ -39,12 +41,16 @@ class Connections:
         """The answer's JSON document, None if it has none.  Raises EngineError for a refusal."""
         request = streams.request(method, path, body)
         async with self._turns:
-            try:
-                async with asyncio.timeout(TIMEOUT):
-                    data = await self._asked(request)
-            except TimeoutError as e:
-                raise EngineUnreachable(f"the Docker daemon did not answer {method} {path} in time") from e
+            with self._operations.counted(method, path):
+                data = await self._answered(method, path, request)
         return msgspec.json.decode(data) if data else None
+
+    async def _answered(self, method: str, path: str, request: bytes) -> bytes:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                return await self._asked(request)
+        except TimeoutError as e:
+            raise EngineUnreachable(f"the Docker daemon did not answer {method} {path} in time") from e
 
     async def _asked(self, request: bytes) -> bytes:
         while self._idle:

@@ -11,12 +11,13 @@ import socket
 import struct
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import msgspec
+from prometheus_client.registry import Collector
 
 from kubelet.runtime import archives, documents, streams
 from kubelet.runtime.connections import Connections
@@ -39,6 +40,7 @@ from kubelet.runtime.interfaces import (
     State,
     Version,
 )  # fmt: skip
+from kubelet.runtime.operations import Operations
 from machinery.clocks import SYSTEM, Clock
 
 RECONNECT = 0.5
@@ -55,7 +57,12 @@ class Docker:
         self._socket = endpoint.removeprefix("unix://")
         self._labels = [f"{CLUSTER}={cluster}", f"{NODE}={node}"]
         self._clock = clock
-        self._engine = Connections(self._socket)
+        self._operations = Operations(clock)
+        self._engine = Connections(self._socket, self._operations)
+
+    @property
+    def collectors(self) -> Sequence[Collector]:
+        return self._operations.collectors
 
     def close(self) -> None:
         self._engine.close()
@@ -146,9 +153,10 @@ class Docker:
     async def pull(self, name: str, login: Login | None = None) -> Image:
         fields = {"X-Registry-Auth": documents.login(login)}
         path = f"/images/create?{urlencode(documents.pull(name))}"
-        async with streams.opened(self._socket, "POST", path, fields=fields) as answer:
-            async for line in streams.lines(answer.chunks()):
-                documents.check_pull(msgspec.json.decode(line))
+        with self._operations.counted("POST", path):
+            async with streams.opened(self._socket, "POST", path, fields=fields) as answer:
+                async for line in streams.lines(answer.chunks()):
+                    documents.check_pull(msgspec.json.decode(line))
         image = await self.image(name)
         if image is None:
             raise NoSuchImage(f"No such image: {name}")

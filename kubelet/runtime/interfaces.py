@@ -4,12 +4,14 @@ An engine keeps containers with labels and tells when they change.  Everything e
 kubelet's own: an engine that can do what stands here can run pods.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+from prometheus_client.registry import Collector
 
 CLUSTER = "io.wherry.cluster"
 NODE = "io.wherry.node"
@@ -259,6 +261,11 @@ class Stream(Protocol):
 
 class Runtime(Protocol):
     """Safe to call from any number of tasks.  Every method raises EngineError or one of its kinds."""
+
+    @property
+    def collectors(self) -> Sequence[Collector]:
+        """What it counts of its own work."""
+        ...
 
     async def version(self) -> Version: ...
 

@@ -17,6 +17,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from prometheus_client.registry import Collector
+
 from api import times
 from api.types import Pod
 from kubelet.runtime import behaviours
@@ -89,6 +91,10 @@ class Simulated:
         # What an earlier kubelet of this node has left running.
         self._mine = {i: r for i, r in self.engine.records.items() if self._labels.items() <= r.labels.items()}
         self._listeners: list[asyncio.Queue[tuple[Change, str]]] = []
+
+    @property
+    def collectors(self) -> Sequence[Collector]:
+        return ()
 
     def close(self) -> None:
         for container in self._mine:

@@ -4,7 +4,7 @@
     askers       who asks: a client's certificate or a bearer token
     rights       what one must be allowed to, path by path, and whether one is
     assembling   every page by its path
-    pages, configz, measures, processes, files   what the pages show
+    pages, configz, measures, counts, processes, files   what the pages show
 
 https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/
 """

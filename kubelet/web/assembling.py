@@ -6,6 +6,7 @@ from pathlib import Path
 
 from api.types import PersistentVolume, Pod
 from kubelet.config import Config
+from kubelet.metrics import Metrics
 from kubelet.nodes.machines import Machine
 from kubelet.runtime.interfaces import Record, Runtime
 from kubelet.serving.finding import Finder
@@ -16,6 +17,7 @@ from kubelet.volumes.claims import Kept
 from kubelet.web import pages
 from kubelet.web.askers import Askers
 from kubelet.web.configz import configuration
+from kubelet.web.counts import Counts
 from kubelet.web.door import Door, Pages, answering
 from kubelet.web.files import Files as LogFiles
 from kubelet.web.measures import Measures
@@ -40,21 +42,23 @@ class Shown:
     logs: Logs
     looking: Looking
     pods: Callable[[], Iterable[Pod]]
+    records: Callable[[], Iterable[Record]]
     running: Callable[[], Iterable[Record]]
     volumes: Callable[[], Iterable[PersistentVolume]]
     checks: Mapping[str, Check]
+    metrics: Metrics
 
 
 def https(config: Config, client: Client, shown: Shown, clock: Clock) -> HttpsServer:
     door = Door(
         Askers(client, clock, anonymous=config.anonymous), Rights(client, config.node, clock),
-        _pages(config, shown, clock),
+        _pages(config, client, shown, clock), shown.metrics,
     )  # fmt: skip
     files = Files(config.certificate, config.key, config.client_ca)
     return HttpsServer(f"{config.bind}:{config.port}", files, door.answer)
 
 
-def _pages(config: Config, shown: Shown, clock: Clock) -> Pages:
+def _pages(config: Config, client: Client, shown: Shown, clock: Clock) -> Pages:
     def claimed(namespace: str, name: str) -> Path | None:
         """Where the data of a claim is."""
         for volume in shown.volumes():
@@ -67,12 +71,15 @@ def _pages(config: Config, shown: Shown, clock: Clock) -> Pages:
     measures = Measures(config.node, shown.machine, shown.looking, disks, shown.pods)
     processes = Processes(shown.runtime, shown.finder, shown.logs)
     configz = configuration(config)
+    counts = Counts(config.node, client, shown.metrics, shown.records, shown.pods, disks, shown.runtime.collectors)
     return {
         ("GET", "/healthz/"): answering(lambda request: pages.healthz(request, shown.checks)),
         ("GET", "/pods"): answering(lambda request: pages.pods(shown.pods())),
         ("GET", "/runningpods"): answering(lambda request: pages.running_pods(shown.running())),
         ("GET", "/configz"): answering(lambda request: pages.document(configz)),
         ("GET", "/stats/summary"): measures.summary,
+        ("GET", "/metrics"): counts.own,
+        ("GET", "/metrics/probes"): counts.probes,
         ("GET", "/metrics/resource"): measures.resource,
         ("GET", "/metrics/cadvisor"): measures.cadvisor,
         ("GET", "/logs/"): LogFiles(LOGS).answer,

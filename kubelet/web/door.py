@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
+from kubelet.metrics import Metrics
 from kubelet.web.askers import Askers
 from kubelet.web.pages import NOT_FOUND
 from kubelet.web.rights import CannotTell, Rights, right
@@ -12,6 +13,8 @@ from kubelet.web.rights import CannotTell, Rights, right
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Pages = Mapping[tuple[str, str], Handler]
 """(method, path) → what answers; a path that ends with a slash is everything below it too."""
+
+METHODS = ("OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT")
 
 log = logging.getLogger("web")
 
@@ -26,13 +29,18 @@ def answering(page: Callable[[web.BaseRequest], web.Response]) -> Handler:
 
 
 class Door:
-    def __init__(self, askers: Askers, rights: Rights, pages: Pages) -> None:
+    def __init__(self, askers: Askers, rights: Rights, pages: Pages, metrics: Metrics) -> None:
         self._askers = askers
         self._rights = rights
         self._pages = pages
+        self._metrics = metrics
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         found = self._find(request.path)
+        with self._metrics.answering(*_bucket(request, known=bool(found))):
+            return await self._answer(request, found)
+
+    async def _answer(self, request: web.BaseRequest, found: dict[str, Handler]) -> web.StreamResponse:
         if not found:
             return web.Response(status=404, text=NOT_FOUND)
         asker = await self._askers.of(request)
@@ -56,3 +64,10 @@ class Door:
         fitting = [p for _, p in self._pages if path == f"{p.rstrip('/')}/" or (p.endswith("/") and path.startswith(p))]
         longest = max(fitting, key=len, default=None)
         return {method: handler for (method, p), handler in self._pages.items() if p == longest}
+
+
+def _bucket(request: web.BaseRequest, *, known: bool) -> tuple[str, str]:
+    """Under which method and path upstream counts a request: there are few of both, whatever clients think of."""
+    first, _, rest = request.path.strip("/").partition("/")
+    path = f"{first}/{rest.partition('/')[0]}" if first == "metrics" and rest else first
+    return request.method if request.method in METHODS else "other", path if known else "other"

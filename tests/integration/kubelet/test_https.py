@@ -8,16 +8,19 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from api import meta
 from api.types import (
     ClusterRole,
     ClusterRoleBinding,
     EmptyDirVolumeSource,
+    ExecAction,
     Node,
     ObjectMeta,
     Pod,
     PolicyRule,
+    Probe,
     ResourceRequirements,
     RoleRef,
     ServiceAccount,
@@ -162,3 +165,36 @@ async def test_what_pods_use_is_told_of_real_ones(lab: Any, pods: Any, container
         _, configz = await asked(lab, "/configz", who="admin")
         assert json.loads(configz)["kubeletconfig"]["port"] == lab.port
         assert (await asked(lab, "/logs/", who="admin"))[0] == 200
+
+
+async def test_the_kubelet_counts_its_work(lab: Any, pods: Any, containers: Any) -> None:
+    probe = Probe(exec=ExecAction(command=["true"]), periodSeconds=1)
+    async with lab.kubelet():
+        await lab.create(pods("a", containers(readinessProbe=probe)))
+        await lab.create(pods("broken", containers(command=["/no/such/program"])))
+        await lab.until("a", is_ready)
+        await lab.until("broken", lambda pod: any(s.state.waiting for s in pod.status.containerStatuses))
+        found = told(await asked(lab, "/metrics", who="admin"))
+        assert found["kubelet_node_name", "node=node1"] == 1
+        assert found["kubelet_running_pods", ""] == found["kubelet_desired_pods", "static=false"] == 2
+        assert found["kubelet_running_containers", "container_state=running"] == 1
+        assert found["kubelet_started_pods_total", ""] == 2
+        assert found["kubelet_started_containers_total", "container_type=container"] >= 2
+        failed = "code=RunContainerError,container_type=container"
+        assert found["kubelet_started_containers_errors_total", failed] >= 1
+        assert found["kubelet_runtime_operations_total", "operation_type=start_container"] >= 4
+        assert found["kubelet_runtime_operations_errors_total", "operation_type=start_container"] >= 1
+        assert found["kubelet_pod_start_duration_seconds_count", ""] >= 1
+        assert found["kubelet_pod_worker_duration_seconds_count", "operation_type=create"] >= 2
+        assert any(name == "rest_client_requests_total" for name, _ in found)
+        probed = told(await asked(lab, "/metrics/probes", who="admin"))
+        [count] = [v for (name, labels), v in probed.items() if name == "prober_probe_total" and "successful" in labels]
+        assert count >= 1
+
+
+def told(answer: tuple[int, str]) -> dict[tuple[str, str], float]:
+    """Samples by name and labels."""
+    status, body = answer
+    assert status == 200, body
+    samples = [sample for family in text_string_to_metric_families(body) for sample in family.samples]
+    return {(s.name, ",".join(f"{k}={v}" for k, v in sorted(s.labels.items()))): s.value for s in samples}

@@ -32,7 +32,8 @@ def layout(tmp_path: Path) -> Layout:
 async def fault(of: Pod, layout: Layout, *records: Record, **sizes: int) -> str:
     engine = Engine("c", "node1")
     engine.sizes = sizes
-    return await storage.excess(of, layout, engine, records)
+    found = await storage.excess(of, layout, engine, records)
+    return f"{found.signal}: {found.message}" if found is not None else ""
 
 
 async def test_an_empty_dir_that_is_over_its_limit_is_told_in_upstreams_words(layout: Layout) -> None:
@@ -40,7 +41,7 @@ async def test_an_empty_dir_that_is_over_its_limit_is_told_in_upstreams_words(la
     assert storage.is_limited(of)
     assert await fault(of, layout) == ""
     (layout.volume(scratch()) / "file").write_bytes(bytes(100_000))
-    assert await fault(of, layout) == 'Usage of EmptyDir volume "scratch" exceeds the limit "64Ki". '
+    assert await fault(of, layout) == 'emptydirfs.limit: Usage of EmptyDir volume "scratch" exceeds the limit "64Ki". '
 
 
 async def test_a_container_may_not_write_more_than_its_limit(layout: Layout) -> None:
@@ -48,10 +49,10 @@ async def test_a_container_may_not_write_more_than_its_limit(layout: Layout) -> 
     of = pod(limited, container("free"))
     assert await fault(of, layout, running(), running("free"), main0=1000, free0=24) == ""
     over = await fault(of, layout, running(), running("free"), main0=1, free0=1024)
-    assert over == "Pod ephemeral local storage usage exceeds the total limit of containers 1Ki. "
+    assert over == "ephemeralpodfs.limit: Pod ephemeral local storage usage exceeds the total limit of containers 1Ki. "
     both = pod(limited, container("b", resources=limited.resources))
     over = await fault(both, layout, running(), main0=1025)
-    assert over == 'Container main exceeded its local ephemeral storage limit "1Ki". '
+    assert over == 'containerfs.limit: Container main exceeded its local ephemeral storage limit "1Ki". '
 
 
 async def test_volumes_count_for_the_whole_pod(layout: Layout) -> None:
@@ -59,7 +60,7 @@ async def test_volumes_count_for_the_whole_pod(layout: Layout) -> None:
     of = pod(container(resources=limits), volumes=[scratch()])
     (layout.volume(scratch()) / "file").write_bytes(bytes(100_000))
     why = await fault(of, layout, running())
-    assert why == "Pod ephemeral local storage usage exceeds the total limit of containers 64Ki. "
+    assert why == "ephemeralpodfs.limit: Pod ephemeral local storage usage exceeds the total limit of containers 64Ki. "
 
 
 def test_a_file_with_two_names_counts_once(tmp_path: Path) -> None:

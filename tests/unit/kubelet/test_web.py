@@ -13,6 +13,7 @@ from aiohttp import web
 
 from api import errors
 from api.types import SubjectAccessReview, TokenReview, UserInfo
+from kubelet.metrics import Metrics
 from kubelet.web.askers import Askers
 from kubelet.web.door import Door, answering
 from kubelet.web.rights import Rights, right
@@ -54,6 +55,7 @@ class Port:
     def __init__(self, directory: Path) -> None:
         self.clock = FakeClock()
         self.reviewer = Reviewer()
+        self.metrics = Metrics(self.clock)
         self.authority, self.stranger = Authority.create("ours"), Authority.create("theirs")
         pair = self.authority.issue(Subject("n1", (), ("127.0.0.1",)))
         for name, data in (("ca", self.authority.pair.certificate), ("crt", pair.certificate), ("key", pair.key)):
@@ -92,7 +94,7 @@ async def serving(port: Port, *, anonymous: bool = False) -> AsyncIterator[Port]
         ("GET", "/containerLogs/"): answering(lambda request: web.Response(text=request.path)),
     }
     askers = Askers(port.reviewer, port.clock, anonymous=anonymous)  # type: ignore[arg-type]
-    door = Door(askers, Rights(port.reviewer, "n1", port.clock), here)  # type: ignore[arg-type]
+    door = Door(askers, Rights(port.reviewer, "n1", port.clock), here, port.metrics)  # type: ignore[arg-type]
     server = HttpsServer("127.0.0.1:0", port.files(), door.answer)
 
     running = asyncio.create_task(together(server.run()))
@@ -212,3 +214,12 @@ def test_each_path_has_its_right(path: str, subresources: str) -> None:
     assert [right(m, path).verb for m in ("POST", "PUT", "PATCH", "DELETE", "HEAD")] == [
         "create", "update", "patch", "delete", "",
     ]  # fmt: skip
+
+
+async def test_requests_are_counted_by_page_and_those_for_none_together(port: Port) -> None:
+    await port.get("/pods/", "eve")
+    await port.get("/metrics", "eve")
+    await port.get("/nothing/at/all")
+    counted = {labels[:2]: count for labels, count in port.metrics.requests.values.items()}
+    assert counted == {("GET", "pods"): 1, ("GET", "metrics"): 1, ("GET", "other"): 1}
+    assert set(port.metrics.requests_in_flight.values()) == {0}
