@@ -12,7 +12,7 @@ from pathlib import Path
 from api import meta, quantities
 from api.types import Node, ObjectMeta, PersistentVolume, Pod, Service
 from api.volumes import NODE_LABEL
-from kubelet.cgroups import limits, trees
+from kubelet.cgroups import limits, names, trees
 from kubelet.cgroups.keeping import Kept as KeptGroups
 from kubelet.cgroups.keeping import Wanted
 from kubelet.cgroups.limits import Limits
@@ -108,8 +108,11 @@ def network(config: Config, opened: Callable[[], Netlink] = Netlink) -> Network:
     return Plumbing(config.address, config.unreachable, opened, way)
 
 
-def _gauge(runtime: Runtime) -> Gauge:
-    return SimulatedGauge(runtime.engine) if isinstance(runtime, Simulated) else Cgroups()
+def _gauge(config: Config, runtime: Runtime) -> Gauge:
+    if isinstance(runtime, Simulated):
+        return SimulatedGauge(runtime.engine)
+    root = config.resources.cgroup_root
+    return Cgroups(node=[names.directory(root, driver) for driver in (names.CGROUPFS, names.SYSTEMD)] if root else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,7 @@ class Agent:
             self._means, self._pods, self._statics.pods, lambda pod: self._mirrors.settle(meta.key(pod))
         )
         self._statics.on_change = self._statics_changed
-        looking = Looking(_gauge(runtime), self._cache.all, clock, own_pid=os.getpid())
+        looking = Looking(_gauge(config, runtime), self._cache.all, clock, own_pid=os.getpid())
         self._observer = Observer(
             self._promised, config.root, runtime, self._cache, looking, lambda: self._means.groups, self._means.machine
         )

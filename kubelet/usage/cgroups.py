@@ -4,11 +4,11 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html and https://docs.kernel.org/a
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
-from kubelet.usage.figures import Cpu, Figures, Interface, Memory, Traffic
+from kubelet.usage.figures import Cpu, Figures, Interface, Memory, Traffic, total
 
 UNLIMITED = 1 << 62
 """A limit beyond this is none: the kernel rounds the largest number down to pages."""
@@ -61,10 +61,12 @@ def _below(path: str, root: str) -> str:
 
 
 class Cgroups:
-    """`processes` is the /proc in which the containers' processes have the numbers that the engine tells."""
+    """`processes` is the /proc in which the containers' processes have the numbers that the engine tells; `node` are
+    the places where the node's own group may be, if the node is not the whole machine."""
 
-    def __init__(self, processes: Path = Path("/proc")) -> None:
+    def __init__(self, processes: Path = Path("/proc"), node: Sequence[PurePosixPath] = ()) -> None:
         self._processes = processes
+        self._node = node
         self._mounts = mounts(_text(processes / "self" / "mountinfo"))
 
     def figures(self, pid: int, now: float) -> Figures | None:
@@ -81,9 +83,18 @@ class Cgroups:
         """Those that are no pod's end of a pair."""
         return [i for i in _without_loopback(self._processes / "self") if not i.name.startswith("veth")]
 
-    def machine(self, now: float) -> Figures:
-        """Everything that runs on this machine."""
-        return machine(self._processes, now)
+    def node(self, now: float) -> Figures:
+        """Everything that runs on this machine; of a part of one, its pods and this process."""
+        whole = machine(self._processes, now)
+        for place in self._node:
+            found = {name: mount.place / place for name, mount in self._mounts.items()}
+            if "memory" in found and not found["memory"].is_dir():
+                continue
+            if "memory" in found or (UNIFIED in found and found[UNIFIED].is_dir()):
+                pods, own = group_figures(found, now), self.figures(os.getpid(), now)
+                both = total([pods, *([own] if own is not None else [])], now)
+                return replace(both, memory=replace(both.memory, limit=pods.memory.limit or whole.memory.limit))
+        return whole
 
 
 def group_figures(directories: Mapping[str, Path], now: float) -> Figures:
@@ -142,14 +153,14 @@ def machine(processes: Path, now: float) -> Figures:
     user, nice, system, _, _, irq, softirq, steal = (int(n) * SECOND // TICKS for n in ticks)
     kibibytes, counts = _pairs(processes / "meminfo"), _pairs(processes / "vmstat")
     known = {name.rstrip(":"): size * 1024 for name, size in kibibytes.items()}
-    total = known.get("MemTotal", 0)
+    all_of_it = known.get("MemTotal", 0)
     return Figures(
         now,
         Cpu(user + nice + system + irq + softirq + steal, user + nice, system + irq + softirq),
         Memory(
-            usage=total - known.get("MemFree", 0), working_set=total - known.get("MemAvailable", 0),
+            usage=all_of_it - known.get("MemFree", 0), working_set=all_of_it - known.get("MemAvailable", 0),
             rss=known.get("AnonPages", 0), cache=known.get("Cached", 0), mapped=known.get("Mapped", 0),
-            swap=known.get("SwapTotal", 0) - known.get("SwapFree", 0), limit=total,
+            swap=known.get("SwapTotal", 0) - known.get("SwapFree", 0), limit=all_of_it,
             faults=counts.get("pgfault", 0), major_faults=counts.get("pgmajfault", 0),
         ),
         running_processes(_text(processes / "loadavg")),

@@ -28,7 +28,7 @@ class Gauge(Protocol):
 
     def node_interfaces(self) -> list[Interface]: ...
 
-    def machine(self, now: float) -> Figures: ...
+    def node(self, now: float) -> Figures: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Looking:
             if (figures := self._gauge.figures(record.pid, now)) is not None:
                 pods.setdefault(record.uid, []).append(ContainerUse(record, figures))
         return Look(
-            now, self._gauge.machine(now), self._gauge.figures(self._own_pid, now) or Figures(now),
+            now, self._gauge.node(now), self._gauge.figures(self._own_pid, now) or Figures(now),
             tuple(self._gauge.node_interfaces()), tuple(self._pod(uses) for uses in pods.values()),
         )  # fmt: skip
 

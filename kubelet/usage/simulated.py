@@ -8,7 +8,7 @@ SANDBOX = 500_000  # bytes
 
 
 class SimulatedGauge(Cgroups):
-    """Implements `looking.Gauge`: the machine is the real one, and a container uses what its behaviour says."""
+    """Implements `looking.Gauge`: the node is this machine, and a container uses what its behaviour says."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()

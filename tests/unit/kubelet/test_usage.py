@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -98,8 +98,22 @@ def test_this_process_has_figures_and_one_that_is_gone_has_none() -> None:
     assert own.cpu.total > 0
     assert gauge.figures(2**22 + 1, NOW) is None
     assert gauge.interfaces(os.getpid()) == []  # its network is the node's own
-    assert gauge.machine(NOW).memory.limit > gauge.machine(NOW).memory.working_set > 0
+    assert gauge.node(NOW).memory.limit > gauge.node(NOW).memory.working_set > 0
     assert 0 < cgroups.boot_time() < os.stat("/proc/self").st_mtime
+
+
+def test_a_node_that_is_a_part_of_a_machine_is_its_own_group(tmp_path: Path) -> None:
+    proc = write(tmp_path / "proc", {
+        "self/mountinfo": f"31 23 0:28 / {tmp_path}/cgroup rw - cgroup2 cgroup rw\n",
+        f"{os.getpid()}/cgroup": "0::/own\n", "meminfo": "MemTotal: 4000 kB\nMemAvailable: 1000 kB\n",
+    })  # fmt: skip
+    write(tmp_path / "cgroup", {
+        "wherry/node1/memory.current": "1000\n", "wherry/node1/cpu.stat": "usage_usec 5\n",
+        "own/memory.current": "100\n", "own/cpu.stat": "usage_usec 1\n",
+    })  # fmt: skip
+    found = Cgroups(proc, [PurePosixPath("none"), PurePosixPath("wherry/node1")]).node(NOW)
+    assert (found.memory.usage, found.memory.limit, found.cpu.total) == (1100, 4000 * 1024, 6000)
+    assert Cgroups(proc).node(NOW).memory.working_set == 3000 * 1024
 
 
 def test_interfaces_are_read() -> None:
@@ -227,7 +241,7 @@ class Gauge(Cgroups):
         return [ETH0]
 
     node_interfaces = lambda self: [ETH0]  # noqa: E731
-    machine = lambda self, now: figures(now, int((now - NOW) * 1e9))  # noqa: E731
+    node = lambda self, now: figures(now, int((now - NOW) * 1e9))  # noqa: E731
 
 
 def looking(*records: Record) -> tuple[Looking, Gauge, FakeClock]:
