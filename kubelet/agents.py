@@ -343,6 +343,9 @@ class Agent:
     def tell(self, kind: str, reason: str, message: str) -> None:
         self._registering.tell(kind, reason, message)
 
+    def count(self, signal: str) -> None:
+        self._means.metrics.evicted(signal)
+
     def pressed(self) -> None:
         self._registering.look_again()
 

@@ -41,6 +41,10 @@ class Node(Protocol):
         """An event of the node."""
         ...
 
+    def count(self, signal: str) -> None:
+        """A pod is evicted because of it."""
+        ...
+
     def pressed(self) -> None:
         """The node's conditions are others now."""
         ...
@@ -93,6 +97,7 @@ class Evicting:
         for pod in ranking.ranked(pods, resource, usages)[:1]:
             message = ranking.message(pod, resource, usages.get(pod.metadata.uid), due, observed)
             grace = LEAST_GRACE if first.is_hard else float(self._resources.soft_grace)
+            self._node.count(first.signal)
             await self._end(pod, Ending("Evicted", message, grace, (disruption(message),)))
             return True
         log.warning("short of %s, and there is no pod to evict", resource)

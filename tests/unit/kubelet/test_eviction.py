@@ -140,6 +140,7 @@ class Watched:
     ended: list[tuple[str, Ending]] = field(default_factory=list)
     reclaimed: int = 0
     turns: int = 0
+    counted: list[str] = field(default_factory=list)
     ends: bool = True
 
     def observe(self) -> dict[str, Observation]:
@@ -158,6 +159,9 @@ class Watched:
 
     def tell(self, kind: str, reason: str, message: str) -> None:
         self.told.append((reason, message))
+
+    def count(self, signal: str) -> None:
+        self.counted.append(signal)
 
     def pressed(self) -> None:
         self.turns += 1
@@ -183,6 +187,7 @@ async def test_one_pod_goes_at_a_time_and_never_a_critical_one() -> None:
     assert ending.message.startswith("The node was low on resource: memory. Threshold quantity: 100Mi, available: 1. ")
     assert watched.told == [("EvictionThresholdMet", "Attempting to reclaim memory")]
     assert (evicting_.pressures, watched.turns) == ({"MemoryPressure"}, 1)
+    assert watched.counted == ["memory.available"]
     watched.on_it = [critical]
     assert not await evicting_.look()
     assert len(watched.ended) == 1
