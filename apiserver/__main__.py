@@ -20,7 +20,7 @@ from apiserver.config import Config, parse
 from apiserver.customs.establishing import Establisher
 from apiserver.customs.keeping import Keeper
 from apiserver.customs.viewing import Views
-from apiserver.flows import Classifier, keeping, seats
+from apiserver.flows import Gate, keeping
 from apiserver.grpc_door import SERVICE, Resources
 from apiserver.grpc_streams import Streams
 from apiserver.metrics import Metrics
@@ -82,18 +82,19 @@ async def run(config: Config, clock: Clock = SYSTEM) -> None:
         await bootstrap(registry, config.first_service_address, await members.present(), config.secure_port)
         await default_roles.ensure(registry)
         await keeping.ensure(registry)
-        metrics.observe_seats(partial(seats, registry.objects))
+        gate = Gate(registry.objects, clock, config.reads + config.writes)
+        metrics.exposition.add(*gate.metrics)
         await trust.publish(registry, config.client_ca, config.proxies)
         files = config.proxy_certificate, config.proxy_key
         behind = aggregation.assemble(out, registry, authorizer, files, clock)
         checks = {"etcd": lambda: world.following}
         rest = Rest(
             _settings(config), registry, authenticate, checks, authorizer=authorizer, clock=clock,
-            fixed=_published(config, who), auditor=auditor, metrics=metrics, classifier=Classifier(registry.objects),
+            fixed=_published(config, who), auditor=auditor, metrics=metrics, gate=gate,
             elsewhere=behind.aggregator.answer, others=behind.merger,
             catalogue=catalogue, settled=keeper.settled,
         )  # fmt: skip
-        door = _door(config, registry, authenticate, authorizer, kubelets, auditor, metrics)
+        door = _door(config, registry, authenticate, authorizer, kubelets, auditor, metrics, gate)
         tasks.create_task(rest.run())
         tasks.create_task(door.run())
         tasks.create_task(keeper.run())
@@ -157,13 +158,13 @@ def _settings(config: Config) -> Settings:
 
 def _door(
     config: Config, registry: Registry, authenticate: Authenticator, authorizer: Authorizer, kubelets: Kubelets,
-    auditor: Auditor | None, metrics: Metrics,
+    auditor: Auditor | None, metrics: Metrics, gate: Gate,
 ) -> Server:  # fmt: skip
     if config.certificate is None or config.key is None or config.client_ca is None:
         raise CannotGoOn("the gRPC door needs a certificate, its key and the clients' authority")
     files = Files(config.certificate, config.key, config.client_ca)
     address = f"{config.bind_address}:{config.grpc_port}"
-    resources = Resources(registry, authenticate, authorizer, auditor, metrics)
+    resources = Resources(registry, authenticate, authorizer, auditor, metrics, gate)
     streams = Streams(registry, authorizer, resources.caller, kubelets, auditor)
 
     def register(server: grpc.aio.Server) -> None:

@@ -54,6 +54,10 @@ class Config:
     """More keys that tokens may be signed with: those of other API servers, and yesterday's."""
     encryption: Path | None = None
     """What is encrypted in etcd, and how; None: nothing."""
+    reads: int = 100
+    writes: int = 50
+    """Together: how many requests may be worked on at once, shared out among the levels.  Upstream's 400 and 200
+    are for many cores: what one event loop has begun beyond this only waits there, where nobody's turn counts."""
     event_seconds: float = 3600.0
     """How long events are kept after they were last written."""
     verbosity: int = 0
@@ -116,6 +120,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--service-account-key-file", type=Path, action="append", default=[], help="may be given several times")
     add("--encryption-provider-config", type=Path, help="an EncryptionConfiguration")
     add("--event-ttl", type=_seconds, default=_DEFAULTS.event_seconds, help="how long events are kept: 1h0m0s")
+    add("--max-requests-inflight", type=int, default=_DEFAULTS.reads, help="and the next: seats of all levels")
+    add("--max-mutating-requests-inflight", type=int, default=_DEFAULTS.writes)
     add("-v", dest="verbosity", type=int, default=0)
     flags = parser.parse_args(arguments)
     try:
@@ -133,6 +139,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         secure_port=flags.secure_port,
         grpc_port=flags.grpc_port,
         token_port=flags.grpc_token_port,
+        reads=flags.max_requests_inflight,
+        writes=flags.max_mutating_requests_inflight,
         share_port=flags.permit_port_sharing,
         certificate=flags.tls_cert_file,
         key=flags.tls_private_key_file,

@@ -20,6 +20,8 @@ from apiserver import impersonation
 from apiserver.auditing import Auditor, Caller, calls
 from apiserver.authentication import Authenticator
 from apiserver.authorization import Authorizer
+from apiserver.flows import Gate
+from apiserver.flows.queueing import Ticket
 from apiserver.metrics import Metrics
 from apiserver.registry import Registry
 from apiserver.requests import ANONYMOUS, Event, ListOptions, Request, User, WatchOptions, parse_delete_options
@@ -52,9 +54,11 @@ log = logging.getLogger(__name__)
 class Resources:
     def __init__(
         self, registry: Registry, authenticate: Authenticator, authorizer: Authorizer | None = None,
-        auditor: Auditor | None = None, metrics: Metrics | None = None,
+        auditor: Auditor | None = None, metrics: Metrics | None = None, gate: Gate | None = None,
     ) -> None:  # fmt: skip
-        """Without an authorizer nobody acts as somebody else; without an auditor nothing is told of."""
+        """Without an authorizer nobody acts as somebody else; without an auditor nothing is told of; without a gate
+        nobody waits for his turn."""
+        self._gate = gate
         self._registry = registry
         self._authenticate = authenticate
         self._authorizer = authorizer
@@ -182,7 +186,11 @@ class Resources:
             timeout_seconds=float(message.timeout_seconds),
         )  # fmt: skip
         request = await self._request(user, "watch", message.resource)
-        return await self._registry.watch(request, options)
+        ticket = await self._admit(user, "watch", message)
+        try:
+            return await self._registry.watch(request, options)
+        finally:
+            self._leave(ticket)
 
     async def Pipeline(self, incoming: AsyncIterator[pb.Operations], context: Context) -> None:
         """Operations on one object are done in the order in which they came; others do not wait for each other."""
@@ -221,7 +229,9 @@ class Resources:
     async def _perform(self, verb: str, message: Any, caller: Caller) -> Any:
         call, code = self._metrics.call(), 500
         call.concerns(verb.replace("_", ""), message.resource)
+        ticket = None
         try:
+            ticket = await self._admit(caller.user, verb.replace("_", ""), message)
             answer = await self._told(verb, message, caller)
             code = 201 if verb == "create" else 200
             return answer
@@ -229,7 +239,21 @@ class Resources:
             code = e.code
             raise
         finally:
+            self._leave(ticket)
             call.ended(code)
+
+    async def _admit(self, user: User, verb: str, message: Any) -> Ticket | None:
+        """Returns when it is the call's turn; `_leave` gives the ticket back.  Raises NotFound, TooManyRequests."""
+        if self._gate is None:
+            return None
+        request = await self._request(user, verb, message.resource)
+        flow = self._gate.classify(request)
+        limit = message.limit if verb == "list" else 0
+        return await self._gate.admit(flow, request, max(0, limit)) if flow is not None else None
+
+    def _leave(self, ticket: Ticket | None) -> None:
+        if ticket is not None and self._gate is not None:
+            self._gate.leave(ticket)
 
     async def _told(self, verb: str, message: Any, caller: Caller) -> Any:
         method = getattr(self, VERBS[verb])

@@ -131,11 +131,6 @@ class Metrics:
             ),
         )  # fmt: skip
 
-    def observe_seats(self, seats: Callable[[], Mapping[Labels, float]]) -> None:
-        """How many requests each priority level is entitled to."""
-        told = "Nominal number of execution seats configured for each priority level"
-        self.exposition.add(Gauge("apiserver_flowcontrol_nominal_limit_seats", told, ("priority_level",), seats))
-
     def admitted(self, seconds: float, phase: str, rule: str, verb: str, refused: bool) -> None:
         operation, rejected = METHODS_OF_ADMISSION.get(verb, verb.upper()), "true" if refused else "false"
         self.controllers.observe(seconds, (rule, operation, rejected, phase))

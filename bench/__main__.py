@@ -14,6 +14,7 @@ from bench import (
     large,
     memory,
     node,
+    overload,
     pods,
     proxy,
     resolving,
@@ -39,13 +40,14 @@ NAMES = (
     "watchers",
     "large",
     "controllers",
+    "overload",
     "scheduler",
     "proxy",
     "fleet",
     "dns",
     "rolling",
 )
-WITHOUT_A_LAB = {"start", "controllers", "scheduler", "proxy", "fleet", "dns"}
+WITHOUT_A_LAB = {"start", "controllers", "overload", "scheduler", "proxy", "fleet", "dns"}
 
 
 async def measure(names: list[str], kubeconfig: Path, project: str) -> list[results.Result]:
@@ -57,6 +59,8 @@ async def measure(names: list[str], kubeconfig: Path, project: str) -> list[resu
             found += await start.run()
         elif name == "controllers":
             found += await controllers.run()
+        elif name == "overload":
+            found += await overload.run()
         elif name == "scheduler":
             found += await scheduling.run()
         elif name == "proxy":

@@ -68,7 +68,13 @@ class Server:
         """Serve until cancelled; calls under way get a second to end."""
         server = grpc.aio.server(
             interceptors=self._interceptors,
-            options=(("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.so_reuseport", int(self._share_port))),
+            options=(
+                ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+                ("grpc.so_reuseport", int(self._share_port)),
+                # Clients ask for signs of life while nothing happens; by default gRPC takes the third for an attack,
+                # and breaks the connection off.
+                ("grpc.http2.max_ping_strikes", 0),
+            ),
         )
         self._register(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

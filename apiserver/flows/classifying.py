@@ -3,7 +3,6 @@
 https://kubernetes.io/docs/concepts/cluster-administration/flow-control/#flowschema
 """
 
-import math
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -32,10 +31,13 @@ class Source(Protocol):
 
 
 class Flow(NamedTuple):
-    """The UIDs of what a request was classified by."""
+    """What a request was classified by: UIDs and names; `key` tells the flows of one schema apart."""
 
     schema: str
     level: str
+    schema_name: str
+    level_name: str
+    key: str
 
 
 class Classifier:
@@ -74,10 +76,19 @@ class Classifier:
     def _classify(self, request: Request) -> Flow | None:
         for schema, level in self._schemas:
             if any(_matches(rules, request) for rules in schema.spec.rules):
-                return Flow(schema.metadata.uid, level)
+                return _flow(schema, level, request)
         # Whoever is in neither of the groups that everybody should be in.
         last = next((s for s in self._schemas if s[0].metadata.name == "catch-all"), None)
-        return Flow(last[0].metadata.uid, last[1]) if last is not None else None
+        return _flow(*last, request) if last is not None else None
+
+
+def _flow(schema: FlowSchema, level: str, request: Request) -> Flow:
+    method, name = schema.spec.distinguisherMethod, schema.metadata.name
+    told = {"ByUser": request.user.name, "ByNamespace": request.namespace}
+    reference = schema.spec.priorityLevelConfiguration
+    assert reference is not None, "only schemas with a level are asked"
+    key = f"{name}/{told.get((method.type if method is not None else None) or '', '')}"
+    return Flow(schema.metadata.uid, level, name, reference.name, key)
 
 
 def _order(schema: FlowSchema) -> tuple[int, str]:
@@ -123,18 +134,3 @@ def _about_path(rule: NonResourcePolicyRule, request: Request) -> bool:
 
 def _names(patterns: list[str], word: str) -> bool:
     return word in patterns or ALL in patterns
-
-
-SEATS = 600
-"""What upstream's default flags let run at once."""
-
-
-def seats(source: Source) -> dict[tuple[str, ...], float]:
-    """How many requests each priority level is entitled to, by its name."""
-    shares: dict[str, int] = {}
-    for level in source.list_cached(LEVELS):
-        assert isinstance(level, PriorityLevelConfiguration)
-        either = level.spec.limited or level.spec.exempt
-        shares[level.metadata.name] = (either.nominalConcurrencyShares or 0) if either is not None else 0
-    total = sum(shares.values()) or 1
-    return {(name,): float(math.ceil(SEATS * share / total)) for name, share in shares.items()}

@@ -92,6 +92,10 @@ class Objects:
     def names_cached(self, kind: Kind) -> Iterable[str]:
         return list(self._world.resource(kind).table.items)
 
+    def count(self, kind: Kind) -> int:
+        """Raises NotFound for a kind that is not kept."""
+        return len(self._world.resource(kind).table.items)
+
     def version(self, kind: Kind) -> int:
         """Grows with every change that the watch cache sees of an object of the kind."""
         return self._world.resource(kind).table.version

@@ -15,7 +15,8 @@ from apiserver.auditing import Auditor
 from apiserver.authentication import Headers
 from apiserver.authorization import Authorizer
 from apiserver.catalogue import Catalogue
-from apiserver.flows import Classifier, Flow
+from apiserver.flows import Flow, Gate
+from apiserver.flows.queueing import Ticket
 from apiserver.metrics import Call, Metrics
 from apiserver.requests import Event, Request, User
 from apiserver.rest import auditing, bodies, documents, listings, options, paths, responses, tables, watching
@@ -50,6 +51,8 @@ CALL = web.RequestKey("call", Call)
 """How a request of HTTP is counted."""
 FLOW = web.RequestKey("flow", Flow)
 """What a request was classified as, once it is known whose it is."""
+TICKET = web.RequestKey("ticket", Ticket)
+"""What it gives back when it has been served."""
 WARNINGS = web.RequestKey("warnings", list[str])
 """Where a request keeps them: a refusal carries them too."""
 _ONE = ("Table", "PartialObjectMetadata")
@@ -79,10 +82,10 @@ class Door:
         settled: Callable[[], Awaitable[None]],
         auditor: Auditor | None = None,
         metrics: Metrics | None = None,
-        classifier: Classifier | None = None,
+        gate: Gate | None = None,
         elsewhere: Elsewhere | None = None,
     ) -> None:
-        self._classifier = classifier
+        self._gate = gate
         self._elsewhere = elsewhere
         self._auditor = auditor
         self._metrics = metrics or Metrics()
@@ -112,6 +115,7 @@ class Door:
                 size = len(body)
             return response
         finally:
+            self._leave(http)
             call.ended(code, size)
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -148,7 +152,7 @@ class Door:
             return there
         if not path.startswith(("/api/", "/apis/")) or path.count("/") < 3:
             page_asked = Request(user, http.method.lower(), PAGE, path=path)
-            self._classify(http, page_asked)
+            await self._admit(http, page_asked)
             self._authorizer.authorize(page_asked)
             return await self._pages.serve(http, path, audit)
         try:
@@ -162,19 +166,32 @@ class Door:
         verb = paths.verb(http.method, target, options.truth(query, "watch"))
         request = Request(user, verb, target.kind, target.namespace, target.name, target.subresource)
         http[CALL].is_about(request)
-        self._classify(http, request)
+        lasts = verb == "connect" or target.subresource in ("log", "proxy")
+        # What lasts is not counted: it would keep its seats from those who come and go.
+        limit = max(0, options.integer(query, "limit")) if verb == "list" else 0
+        await self._admit(http, request, limit=limit, seated=not lasts)
         http[WARNINGS] = request.warnings
         if not target.kind.group and (warning := DEPRECATED.get(target.kind.plural)):
             request.warnings.append(warning)
         if target.kind.custom and target.kind.shape.warning:
             request.warnings.append(target.kind.shape.warning)
-        if verb == "connect" or target.subresource in ("log", "proxy"):
+        if lasts:
             return await self._streams.serve(http, request, query, audit)
         return await getattr(self, f"_{verb}")(http, request, target, query, audit)  # type: ignore[no-any-return]
 
-    def _classify(self, http: web.BaseRequest, request: Request) -> None:
-        if self._classifier is not None and (flow := self._classifier.of(request)) is not None:
-            http[FLOW] = flow
+    async def _admit(self, http: web.BaseRequest, request: Request, *, limit: int = 0, seated: bool = True) -> None:
+        """Returns when it is the request's turn.  Raises TooManyRequests."""
+        if self._gate is None or (flow := self._gate.classify(request)) is None:
+            return
+        http[FLOW] = flow
+        if seated:
+            http[TICKET] = await self._gate.admit(flow, request, limit)
+
+    def _leave(self, http: web.BaseRequest) -> None:
+        """Give the request's seats back, unless that was done."""
+        ticket = http.pop(TICKET, None)
+        if ticket is not None and self._gate is not None:
+            self._gate.leave(ticket)
 
     async def _target(self, path: str) -> Target:
         """What a path names, if need be when the definitions that were just written are served.
@@ -233,6 +250,7 @@ class Door:
         if not socket and (sink := self._outlets.outlet(http, render)) is not None:
             wanted = replace(wanted, sink=sink)
         events = await self._registry.watch(request, wanted)
+        self._leave(http)
         if socket:
             return await watching.over_websocket(http, events, render, self._connections)
         media = f"{PROTOBUF};stream=watch" if how.media == PROTOBUF else JSON

@@ -14,7 +14,7 @@ from aiohttp.web_protocol import RequestHandler
 from apiserver.auditing import Auditor
 from apiserver.authorization import Authorizer, Groups
 from apiserver.catalogue import Catalogue
-from apiserver.flows import Classifier
+from apiserver.flows import Gate
 from apiserver.metrics import Metrics
 from apiserver.nodes.kubelets import Kubelets
 from apiserver.rest.bodies import LIMIT
@@ -75,13 +75,13 @@ class Rest:
         settled: Callable[[], Awaitable[None]] | None = None,
         auditor: Auditor | None = None,
         metrics: Metrics | None = None,
-        classifier: Classifier | None = None,
+        gate: Gate | None = None,
         elsewhere: Elsewhere | None = None,
         others: Others | None = None,
     ) -> None:
         self._elsewhere = elsewhere
         self._others = others
-        self._classifier = classifier
+        self._gate = gate
         self._metrics = metrics or Metrics()
         self._auditor = auditor
         self._catalogue = catalogue or Catalogue()
@@ -122,7 +122,7 @@ class Rest:
             self._settled,
             self._auditor,
             self._metrics,
-            self._classifier,
+            self._gate,
             self._elsewhere,
         )
         server = Server(

@@ -8,8 +8,8 @@ import pytest
 from api import kinds
 from api.kinds import Kind
 from api.types import Lease, Node, Pod
-from apiserver.flows import Classifier, defaults, seats
-from apiserver.flows.classifying import LEVELS
+from apiserver.flows import defaults
+from apiserver.flows.classifying import LEVELS, Classifier, Flow
 from apiserver.requests import Request, User
 
 PODS, NODES, LEASES = kinds.of(Pod), kinds.of(Node), kinds.of(Lease)
@@ -31,6 +31,10 @@ class Defaults:
     def list_cached(self, kind: Kind) -> Iterable[Any]:
         self.asked += 1
         return self.levels if kind is LEVELS else self.schemas
+
+
+def classified(flow: Flow | None) -> tuple[str, str] | None:
+    return (flow.schema, flow.level) if flow is not None else None
 
 
 def page(path: str, user: User) -> Request:
@@ -67,13 +71,16 @@ OWN = User("system:serviceaccount:kube-system:x", groups=ACCOUNT)
     ],
 )
 def test_the_schema_of_the_lowest_precedence_that_matches_counts(request_: Request, schema: str, level: str) -> None:
-    assert Classifier(Defaults()).of(request_) == (schema, level)
+    assert classified(Classifier(Defaults()).of(request_)) == (schema, level)
 
 
 def test_a_schema_without_its_level_does_not_count() -> None:
     source = Defaults()
     source.levels = [level for level in source.levels if level.metadata.name != "global-default"]
-    assert Classifier(source).of(page("/version", User("x", groups=EVERYBODY))) == ("catch-all", "catch-all")
+    assert classified(Classifier(source).of(page("/version", User("x", groups=EVERYBODY)))) == (
+        "catch-all",
+        "catch-all",
+    )
 
 
 def test_the_same_question_is_answered_from_memory() -> None:
@@ -85,5 +92,16 @@ def test_the_same_question_is_answered_from_memory() -> None:
     assert source.asked == asked
 
 
-def test_levels_are_entitled_to_their_shares_of_what_may_run() -> None:
-    assert seats(Defaults())[("workload-low",)] == 245.0
+def test_flows_of_a_schema_are_told_apart_by_user_or_namespace() -> None:
+    classifier = Classifier(Defaults())
+    asked = [
+        Request(User(name, groups=ACCOUNT), "list", PODS, namespace) for name, namespace in (("a", "x"), ("b", "x"))
+    ]
+    first, second = (classifier.of(each) for each in asked)
+    assert first is not None
+    assert second is not None
+    assert (first.schema, first.key) == ("service-accounts", "service-accounts/a")
+    assert second.key == "service-accounts/b"
+    by_namespace = classifier.of(Request(User("system:kube-scheduler", groups=EVERYBODY), "list", PODS, "x"))
+    assert by_namespace is not None
+    assert by_namespace.key == "kube-scheduler/x"
