@@ -108,8 +108,9 @@ def kernel_hostname(pod: Pod, domain: str) -> str:
 
 def container(
     host: Host, pod: Pod, start: Start, sandbox: Record, env: Mapping[str, str], mounts: tuple[Mount, ...],
-    *, parent: str = "",
+    *, parent: str = "", target: str = "",
 ) -> Spec:  # fmt: skip
+    """`target` is the id of the container whose processes it is to see."""
     c = start.container
     spec = pod.spec
     given = amounts(pod, c, host.quota)
@@ -135,7 +136,7 @@ def container(
         groups=security.groups(pod),
         network=host.network if spec.hostNetwork else f"container:{sandbox.id}",
         ipc="host" if spec.hostIPC else f"container:{sandbox.id}",
-        pid="host" if spec.hostPID else f"container:{sandbox.id}" if spec.shareProcessNamespace else "",
+        pid=_processes(pod, sandbox, target),
         mounts=mounts,
         tty=bool(c.tty),
         stdin=bool(c.stdin),
@@ -149,6 +150,12 @@ def container(
         read_only_root=bool(c.securityContext and c.securityContext.readOnlyRootFilesystem),
         **security.confinement(pod, c, host.powers),
     )
+
+
+def _processes(pod: Pod, sandbox: Record, target: str) -> str:
+    if target:
+        return f"container:{target}"
+    return "host" if pod.spec.hostPID else f"container:{sandbox.id}" if pod.spec.shareProcessNamespace else ""
 
 
 def amounts(pod: Pod, c: Container, most: int | None = None) -> Amounts:

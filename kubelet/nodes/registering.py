@@ -122,7 +122,8 @@ class Registering:
             self.engine, found = await asyncio.gather(self._runtime.version(), self._runtime.images())
             status = self._facts(self.engine, found)
         except EngineError as e:
-            problems.append(f"container runtime is down: {e}")
+            log.warning("the engine: %s", e)
+            problems.append("container runtime is down")
         if status is None:
             status = self._facts(Version("docker", "unknown"), [])
             status.images = images

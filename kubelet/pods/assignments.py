@@ -95,13 +95,14 @@ class Assignments:
         return {*assigned, *(p.metadata.uid for p in self._statics()), *self._means.cache.uids(), *self._workers}
 
     def adopt_addresses(self) -> None:
-        """All that running pods have, before the first new pod can be given one."""
+        """All that pods have, before the first new pod can be given one; then those that pods had before their engine
+        stopped, which their next sandboxes take again."""
         means = self._means
-        for uid in means.cache.uids():
-            for record in means.cache.of(uid):
-                running = record.is_pause and record.running
-                if means.addresses is not None and running and (address := means.network.known(record)):
-                    means.addresses.adopt(uid, address)
+        sandboxes = [r for uid in means.cache.uids() for r in means.cache.of(uid) if r.is_pause]
+        for record in sorted(sandboxes, key=lambda r: (r.running, r.attempt), reverse=True):
+            address = means.network.known(record)
+            if means.addresses is not None and address and (record.running or not means.addresses.of(record.uid)):
+                means.addresses.adopt(record.uid, address)
 
     def busy(self, uid: str) -> bool:
         """Is anything of that pod being run or ended?"""

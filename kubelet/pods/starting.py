@@ -189,7 +189,9 @@ class Starting:
         c, means = start.container, self._means
         image = await self._images.ensure(pod, c)
         security.check_non_root(pod, c, image.user)
-        if start.attempt and any((c.envFrom, *(e.valueFrom for e in c.env))):
+        # What was read with the volumes is too old for another try, and knows nothing of a debugging container.
+        old = start.attempt or c.name in self.faults or c.name in (e.name for e in pod.spec.ephemeralContainers)
+        if old and any((c.envFrom, *(e.valueFrom for e in c.env))):
             self._sources = await means.sources(pod)
         await self._image_volumes(pod, c)
         memory = await self._memory_volumes(pod, c)
@@ -201,7 +203,15 @@ class Starting:
             self._layout.mounts, pod, c, start.attempt, env, memory, recursive=means.recursive_read_only()
         )  # fmt: skip
         mounts = await asyncio.to_thread(mount) if _has_parts(c) else mount()
-        return specs.container(means.host, pod, start, sandbox, env, mounts, parent=means.groups.ensure(pod))
+        parent, target = means.groups.ensure(pod), self._target(pod, start.target)
+        return specs.container(means.host, pod, start, sandbox, env, mounts, parent=parent, target=target)
+
+    def _target(self, pod: Pod, name: str) -> str:
+        """The id of the container of that name.  Raises ConfigError."""
+        found = [r for r in self._means.cache.of(pod.metadata.uid) if r.name == name and r.running and not r.is_pause]
+        if name and not found:
+            raise ConfigError(f"unable to find target container {name}")
+        return found[0].id if found else ""
 
     async def _image_volumes(self, pod: Pod, c: Container) -> None:
         mounted = {m.name for m in c.volumeMounts}

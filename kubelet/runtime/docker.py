@@ -37,7 +37,6 @@ from kubelet.runtime.interfaces import (
     Process,
     Record,
     Spec,
-    State,
     Version,
 )  # fmt: skip
 from kubelet.runtime.operations import Operations
@@ -91,17 +90,22 @@ class Docker:
         return documents.record(await self._engine.call("GET", f"{_path(container)}/json"))
 
     async def create(self, spec: Spec) -> str:
-        document, path = documents.container(spec), f"/containers/create?{urlencode({'name': spec.name})}"
         try:
-            made = await self._engine.call("POST", path, document)
+            return await self._create(spec, spec.name)
         except EngineError as e:
             if "is already in use" not in str(e):
                 raise
             old = await self.inspect(spec.name)
-            if old.state is not State.CREATED:
-                raise
-            await self.remove(old.id)
-            made = await self._engine.call("POST", path, document)
+            if not old.running:
+                await self.remove(old.id)
+                return await self._create(spec, spec.name)
+            if old.labels.items() >= spec.labels.items():
+                raise  # it is this very container: a second one would do the same work twice
+        return await self._create(spec, f"{spec.name}_{old.id[:12]}")
+
+    async def _create(self, spec: Spec, name: str) -> str:
+        path = f"/containers/create?{urlencode({'name': name})}"
+        made = await self._engine.call("POST", path, documents.container(spec))
         return str(made["Id"])
 
     async def start(self, container: str) -> None:

@@ -276,7 +276,11 @@ class Runtime(Protocol):
     async def inspect(self, container: str) -> Record: ...
 
     async def create(self, spec: Spec) -> str:
-        """The new container's id.  A container of that name that never ran is replaced."""
+        """The new container's id.
+
+        A container of that name that does not run is replaced.  One that runs and is somebody else's keeps the name,
+        and the new one gets another; if it has all the labels of the new one, it is that one, and this is refused.
+        """
         ...
 
     async def start(self, container: str) -> None: ...

@@ -128,7 +128,7 @@ class Simulated:
     async def create(self, spec: Spec) -> str:
         engine = self._reach()
         if old := engine.names.get(spec.name):
-            if engine.records[old].state is not State.CREATED:
+            if engine.records[old].running:
                 raise EngineError(
                     f'Conflict. The container name "/{spec.name}" is already in use by container "{old}".'
                 )

@@ -28,6 +28,7 @@ class Start:
     attempt: int
     backoff: float
     init: bool = False
+    target: str = ""  # the name of the container whose processes it is to see
 
 
 @dataclass(slots=True)
@@ -206,10 +207,11 @@ def _wrong(view: View, container: Container, record: Record) -> Stop | None:
 
 def _ephemeral(view: View, sandbox: Record, result: Plan) -> None:
     """Debugging containers are started once and never again."""
+    targets = {e.name: e.targetContainerName for e in view.pod.spec.ephemeralContainers}
     for container in debugging(view.pod):
         faults = [f for n in (container.name, "") if (f := view.faults.get(n))]
         if view.newest(container.name) is None and all(f.retry_at <= view.now for f in faults):
-            result.starts.append(Start(container, 0, 0.0))
+            result.starts.append(Start(container, 0, 0.0, target=targets[container.name]))
 
 
 def _garbage(view: View, sandbox: Record) -> list[Record]:

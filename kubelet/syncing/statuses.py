@@ -194,13 +194,13 @@ def terminated(record: Record) -> ContainerStateTerminated:
     if record.oom_killed:
         reason = "OOMKilled"
     elif record.error and not record.started_at:
-        reason = "StartError"
-    started = record.started_at or (0.0 if record.error else record.created_at)
+        # As the shim for Docker says it; those for other engines say StartError.
+        reason = "ContainerCannotRun"
     return ContainerStateTerminated(
         exitCode=code,
         reason=reason,
         message=record.message or record.error,
-        startedAt=times.format(started),
+        startedAt=times.format(record.started_at or record.created_at),
         finishedAt=times.format(record.finished_at or record.created_at),
         containerID=f"docker://{record.id}",
     )

@@ -226,6 +226,12 @@ class Lab:
             await asyncio.wait_for(grpc_channel.channel_ready(), 10)
             yield NodeStub(grpc_channel)
 
+    async def until_made(self, number: int, seconds: float = 20) -> None:
+        """Returns when the engine has so many containers of this node, running or not."""
+        async with asyncio.timeout(seconds):
+            while len(await asyncio.to_thread(self.containers)) < number:
+                await SYSTEM.sleep(0.01)  # as close to the moment as may be: events come after it
+
     def containers(self) -> list[dict[str, object]]:
         if self.simulated is not None:
             return [{"Id": record.id, "Labels": record.labels} for record in self.simulated.records.values()]

@@ -146,7 +146,7 @@ def test_a_container_that_could_not_be_started_tells_why() -> None:
     fault = Fault("RunContainerError", "no such file", NOW, NOW + 10)
     found = only(view(pod(), pause(), created(error="no such file"), faults={"main": fault}))
     assert found.state.waiting.reason == "RunContainerError"
-    assert (found.lastState.terminated.reason, found.lastState.terminated.exitCode) == ("StartError", 128)
+    assert (found.lastState.terminated.reason, found.lastState.terminated.exitCode) == ("ContainerCannotRun", 128)
 
 
 def test_a_pod_at_its_end_has_ended_whatever_its_policy() -> None:
