@@ -33,8 +33,9 @@ from kubelet.network.neighbours import Neighbours
 from kubelet.network.netlink import Netlink
 from kubelet.network.plumbing import Network, Plumbing
 from kubelet.network.ways import Routes
-from kubelet.nodes import capacities, machines
+from kubelet.nodes import capacities, machines, shutdowns
 from kubelet.nodes.registering import Identity, Registering
+from kubelet.nodes.shutdowns import Shutdown
 from kubelet.pods.admission import Gate
 from kubelet.pods.assignments import Assignments
 from kubelet.pods.caches import Cache
@@ -184,8 +185,13 @@ class Agent:
             self, self._observer, config.resources, clock, [self._discard_ended, self._collector.free_unused]
         )
         self._registering.pressures = lambda: self._evicting.pressures
+        self._shutdown = Shutdown(
+            config.shutdown_grace, config.shutdown_grace_critical, self._of_node, self._shut_down,
+            self._registering.shutting_down, clock,
+        )  # fmt: skip
         self._means.admission = Gate(
-            self._node, self._of_node, self._evicting.refusal, self._preempt, config.allowed_sysctls,
+            self._node, self._of_node, lambda pod: self._shutdown.refusal() or self._evicting.refusal(pod),
+            self._preempt, config.allowed_sysctls,
             armored=machines.has_armor(),
         )  # fmt: skip
         finder = Finder(self._pods, self._cache)
@@ -259,7 +265,7 @@ class Agent:
                 self._recorder.run(), self._server.run(), self._web.run(), self._reports.run(), self._handlers.run(),
                 self._cache.run(), self._pods.run(), self._volumes.run(),
                 self._keeper.run(), self._collector.run(), self._live(), self._work(),
-                self._statics.run(),
+                self._statics.run(), self._shutdown.run(),
             ):  # fmt: skip
                 tasks.create_task(part)
             if self._views is not None:
@@ -324,6 +330,10 @@ class Agent:
     async def end(self, pod: Pod, ending: Ending) -> None:
         if over := self._assignments.end(pod, ending):
             await over.wait()
+
+    async def _shut_down(self, pod: Pod, seconds: float) -> None:
+        why = shutdowns.MESSAGE
+        await self.end(pod, Ending(shutdowns.REASON, why, seconds, (disruption(why),)))
 
     async def _discard_ended(self) -> None:
         await discard_ended(self._of_node(), self._cache, self._means.runtime)

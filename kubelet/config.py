@@ -59,6 +59,8 @@ class Config:
     pod_cidr: str
     manifests: Path | None
     manifest_url: str
+    shutdown_grace: float
+    shutdown_grace_critical: float
     file_check: float
     url_check: float
 
@@ -120,6 +122,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     images.add_flags(parser)
     add("--pod-cidr", default="", help="the pods' addresses; by default those that the cluster gives this node")
     add("--pod-manifest-path", type=Path, default=None, help="a directory, or a file, of static pods")
+    add("--shutdown-grace-period", type=float, default=0, help="seconds that SIGPWR leaves the pods; 0: none")
+    add("--shutdown-grace-period-critical-pods", type=float, default=0, help="how many of these are critical pods'")
     add("--manifest-url", default="", help="more static pods")
     add("--file-check-frequency", type=float, default=20, help="seconds, where the file system does not tell")
     add("--http-check-frequency", type=float, default=20, help="seconds between two looks at --manifest-url")
@@ -171,6 +175,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         pod_cidr=flags.pod_cidr,
         manifests=flags.pod_manifest_path,
         manifest_url=flags.manifest_url,
+        shutdown_grace=flags.shutdown_grace_period,
+        shutdown_grace_critical=flags.shutdown_grace_period_critical_pods,
         file_check=flags.file_check_frequency,
         url_check=flags.http_check_frequency,
     )

@@ -60,6 +60,7 @@ class Registering:
         self._reported_at = 0.0
         self._changed = asyncio.Event()
         self._has_network = False
+        self._closing = False
         self.pressures: Callable[[], Collection[str]] = tuple
 
     def networked(self) -> None:
@@ -127,6 +128,8 @@ class Registering:
         if status is None:
             status = self._facts(Version("docker", "unknown"), [])
             status.images = images
+        if self._closing:
+            problems.append("node is shutting down")
         health = Health(self._clock.now(), self.pressures(), tuple(problems))
         status.conditions = conditions(node, health)
         status.volumesInUse, status.volumesAttached = node.status.volumesInUse, node.status.volumesAttached
@@ -181,6 +184,12 @@ class Registering:
         reasons = pressures + (["NodeReady" if ready else "NodeNotReady"] if ready != was else [])
         for reason in reasons:
             self.tell("Normal", reason, f"Node {self._identity.name} status is now: {reason}")
+
+    def shutting_down(self) -> None:
+        """It is not Ready any more."""
+        self._closing = True
+        self.tell("Normal", "Shutdown", "Shutdown manager detected shutdown event")
+        self._changed.set()
 
     def tell(self, kind: str, reason: str, message: str) -> None:
         """An event of the node."""
