@@ -21,7 +21,7 @@ from api.types import (
 )  # fmt: skip
 from kubelet.runtime.interfaces import Record
 from kubelet.syncing import conditions, restarts
-from kubelet.syncing.views import View, debugging, is_sidecar
+from kubelet.syncing.views import View, all_running, debugging, is_sidecar
 
 TERMINAL = ("Succeeded", "Failed")
 
@@ -48,6 +48,9 @@ def pod_status(view: View) -> PodStatus:
         status.reason, status.message = view.refusal
     elif old.phase in TERMINAL:
         status.reason, status.message = old.reason, old.message
+    if status.phase in TERMINAL and old.phase not in TERMINAL and all_running(view.records):
+        # While something of it runs, a sidecar too, the pod is not over: whoever replaces it would run it twice.
+        status.phase, status.reason, status.message = old.phase or "Running", old.reason, old.message
     _addresses(view, status)
     sandbox = view.sandbox()
     ready = sandbox is not None and bool(view.address or pod.spec.hostNetwork)
