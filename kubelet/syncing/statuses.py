@@ -24,6 +24,7 @@ from kubelet.syncing import conditions, restarts
 from kubelet.syncing.views import View, all_running, debugging, is_sidecar
 
 TERMINAL = ("Succeeded", "Failed")
+KILLED = 128 + 9  # the exit code of what a SIGKILL has ended
 
 
 def pod_status(view: View) -> PodStatus:
@@ -194,7 +195,9 @@ def _ended(view: View, container: Container, record: Record, status: ContainerSt
 def terminated(record: Record) -> ContainerStateTerminated:
     code = restarts.exit_code(record)
     reason = "Completed" if code == 0 else "Error"
-    if record.oom_killed:
+    # In cgroup v1 the engine is told of every container below a group that has run out, of the node's and of the pod's
+    # too.  Only what a SIGKILL has ended can have been chosen; a shell passes on that its last child was.
+    if record.oom_killed and code == KILLED:
         reason = "OOMKilled"
     elif record.error and not record.started_at:
         # As the shim for Docker says it; those for other engines say StartError.

@@ -78,6 +78,15 @@ def test_a_restarted_container_shows_its_last_end() -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "flagged", "reason"),
+    [(137, True, "OOMKilled"), (137, False, "Error"), (0, True, "Completed"), (1, True, "Error"), (143, True, "Error")],
+)
+def test_only_what_was_killed_in_a_group_without_memory_is_said_to_be_so(code: int, flagged: bool, reason: str) -> None:
+    found = only(view(pod(policy="Never"), pause(), exited(code=code, oom_killed=flagged)))
+    assert (found.state.terminated.reason, found.state.terminated.exitCode) == (reason, code)
+
+
+@pytest.mark.parametrize(
     ("policy", "code", "phase"),
     [("Never", 0, "Succeeded"), ("Never", 1, "Failed"), ("OnFailure", 0, "Succeeded"), ("OnFailure", 1, "Running"),
      ("Always", 0, "Running")],
