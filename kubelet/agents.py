@@ -367,7 +367,7 @@ class Agent:
             all_pods=limits.of_all_pods(self._promised.for_pods) if resources.enforced else Limits(),
             per_qos=resources.per_qos,
         )  # fmt: skip
-        groups = KeptGroups(trees.tree(trees.MOUNT, driver), wanted, self._of_node)
+        groups = KeptGroups(trees.tree(trees.MOUNT, driver), wanted)
         try:
             groups.prepare()
         except OSError as e:

@@ -11,14 +11,14 @@ ROOT                 the node: what it has (`--cgroup-root`)
 
 import errno
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from api.types import Pod
 from kubelet.cgroups import limits, names
 from kubelet.cgroups.limits import Limits
-from kubelet.cgroups.names import BEST_EFFORT, BURSTABLE, KUBEPODS, Name
+from kubelet.cgroups.names import BEST_EFFORT, BURSTABLE, KUBEPODS, SYSTEMD, Name
 from kubelet.cgroups.trees import Reading, Tree
 
 log = logging.getLogger("cgroups")
@@ -30,6 +30,10 @@ class Groups(Protocol):
 
     def ensure(self, pod: Pod) -> str:
         """The pod's group as it is to be now; what the engine is to be told, or "" to leave it to that.  OSError."""
+        ...
+
+    def started(self, pod: Pod) -> None:
+        """The first container of the pod runs in its group.  Raises OSError."""
         ...
 
     def widen(self, pod: Pod) -> None:
@@ -60,6 +64,9 @@ class NoGroups:
     def ensure(self, pod: Pod) -> str:
         return ""
 
+    def started(self, pod: Pod) -> None:
+        return
+
     def widen(self, pod: Pod) -> None:
         return
 
@@ -89,13 +96,18 @@ class Wanted:
 
 
 class Kept:
-    """Implements `Groups` on the kernel's.  `pods` are all that are assigned to the node."""
+    """Implements `Groups` on the kernel's.
 
-    def __init__(self, tree: Tree, wanted: Wanted, pods: Callable[[], Iterable[Pod]]) -> None:
+    Every container that starts asks for its pod's group, and the four above it are as they were: a group that is still
+    there is trusted to have what was written to it last, and only what differs is written.
+    """
+
+    def __init__(self, tree: Tree, wanted: Wanted) -> None:
         self.quota = wanted.node.quota
         self._tree = tree
         self._wanted = wanted
-        self._pods = pods
+        self._shares: dict[str, int] = {}  # by uid, of the pods that have a group
+        self._written: dict[Name, Limits] = {}
 
     @property
     def all_pods(self) -> Name:
@@ -113,6 +125,8 @@ class Kept:
 
     def ensure(self, pod: Pod) -> str:
         wanted = self._wanted
+        if wanted.per_qos:
+            self._shares[pod.metadata.uid] = limits.share(pod)
         self.prepare()
         if not wanted.per_qos:
             return names.parent(wanted.root, wanted.driver)
@@ -120,14 +134,20 @@ class Kept:
         self._write(name, limits.of_pod(pod, wanted.max_pids, self.quota))
         return names.parent(name, wanted.driver)
 
+    def started(self, pod: Pod) -> None:
+        if self._wanted.driver == SYSTEMD:  # which gives a slice its own ideas when the first unit in it starts
+            self._written.clear()
+            self.ensure(pod)
+
     def widen(self, pod: Pod) -> None:
         if self._wanted.per_qos:
             self._write(names.of_pod(self._wanted.root, pod), Limits(pids=self._wanted.max_pids))
 
     def release(self, uid: str) -> None:
         if self._wanted.per_qos:
+            self._shares.pop(uid, None)
             for place in self._classes():  # of a pod that was deleted meanwhile the class is not known any more
-                self._tree.remove((*place, f"pod{uid}"))
+                self._remove((*place, f"pod{uid}"))
             self._balance()
 
     def sweep(self, known: Collection[str]) -> None:
@@ -135,7 +155,7 @@ class Kept:
             if names.uid(name[-1]) not in known:
                 log.info("removing the control group %s: there is no such pod", "/".join(name))
                 try:
-                    self._tree.remove(name)
+                    self._remove(name)
                 except OSError as e:
                     log.warning("removing a control group: %s", e)
 
@@ -166,9 +186,17 @@ class Kept:
     def _balance(self) -> None:
         """Let the classes have what their pods request now."""
         _, burstable, best_effort = self._classes()
-        self._write(burstable, limits.of_burstable(self._pods()))
+        self._write(burstable, limits.of_burstable(self._shares.values()))
         self._write(best_effort, limits.of_best_effort())
 
     def _write(self, name: Name, wanted: Limits) -> None:
+        if self._written.get(name) == wanted and self._tree.exists(name):
+            return
+        self._written.pop(name, None)  # what is half written is not known
         self._tree.make(name)
         self._tree.write(name, wanted)
+        self._written[name] = wanted
+
+    def _remove(self, name: Name) -> None:
+        self._written.pop(name, None)
+        self._tree.remove(name)

@@ -51,10 +51,15 @@ def _is_declared(pod: Pod, name: str) -> bool:
     return all(name in c.resources.limits for c in (*pod.spec.containers, *pod.spec.initContainers))
 
 
-def of_burstable(pods: Iterable[Pod]) -> Limits:
+def share(pod: Pod) -> int:
+    """Thousandths of a processor that it adds to what the burstable class is to have."""
+    asked = totals.requests(pod).get("cpu") if qos_class(pod.spec) == "Burstable" else None
+    return math.ceil(asked.value * 1000) if asked is not None else 0
+
+
+def of_burstable(milli: Iterable[int]) -> Limits:
     """The class has a share of the node's processors as large as its pods request together."""
-    asked = (totals.requests(p).get("cpu") for p in pods if qos_class(p.spec) == "Burstable" and not _is_over(p))
-    return Limits(shares=shares(sum(math.ceil(a.value * 1000) for a in asked if a is not None)))
+    return Limits(shares=shares(sum(milli)))
 
 
 def of_best_effort() -> Limits:
@@ -107,7 +112,3 @@ def weight(amount: int) -> int:
         return MOST_WEIGHT
     power = math.log2(amount)
     return math.ceil(10 ** ((power * power + 125 * power) / 612 - 7 / 34))
-
-
-def _is_over(pod: Pod) -> bool:
-    return pod.status.phase in ("Succeeded", "Failed")

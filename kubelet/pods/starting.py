@@ -89,8 +89,7 @@ class Starting:
             means.metrics.started_pods.add()
             made = await means.runtime.create(spec)
             await means.runtime.start(made)
-            if group.endswith(".slice"):
-                means.groups.ensure(pod)  # systemd gives a slice its own ideas when the first unit in it starts
+            means.groups.started(pod)
             if specs.leaves_network(means.host, pod):
                 await self._left_network(made)
             record = await means.cache.refresh(made)

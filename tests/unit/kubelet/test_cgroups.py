@@ -1,5 +1,7 @@
 """The control groups of a node, in trees of plain files."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,10 +71,9 @@ def test_a_node_is_limited_in_what_it_has_less_of_than_its_machine() -> None:
     assert limits.within(Limits(1024, None, 2**31), Limits(None, 1, 2)) == Limits(1024, 1, 2)
 
 
-def test_the_burstable_share_is_what_its_running_pods_request() -> None:
-    over = pod(needing({"cpu": "4"}))
-    over.status.phase = "Failed"
-    assert limits.of_burstable([GUARANTEED, BURSTABLE, BURSTABLE, FREE, over]) == Limits(2048)
+def test_the_burstable_share_is_what_its_pods_request() -> None:
+    assert [limits.share(p) for p in (GUARANTEED, BURSTABLE, FREE)] == [0, 1000, 0]
+    assert limits.of_burstable([1000, 0, 1000]) == Limits(2048)
     assert limits.of_burstable([]) == Limits(2)
 
 
@@ -186,20 +187,37 @@ def test_version_2_reads_and_removes(unified: Path) -> None:
     assert not (unified / "x.slice").exists()
 
 
+class Counted(Kernel):
+    """Says in which groups limits were written, as the kernel would have had to look at them."""
+
+    def __init__(self, mount: Path, driver: str) -> None:
+        super().__init__(mount, driver)
+        self.written: list[str] = []
+
+    def write(self, name: names.Name, limits: Limits) -> None:
+        super().write(name, limits)
+        self.written.append(name[-1])
+
+    def take(self) -> list[str]:
+        found, self.written = self.written, []
+        return found
+
+
+NODE = Wanted(root=ROOT, driver="cgroupfs", node=Limits(None, 100_000, 2**30), all_pods=Limits(2048, None, 2**31))
+
+
 def test_a_node_makes_its_groups_balances_them_and_takes_them_back(split: Path) -> None:
-    pods = [BURSTABLE]
-    wanted = Wanted(root=ROOT, driver="cgroupfs", node=Limits(None, 100_000, 2**30), all_pods=Limits(2048, None, 2**31))
-    kept = Kept(Kernel(split, "cgroupfs"), wanted, lambda: pods)
+    kept = Kept(Kernel(split, "cgroupfs"), NODE)
     kept.prepare()
     assert said(split / "memory/wherry/node1/kubepods") == {"memory.limit_in_bytes": str(2**30)}
-    assert said(split / "cpu/wherry/node1/kubepods/burstable")["cpu.shares"] == "1024"
+    assert said(split / "cpu/wherry/node1/kubepods/burstable")["cpu.shares"] == "2"
     assert kept.ensure(BURSTABLE) == "/wherry/node1/kubepods/burstable/podu1"
+    assert said(split / "cpu/wherry/node1/kubepods/burstable")["cpu.shares"] == "1024"
     assert kept.quota == 100_000
     kept.sweep(["u1"])
     assert (split / "cpu/wherry/node1/kubepods/burstable/podu1").is_dir()
     for file in split.glob("*/wherry/node1/kubepods/burstable/podu1/*"):
         file.unlink()  # the kernel's go with their directory
-    pods.clear()
     kept.release("u1")
     assert not list(split.glob("*/wherry/node1/kubepods/burstable/pod*"))
     assert said(split / "cpu/wherry/node1/kubepods/burstable")["cpu.shares"] == "2"
@@ -208,8 +226,65 @@ def test_a_node_makes_its_groups_balances_them_and_takes_them_back(split: Path) 
     assert not (split / "memory/wherry/node1/kubepods/podu9").exists()
 
 
+def test_only_groups_that_are_to_have_something_else_are_written(split: Path) -> None:
+    tree = Counted(split, "cgroupfs")
+    kept = Kept(tree, NODE)
+    kept.prepare()
+    assert tree.take() == ["node1", "kubepods", "burstable", "besteffort"]
+    kept.ensure(BURSTABLE)
+    assert tree.take() == ["burstable", "podu1"]
+    kept.started(BURSTABLE)
+    kept.ensure(BURSTABLE)
+    assert tree.take() == []
+    kept.ensure(pod(needing({}, {}), metadata={"uid": "u2"}))  # requests nothing, so the classes stay as they are
+    assert tree.take() == ["podu2"]
+    kept.widen(BURSTABLE)
+    kept.ensure(pod(needing({"cpu": "2"})))
+    assert tree.take() == ["podu1", "burstable", "podu1"]
+    assert said(split / "cpu/wherry/node1/kubepods/burstable")["cpu.shares"] == "2048"
+
+
+def test_a_group_that_somebody_has_removed_is_made_and_limited_again(split: Path) -> None:
+    tree = Counted(split, "cgroupfs")
+    kept = Kept(tree, NODE)
+    kept.ensure(BURSTABLE)
+    tree.take()
+    shutil.rmtree(split / "memory/wherry/node1/kubepods/burstable")
+    kept.ensure(BURSTABLE)
+    assert tree.take() == ["burstable", "podu1"]
+
+
+class Full(Counted):
+    full = True
+
+    def write(self, name: names.Name, limits: Limits) -> None:
+        if self.full and name[-1] == "podu1":
+            raise OSError("no")
+        super().write(name, limits)
+
+
+def test_what_the_kernel_refused_is_written_again(split: Path) -> None:
+    tree = Full(split, "cgroupfs")
+    kept = Kept(tree, NODE)
+    with pytest.raises(OSError, match="no"):
+        kept.ensure(BURSTABLE)
+    tree.full = False
+    tree.take()
+    kept.ensure(BURSTABLE)
+    assert tree.take() == ["podu1"]
+
+
+def test_systemd_may_have_changed_the_groups_of_a_pod_that_starts(split: Path) -> None:
+    tree = Counted(split, "systemd")
+    kept = Kept(tree, replace(NODE, driver="systemd"))
+    kept.ensure(BURSTABLE)
+    tree.take()
+    kept.started(BURSTABLE)
+    assert tree.take() == ["node1", "kubepods", "burstable", "besteffort", "podu1"]
+
+
 def test_without_groups_for_classes_all_stand_in_the_nodes(split: Path) -> None:
     wanted = Wanted(root=ROOT, driver="cgroupfs", node=Limits(), all_pods=Limits(), per_qos=False)
-    kept = Kept(Kernel(split, "cgroupfs"), wanted, list)
+    kept = Kept(Kernel(split, "cgroupfs"), wanted)
     assert kept.ensure(BURSTABLE) == "/wherry/node1"
     assert not (split / "memory/wherry/node1/kubepods").exists()
