@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 from kubelet.runtime.interfaces import Change, EngineError, NoSuchContainer, Record, Runtime
 
@@ -80,6 +81,9 @@ class Cache:
 
     def put(self, record: Record) -> None:
         old = self._records.get(record.id)
+        if old is not None and old.identity is not None:
+            # A process may become somebody else later, and is nobody once it has ended: what counts is how it began.
+            record = replace(record, identity=old.identity)
         # Two looks at one container may overtake each other; it never goes from ended back to running.
         if old == record or (old is not None and old.ended and not record.ended):
             return

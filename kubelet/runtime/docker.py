@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -21,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from kubelet.runtime import archives, documents, streams
 from kubelet.runtime.connections import Connections
+from kubelet.runtime.identities import identity
 from kubelet.runtime.interfaces import (
     CLUSTER,
     KIND,
@@ -87,7 +89,8 @@ class Docker:
             return None
 
     async def inspect(self, container: str) -> Record:
-        return documents.record(await self._engine.call("GET", f"{_path(container)}/json"))
+        record = documents.record(await self._engine.call("GET", f"{_path(container)}/json"))
+        return replace(record, identity=identity(record.pid, record.id)) if record.running else record
 
     async def create(self, spec: Spec) -> str:
         try:

@@ -77,6 +77,15 @@ class Amounts:
         return f"{self.shares},{self.quota},{self.memory}"
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a process is to the kernel, by numbers."""
+
+    user: int
+    group: int
+    groups: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One container as the engine knows it.  Times are seconds since the epoch, 0 where there is none."""
@@ -97,6 +106,7 @@ class Record:
     stop_signal: str = "SIGTERM"
     tty: bool = False
     amounts: Amounts = field(default_factory=Amounts)
+    identity: Identity | None = None  # of its first process while that runs, where it can be known
     again: bool = False  # the kubelet ended it so that another instance follows, whatever the exit code
     message: str = ""  # the termination message, filled in by the kubelet once the container has ended
 

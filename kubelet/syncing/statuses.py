@@ -11,7 +11,9 @@ from api.types import (
     ContainerStateTerminated,
     ContainerStateWaiting,
     ContainerStatus,
+    ContainerUser,
     HostIP,
+    LinuxContainerUser,
     Pod,
     PodIP,
     PodStatus,
@@ -117,6 +119,7 @@ def _container_status(view: View, container: Container, *, init: bool = False) -
     status.containerID = f"docker://{record.id}"
     status.imageID = f"docker://{record.image_id}" if record.image_id else ""
     status.image = record.image or container.image
+    status.user = _user(view.pod, record, status.containerID)
     previous = next((r for r in history if r.attempt < record.attempt and r.ended), None)
     if previous is not None:
         status.lastState = ContainerState(terminated=terminated(previous))
@@ -125,6 +128,14 @@ def _container_status(view: View, container: Container, *, init: bool = False) -
     else:
         _ended(view, container, record, status, init=init)
     return status
+
+
+def _user(pod: Pod, record: Record, container: str) -> ContainerUser | None:
+    """Whom the first process began as; for one that ended unseen by this kubelet, what was told before."""
+    if (who := record.identity) is None:
+        return next((s.user for s in _old_statuses(pod) if s.containerID == container), None)
+    linux = LinuxContainerUser(uid=who.user, gid=who.group, supplementalGroups=list(who.groups))
+    return ContainerUser(linux=linux)
 
 
 def _recursion(view: View, mount: VolumeMount) -> str:

@@ -43,6 +43,10 @@ async def test_who_a_process_is_and_what_it_may_do(lab: Any, pods: Any, containe
         assert sh(lab, pod, "id -u; id -g; id -G").split("\n")[:2] == ["1001", "2002"]
         assert {"3003", "4004"} <= set(sh(lab, pod, "id -G").split())
         assert sh(lab, pod, "id -u; id -g", "other") == "65534\n65534\n"
+        users = {s.name: s.user.linux for s in pod.status.containerStatuses}
+        assert (users["main"].uid, users["main"].gid) == (1001, 2002)
+        assert users["main"].supplementalGroups == [2002, 3003, 4004]
+        assert (users["root"].uid, users["root"].gid) == (0, 0)
         assert "Read-only file system" in sh(lab, pod, "touch /file 2>&1", "root")
         assert "NoNewPrivs:\t1" in sh(lab, pod, "cat /proc/1/status", "root")
         assert "NoNewPrivs:\t0" in sh(lab, pod, "cat /proc/1/status", "more")
