@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Wherry's lab.")
+snapshot = typer.Typer(no_args_is_help=True, help="A whole lab in a file, and a lab from that file.")
+app.add_typer(snapshot, name="snapshot")
 
 
 @app.command()
@@ -69,6 +71,30 @@ def expose(
     from wherry.labs import Lab
 
     raise typer.Exit(exposing.main(Lab.from_environment(), resource, namespace, port or (), address, removing=remove))
+
+
+@snapshot.command()
+def save(
+    file: Path,
+    volumes: Annotated[bool, typer.Option("--volumes", help="Also what pods have written to their claims.")] = False,
+) -> None:
+    """Every object and the lab's keys, while it runs."""
+    from wherry import snapshots
+    from wherry.labs import Lab
+
+    raise typer.Exit(snapshots.save_main(Lab.from_environment(), file, volumes=volumes))
+
+
+@snapshot.command()
+def restore(
+    file: Path,
+    force: Annotated[bool, typer.Option("--force", help="First take down what is there; it is lost.")] = False,
+) -> None:
+    """A lab as it was when the file was saved, pods included."""
+    from wherry import snapshots
+    from wherry.labs import Lab
+
+    raise typer.Exit(snapshots.restore_main(Lab.from_environment(), file, force=force))
 
 
 @app.command()

@@ -87,6 +87,11 @@ class Compose:
         advice = "Run scripts/up again; if it says the same, scripts/down first."
         yield from self._run(["up", "--detach", "--remove-orphans", "--pull", "never"], advice)
 
+    def create(self) -> Iterator[str]:
+        """Every container, network and volume, but nothing runs; yields what compose says. Raises Trouble."""
+        advice = "scripts/down, then try again."
+        yield from self._run(["up", "--no-start", "--remove-orphans", "--pull", "never"], advice)
+
     def down(self, *, volumes: bool) -> Iterator[str]:
         """Raises Trouble."""
         options = ["--remove-orphans", "--timeout", "3", *(["--volumes"] if volumes else [])]

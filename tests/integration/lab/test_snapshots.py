@@ -1,0 +1,67 @@
+"""A lab in a file: saved while it runs, and made again from nothing but the file."""
+
+import stat
+
+import pytest
+
+from wherry import cleaning, snapshots
+from wherry.troubles import Trouble
+
+WRITER = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: notes}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: word}
+stringData: {word: swordfish}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: writer}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: main, image: "hewon16/image1:1", volumeMounts: [{name: notes, mountPath: /notes}]}
+  volumes: [{name: notes, persistentVolumeClaim: {claimName: notes}}]
+"""
+KINDS = ("namespaces", "services", "deployments", "replicasets", "pods", "secrets", "persistentvolumeclaims")
+
+
+def test_a_saved_lab_is_restored_with_its_pods_and_their_data(lab, kubectl, node, manifests, tmp_path):
+    kubectl("apply", "-f", f"{manifests}/svc.yaml", "-f", f"{manifests}/deploy.yaml", "-f", "-", stdin=WRITER)
+    kubectl("rollout", "status", "deployment/test1", "--timeout=60s")
+    kubectl("wait", "--for=condition=Ready", "pod/writer", "--timeout=60s")
+    kubectl("exec", "writer", "--", "sh", "-c", "echo remembered > /notes/note")
+
+    def uids():
+        return {kind: {o["metadata"]["uid"] for o in kubectl.json("get", kind)["items"]} for kind in KINDS}
+
+    def container():
+        statuses = kubectl.json("get", "pod", "writer")["status"]["containerStatuses"]
+        return statuses[0]["containerID"] if statuses[0]["ready"] else ""
+
+    before, old = uids(), container()
+    file = tmp_path / "lab.snapshot"
+    assert snapshots.save_main(lab, file, volumes=True) == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert container() == old  # nothing of the running lab was touched
+    kubectl("create", "configmap", "later")
+
+    with pytest.raises(Trouble, match="there is a lab of the name"):
+        snapshots.restore(lab, file, force=False)
+    assert uids() == before
+
+    cleaning.down(lab, keep_data=False)
+    assert snapshots.restore_main(lab, file, force=False) == 0
+    assert uids() == before
+    assert "later" not in kubectl("get", "configmaps", "-o", "name")
+    kubectl("rollout", "status", "deployment/test1", "--timeout=60s")
+    kubectl.until(lambda _: container() not in ("", old), "pods")
+    assert kubectl("exec", "writer", "--", "cat", "/notes/note") == "remembered\n"
+    assert kubectl("get", "secret", "word", "-o", "jsonpath={.data.word}") == "c3dvcmRmaXNo"
+    address = kubectl("get", "service", "test-svc", "-o", "jsonpath={.spec.clusterIP}")
+    assert node("node1").ask(f"http://{address}/")
