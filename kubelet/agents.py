@@ -190,7 +190,7 @@ class Agent:
             self._registering.shutting_down, clock,
         )  # fmt: skip
         self._means.admission = Gate(
-            self._node, self._of_node, lambda pod: self._shutdown.refusal() or self._evicting.refusal(pod),
+            self._node, self._promised_pods, lambda pod: self._shutdown.refusal() or self._evicting.refusal(pod),
             self._preempt, config.allowed_sysctls,
             armored=machines.has_armor(),
         )  # fmt: skip
@@ -245,7 +245,7 @@ class Agent:
             recursive_read_only=lambda: self._registering.engine.recursive_read_only,
             pinning=Pinning(runtime.process),
             services=self._services.list,
-            pods=self._of_node,
+            pods=self._promised_pods,
             allocatable=lambda: self._promised.allocatable,
             machine=_machine_root(config),
             cluster_dns=config.cluster_dns,
@@ -258,6 +258,9 @@ class Agent:
     def _of_node(self) -> list[Pod]:
         """Every pod that is to run here, once: a mirror pod only shows one."""
         return [*(p for p in self._pods.list() if not is_mirror(p)), *self._statics.pods()]
+
+    def _promised_pods(self) -> list[Pod]:
+        return [self._means.allocations.of(p) for p in self._of_node()]
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -16,6 +16,7 @@ from kubelet.metrics import Metrics
 from kubelet.network.addresses import Pool
 from kubelet.network.plumbing import Network, NotReady
 from kubelet.pods.admission import Admission, Open
+from kubelet.pods.allocations import Allocations
 from kubelet.pods.caches import Cache
 from kubelet.pods.handlers import Handlers
 from kubelet.runtime.interfaces import Runtime
@@ -64,6 +65,7 @@ class Means:
     metrics: Metrics = field(default_factory=Metrics)
     machine: Path | None = None  # where this process sees the machine's root directory
     admission: Admission = field(default_factory=Open)
+    allocations: Allocations = field(default_factory=Allocations)
     recursive_read_only: Callable[[], bool] = lambda: False
     pinning: Pinning = field(default_factory=Pinning)
     cluster_dns: tuple[str, ...] = ()

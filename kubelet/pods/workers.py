@@ -52,11 +52,12 @@ class Worker:
     def __init__(self, means: Means, pod: Pod, *, orphan: bool = False) -> None:
         self.pod = pod
         self._means = means
+        means.allocations.take(pod)
         self._orphan = orphan
         self._layout = Layout(means.root, pod.metadata.uid, means.machine, means.pinning)
         self._starting = Starting(means, self._layout)
         self._probing = Probing(means.handlers, means.clock, self.wake, self._probed, self._counted)
-        self._resizing = Resizing(means)
+        self._resizing = Resizing(means, pod)
         self._changed = asyncio.Event()
         self._shortened = asyncio.Event()
         self._ending: set[str] = set()
@@ -216,7 +217,7 @@ class Worker:
                 record = replace(record, message=await self._message(record), again=again)
             records.append(record)
         return View(
-            pod=self.pod,
+            pod=self._means.allocations.of(self.pod),
             now=self._means.clock.now(),
             records=tuple(records),
             health=self._probing.health,
@@ -284,7 +285,7 @@ class Worker:
                 return
         elif means.addresses is None or not await self._reconnect(sandbox, means.addresses):
             return
-        means.groups.ensure(self.pod)
+        means.groups.ensure(means.allocations.of(self.pod))
         self._connected.add(sandbox.id)
 
     async def _reconnect(self, sandbox: Record, pool: Pool) -> bool:
@@ -311,7 +312,7 @@ class Worker:
         if (todo.new_sandbox is not None or todo.starts) and not await self._starting.volumes(self.pod):
             return
         if todo.new_sandbox is not None:
-            made = await self._starting.sandbox(self.pod, todo.new_sandbox)
+            made = await self._starting.sandbox(view.pod, todo.new_sandbox)
             if made is not None:
                 self._connected.add(made.id)
                 self._disconnected = False
@@ -319,7 +320,7 @@ class Worker:
         for start in todo.starts:
             if self.leaving or sandbox is None:
                 return
-            if await self._starting.container(self.pod, start, sandbox) is None and start.init:
+            if await self._starting.container(view.pod, start, sandbox) is None and start.init:
                 return
 
     def _stop(self, order: Stop) -> None:
@@ -376,6 +377,7 @@ class Worker:
         if any(v.emptyDir is not None and v.emptyDir.medium == "Memory" for v in self.pod.spec.volumes):
             await means.runtime.remove_volumes(f"wherry_{uid}_")
         await asyncio.to_thread(self._layout.remove)
+        means.allocations.forget(uid)
         if self._orphan:
             means.reporter.forget(uid)
         else:

@@ -175,13 +175,18 @@ def _runs(view: View, container: Container, record: Record, status: ContainerSta
     status.started = health.started
     sidecar = init and is_sidecar(container)
     status.ready = (not init or sidecar) and health.started and health.ready
-    wanted = container.resources
+    _promised(container, status)
     old = next((s for s in _old_statuses(view.pod) if s.name == container.name), None)
-    # While a resize waits, or could not be done, the container has what was told last.
-    held = old.resources if view.resizing and old is not None else None
-    status.resources = held or ResourceRequirements(requests=dict(wanted.requests), limits=dict(wanted.limits))
-    pending = any(c.type == "PodResizePending" for c in view.resizing)
-    status.allocatedResources = dict(status.resources.requests if pending else wanted.requests)
+    # While a resize is under way, or could not be done, the container has what was told last.
+    under_way = any(c.type == "PodResizeInProgress" for c in view.resizing)
+    if under_way and old is not None and old.resources is not None:
+        status.resources = old.resources
+
+
+def _promised(container: Container, status: ContainerStatus) -> None:
+    has = container.resources
+    status.resources = ResourceRequirements(requests=dict(has.requests), limits=dict(has.limits))
+    status.allocatedResources = dict(has.requests)
 
 
 def _ended(view: View, container: Container, record: Record, status: ContainerStatus, *, init: bool) -> None:
@@ -189,6 +194,8 @@ def _ended(view: View, container: Container, record: Record, status: ContainerSt
     status.state = ContainerState(terminated=ended)
     plain_init = init and not is_sidecar(container)
     status.ready = plain_init and ended.exitCode == 0
+    if not plain_init:
+        _promised(container, status)
     if view.terminating or view.pod.status.phase in TERMINAL:
         return
     if not restarts.wanted(view.pod, container, record, init=init):

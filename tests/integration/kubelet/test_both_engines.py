@@ -95,7 +95,7 @@ async def test_how_programs_end_is_told_and_decides_what_follows(node: Any, pods
         assert waiting(init) == "PodInitializing"
         absent = await node.until("absent", lambda pod: pod.status.phase == "Failed")
         ended = absent.status.containerStatuses[0].state.terminated
-        assert ended.reason == "StartError"
+        assert ended.reason == "ContainerCannotRun"
         assert "no such file or directory" in ended.message
 
 

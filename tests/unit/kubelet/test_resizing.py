@@ -1,12 +1,15 @@
 """Other amounts of cpu and memory for containers that run."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from api import meta
-from api.types import Container, ContainerResizePolicy, Pod, PodCondition, ResourceRequirements
-from kubelet.pods.resizing import RETRY, difference
+from api.types import Container, ContainerResizePolicy, ContainerStatus, Pod, PodCondition, ResourceRequirements
+from kubelet.pods.allocations import Allocations
+from kubelet.pods.resizing import RETRY, difference, message
 from kubelet.runtime.interfaces import AMOUNTS, Amounts, EngineError
 from kubelet.runtime.simulated import Simulated
 from tests.unit.kubelet.builders import container, pod, running
@@ -18,8 +21,8 @@ def needing(cpu: str, memory: str = "64Mi") -> ResourceRequirements:
     return ResourceRequirements(requests=both, limits=both)
 
 
-def sized(cpu: str, memory: str = "64Mi", **fields: object) -> Container:
-    return container(command=FOREVER, resources=needing(cpu, memory), **fields)
+def sized(cpu: str, memory: str = "64Mi", **fields: Any) -> Container:
+    return container(**{"command": FOREVER, "resources": needing(cpu, memory), **fields})
 
 
 @pytest.fixture
@@ -34,6 +37,10 @@ def resized(of: Pod, cpu: str, memory: str = "64Mi") -> Pod:
     copy.metadata.generation = 2
     copy.spec.containers[0].resources = needing(cpu, memory)
     return copy
+
+
+def told(stage: Stage) -> list[tuple[str, str]]:
+    return [(reason, message) for _, reason, message in stage.told.events if reason.startswith("Resize")]
 
 
 def condition(stage: Stage, kind: str) -> PodCondition | None:
@@ -51,6 +58,12 @@ async def test_a_running_container_gets_what_its_pod_asks_for_now(stage: Stage) 
         assert status.allocatedResources == {"cpu": "1", "memory": "128Mi"}
         assert status.restartCount == 0
         assert condition(stage, "PodResizeInProgress") is None
+        amounts = '{"limits":{"cpu":"1","memory":"128Mi"},"requests":{"cpu":"1","memory":"128Mi"}}'
+        what = f'{{"containers":[{{"name":"main","resources":{amounts}}}],"generation":2}}'
+        assert told(stage) == [
+            ("ResizeStarted", f"Pod resize started: {what}"),
+            ("ResizeCompleted", f"Pod resize completed: {what}"),
+        ]
 
 
 async def test_a_container_that_wants_a_restart_for_it_gets_one(stage: Stage) -> None:
@@ -88,10 +101,72 @@ async def test_what_others_have_is_deferred_until_they_go(stage: Stage) -> None:
         assert pending is not None
         words = "Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000"
         assert (pending.reason, pending.message) == ("Deferred", words)
+        await stage.turn(RETRY)
         others.clear()
         await stage.turn(RETRY)
+        assert [reason for reason, _ in told(stage)] == ["ResizeDeferred", "ResizeStarted", "ResizeCompleted"]
+        assert told(stage)[0][1].startswith('Pod resize Deferred: {"containers":[{"name":"main",')
+        assert told(stage)[0][1].endswith(f',"generation":2,"error":"{words}"}}')
         assert stage.records()[0].amounts.shares == 1536
         assert condition(stage, "PodResizePending") is None
+
+
+async def test_a_container_that_is_restarted_while_a_resize_waits_has_what_it_had(stage: Stage) -> None:
+    async with stage.worker(of := web(sized("500m"))) as worker:
+        worker.update(resized(of, "3"))
+        await stage.turn()
+        await stage.engine.signal(stage.records()[0].id, "SIGKILL")
+        await stage.turn()
+        assert [(r.attempt, r.running, r.amounts.shares) for r in stage.records()] == [(0, False, 512), (1, True, 512)]
+        (status,) = stage.status.containerStatuses
+        assert (status.resources, status.allocatedResources) == (needing("500m"), needing("500m").requests)
+        worker.update(resized(of, "1"))
+        await stage.turn()
+        assert stage.records()[1].amounts.shares == 1024
+
+
+async def test_what_is_put_off_counts_for_others_as_what_it_has(stage: Stage) -> None:
+    async with stage.worker(of := web(sized("500m"))) as worker:
+        wanted = resized(of, "3")
+        worker.update(wanted)
+        await stage.turn()
+        assert stage.means.allocations.of(wanted).spec.containers[0].resources == needing("500m")
+        assert stage.means.allocations.of(of) is of
+
+
+@pytest.mark.parametrize(
+    ("has", "allocated", "promised"), [("500m", "500m", "500m"), ("500m", "1", "1"), ("1", "1", "1")]
+)
+def test_a_new_kubelet_finds_in_the_status_what_was_promised(has: str, allocated: str, promised: str) -> None:
+    of = web(sized("1"))
+    status = ContainerStatus(name="main", resources=needing(has), allocatedResources=needing(allocated).requests)
+    of.status.containerStatuses = [status]
+    allocations = Allocations()
+    allocations.take(of)
+    assert allocations.of(of).spec.containers[0].resources == needing(promised)
+
+
+async def test_a_new_kubelet_does_not_repeat_what_was_told(stage: Stage) -> None:
+    of = web(sized("3"), metadata={"generation": 2})
+    words = "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000"
+    of.status.conditions = [
+        PodCondition(type="PodResizePending", status="True", reason="Infeasible", message=words, observedGeneration=2)
+    ]
+    has = needing("500m")
+    of.status.containerStatuses = [ContainerStatus(name="main", resources=has, allocatedResources=has.requests)]
+    async with stage.worker(of):
+        assert stage.records()[0].amounts.shares == 512
+        assert told(stage) == []
+        pending = condition(stage, "PodResizePending")
+        assert pending is not None
+        assert (pending.reason, pending.message) == ("Infeasible", words)
+
+
+def test_sidecars_are_told_of_before_the_others() -> None:
+    of = web(sized("1"), initContainers=[sized("2", name="proxy", restartPolicy="Always"), sized("4", name="once")])
+    found = json.loads(message(of, "started").removeprefix("Pod resize started: "))
+    assert [c["name"] for c in found["initContainers"]] == ["proxy"]
+    assert list(found) == ["initContainers", "containers", "generation"]
 
 
 class Refusing(Simulated):
@@ -107,6 +182,13 @@ async def test_an_engine_that_refuses_is_told_of(stage: Stage) -> None:
         progress = condition(stage, "PodResizeInProgress")
         assert progress is not None
         assert (progress.reason, progress.message) == ("Error", "no")
+        await stage.turn(RETRY)
+        stage.engine.__class__ = Simulated
+        await stage.turn(RETRY)
+        assert [reason for reason, _ in told(stage)] == ["ResizeStarted", "ResizeError", "ResizeCompleted"]
+        assert told(stage)[1][1].endswith('"generation":2,"error":"no"}')
+        assert condition(stage, "PodResizeInProgress") is None
+        assert stage.records()[0].amounts.shares == 1024
 
 
 def test_limits_that_the_engine_discards_are_not_asked_for_again() -> None:

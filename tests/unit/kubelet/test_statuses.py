@@ -233,14 +233,21 @@ def test_the_class_of_service(limits: dict[str, str], requests: dict[str, str], 
     assert qos_class(pod(container(resources=resources(limits, requests))).spec) == expected
 
 
-def test_while_a_resize_waits_the_status_tells_what_the_container_has() -> None:
+def test_while_a_resize_is_under_way_the_status_tells_what_the_container_has() -> None:
     has = ResourceRequirements(requests={"cpu": "1"}, limits={"cpu": "1"})
-    of = pod(container(resources=ResourceRequirements(requests={"cpu": "3"}, limits={"cpu": "3"})))
+    wanted = ResourceRequirements(requests={"cpu": "3"}, limits={"cpu": "3"})
+    of = pod(container(resources=wanted))
     of.status = PodStatus(containerStatuses=[ContainerStatus(name="main", resources=has)])
-    pending = PodCondition(type="PodResizePending", status="True", reason="Deferred")
-    status = pod_status(view(of, pause(), running(), resizing=(pending,)))
+    progress = PodCondition(type="PodResizeInProgress", status="True")
+    status = pod_status(view(of, pause(), running(), resizing=(progress,)))
     assert status.containerStatuses[0].resources == has
-    assert status.containerStatuses[0].allocatedResources == {"cpu": "1"}
-    assert meta.condition(Pod(status=status), "PodResizePending").reason == "Deferred"
+    assert status.containerStatuses[0].allocatedResources == {"cpu": "3"}
+    assert meta.is_true(Pod(status=status), "PodResizeInProgress")
     done = pod_status(view(of, pause(), running()))
-    assert done.containerStatuses[0].allocatedResources == {"cpu": "3"}
+    assert done.containerStatuses[0].resources == wanted
+
+
+def test_what_a_container_was_promised_is_told_while_it_does_not_run() -> None:
+    wanted = ResourceRequirements(requests={"cpu": "3"}, limits={"cpu": "3"})
+    found = only(view(pod(container(resources=wanted)), pause(), exited()))
+    assert (found.resources, found.allocatedResources) == (wanted, {"cpu": "3"})

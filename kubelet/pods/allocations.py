@@ -1,0 +1,72 @@
+"""What of cpu and memory each pod of this node was promised: what its spec says, but for a resize that is not granted.
+
+https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/1287-in-place-update-pod-resources . Containers are
+made, and room is counted, by what was promised; so one that is restarted while a resize waits has what it had before.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from api.types import Container, Pod, ResourceRequirements
+from kubelet.syncing.views import is_sidecar
+
+Promised = Mapping[str, ResourceRequirements]
+"""By container name."""
+
+
+class Allocations:
+    """Of all pods of a node.  What a kubelet before this one has promised is read in a pod's status."""
+
+    def __init__(self) -> None:
+        self._promised: dict[str, Promised] = {}
+
+    def take(self, pod: Pod) -> None:
+        """It is this kubelet's from now on, with what it was promised before."""
+        self._promised.setdefault(pod.metadata.uid, _told(pod))
+
+    def grant(self, pod: Pod) -> None:
+        """It may have what its spec says now."""
+        self._promised[pod.metadata.uid] = {c.name: c.resources for c in lasting(pod)}
+
+    def forget(self, uid: str) -> None:
+        self._promised.pop(uid, None)
+
+    def of(self, pod: Pod) -> Pod:
+        """The pod with what it was promised: itself, if that is what its spec says."""
+        found = self._promised.get(pod.metadata.uid)
+        promised = found if found is not None else _told(pod)
+        if all(_amounts(promised.get(c.name, c.resources)) == _amounts(c.resources) for c in lasting(pod)):
+            return pod
+        containers = [_sized(c, promised) for c in pod.spec.containers]
+        inits = [_sized(c, promised) if is_sidecar(c) else c for c in pod.spec.initContainers]
+        spec = msgspec.structs.replace(pod.spec, containers=containers, initContainers=inits)
+        return msgspec.structs.replace(pod, spec=spec)
+
+
+def lasting(pod: Pod) -> list[Container]:
+    """Those that can be resized."""
+    return [*pod.spec.containers, *(c for c in pod.spec.initContainers if is_sidecar(c))]
+
+
+def _sized(container: Container, promised: Promised) -> Container:
+    requests, limits = _amounts(promised.get(container.name, container.resources))
+    resources = msgspec.structs.replace(container.resources, requests=requests, limits=limits)
+    return msgspec.structs.replace(container, resources=resources)
+
+
+def _amounts(resources: ResourceRequirements) -> tuple[dict[str, str], dict[str, str]]:
+    return resources.requests, resources.limits
+
+
+def _told(pod: Pod) -> Promised:
+    """What a status tells of a container is what it has; where that is not what it was promised, a resize that was
+    granted is under way, to what the spec says."""
+    statuses = {s.name: s for s in (*pod.status.containerStatuses, *pod.status.initContainerStatuses)}
+    found = {}
+    for container in lasting(pod):
+        status = statuses.get(container.name)
+        has = status.resources if status is not None else None
+        settled = status is not None and has is not None and has.requests == status.allocatedResources
+        found[container.name] = has if settled and has is not None else container.resources
+    return found
