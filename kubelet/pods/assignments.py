@@ -8,14 +8,17 @@ import msgspec
 
 from api import times
 from api.meta import key
+from api.qos import qos_class
 from api.types import ObjectMeta, Pod, PodSpec
 from kubelet.pods.means import Means
+from kubelet.pods.resizing import is_over
 from kubelet.pods.workers import Ending, Worker
 from kubelet.runtime.interfaces import POD_NAME, POD_NAMESPACE, Record
 from kubelet.statics.manifests import is_mirror, is_static, local_uid
 from machinery.informers import Informer
 
 CRASH_PAUSE = 5.0
+GUARANTEED = "Guaranteed"
 RELIST = 60.0  # the engine's events may be lost without a word
 
 log = logging.getLogger("pods")
@@ -150,6 +153,15 @@ class Assignments:
                 worker.wake()  # a mirror that was made anew knows nothing yet
         elif new is not None:
             self._ensure(new)
+        if old is not None and (new is None or _gives_back(old, new)):
+            self._retry_resizes()
+
+    def _retry_resizes(self) -> None:
+        """What others have given back is for the resizes that wait, the most important pods' first, and of those the
+        guaranteed ones'."""
+        waiting = [w for w in self._workers.values() if w.waits_for_room]
+        for worker in sorted(waiting, key=lambda w: (-(w.pod.spec.priority or 0), qos_class(w.pod.spec) != GUARANTEED)):
+            worker.wake()
 
     def _ensure(self, pod: Pod) -> None:
         uid = pod.metadata.uid
@@ -192,6 +204,11 @@ class Assignments:
             self._finished.add(uid)  # its object is still on its way out
         self._on_end(worker.pod)
         self.statics_changed()
+
+
+def _gives_back(old: Pod, new: Pod) -> bool:
+    """May there be room now that the pod held before?"""
+    return new.metadata.generation != old.metadata.generation or (is_over(new) and not is_over(old))
 
 
 def remembered(record: Record) -> Pod:

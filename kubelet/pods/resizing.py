@@ -40,6 +40,11 @@ class Resizing:
     def conditions(self) -> tuple[PodCondition, ...]:
         return tuple(c for c in (self._pending, self._progress) if c is not None)
 
+    @property
+    def waits(self) -> bool:
+        """For room that others give back."""
+        return self._pending is not None
+
     async def settle(self, pod: Pod, records: Iterable[Record]) -> float | None:
         """Let the running containers have what the pod asks for now, or was promised last.  Seconds until it is worth
         another try, or None if there is nothing left to do."""
@@ -110,7 +115,7 @@ class Resizing:
             if name in capacity and wanted > has:
                 why = f"{name}, requested: {wanted}, capacity: {has}"
                 return "Infeasible", f"Node didn't have enough capacity: {why}"
-        others = [p for p in self._means.pods() if p.metadata.uid != pod.metadata.uid and not _is_over(p)]
+        others = [p for p in self._means.pods() if p.metadata.uid != pod.metadata.uid and not is_over(p)]
         for name in UNITS:
             wanted, has, used = _requested([pod], name), _amount(capacity, name), _requested(others, name)
             if name in capacity and wanted and used + wanted > has:
@@ -167,5 +172,5 @@ def _amount(resources: Mapping[str, str], name: str) -> int:
     return UNITS[name](resources.get(name, "0"))
 
 
-def _is_over(pod: Pod) -> bool:
+def is_over(pod: Pod) -> bool:
     return pod.status.phase in ("Succeeded", "Failed")

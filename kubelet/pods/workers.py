@@ -117,6 +117,10 @@ class Worker:
     def leaving(self) -> bool:
         return self._orphan or bool(self.pod.metadata.deletionTimestamp)
 
+    @property
+    def waits_for_room(self) -> bool:
+        return self._resizing.waits and not self.leaving
+
     async def run(self) -> None:
         """Returns when nothing of the pod is left on this node.  Cancelling it leaves the containers as they are."""
         async with asyncio.TaskGroup() as self._tasks:

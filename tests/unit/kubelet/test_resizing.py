@@ -1,17 +1,21 @@
 """Other amounts of cpu and memory for containers that run."""
 
+import asyncio
+import itertools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from api import meta
 from api.types import Container, ContainerResizePolicy, ContainerStatus, Pod, PodCondition, ResourceRequirements
 from kubelet.pods.allocations import Allocations
+from kubelet.pods.assignments import Assignments
 from kubelet.pods.resizing import RETRY, difference, message
 from kubelet.runtime.interfaces import AMOUNTS, Amounts, EngineError
 from kubelet.runtime.simulated import Simulated
+from machinery.informers import Informer
 from tests.unit.kubelet.builders import container, pod, running
 from tests.unit.kubelet.test_workers import FOREVER, Stage, web
 
@@ -199,3 +203,57 @@ def test_limits_that_the_engine_discards_are_not_asked_for_again() -> None:
     assert difference(pod(wanted), wanted, labelled) == set()
     without = running(amounts=Amounts(2, 0, 0), labels={**made.labels, AMOUNTS: str(Amounts(2, 0, 0))})
     assert difference(pod(wanted), wanted, without) == {"memory"}
+
+
+class Shown(Informer[Pod]):
+    """What a test says that the API server has."""
+
+    def __init__(self) -> None:
+        super().__init__(cast(Any, None), Pod)
+        self._revisions = itertools.count(1)
+
+    async def synced(self) -> None:
+        return
+
+    def show(self, pod: Pod) -> None:
+        copy = meta.clone(pod)
+        copy.metadata.resourceVersion = str(next(self._revisions))
+        self._change(meta.key(pod), copy)
+
+    def drop(self, pod: Pod) -> None:
+        self._change(meta.key(pod), None)
+
+
+@pytest.mark.parametrize("goes", ["deleted", "ended"])
+async def test_room_that_is_given_back_is_for_the_most_important_first(stage: Stage, goes: str) -> None:
+    def one(uid: str, cpu: str, priority: int = 0) -> Pod:
+        return web(sized(cpu), metadata={"uid": uid, "name": uid}, priority=priority)
+
+    async def nothing(*_: object) -> None:
+        return
+
+    shown = Shown()
+    low, high, other = one("low", "250m", 1), one("high", "250m", 2), one("other", "1500m")
+    stage.means.pods = lambda: [stage.means.allocations.of(p) for p in shown.list()]
+    assignments = Assignments(stage.means, shown)
+    tasks = [asyncio.create_task(stage.cache.run()), asyncio.create_task(assignments.run(nothing, nothing))]
+    for each in (low, high, other):
+        shown.show(each)
+    await stage.turn()
+    for each in (low, high):
+        shown.show(resized(each, "1500m"))
+        await stage.turn()
+    assert [reason for reason, _ in told(stage)] == ["ResizeDeferred"] * 2
+    if goes == "deleted":
+        shown.drop(other)
+    else:
+        ended = meta.clone(other)
+        ended.status.phase = "Failed"
+        shown.show(ended)
+    await stage.turn()
+    shares = {r.uid: r.amounts.shares for r in stage.cache.all() if r.running and not r.is_pause}
+    assert (shares["low"], shares["high"]) == (256, 1536)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    stage.engine.close()
