@@ -26,6 +26,7 @@ from kubelet.images.collecting import Collector
 from kubelet.images.pulling import Puller
 from kubelet.images.records import Records
 from kubelet.images.stores import Store
+from kubelet.images.users import Users
 from kubelet.metrics import Beginnings, Metrics
 from kubelet.network.addresses import Addresses, Elsewhere, Pool
 from kubelet.network.cni.networks import Plugins, abandon
@@ -227,8 +228,8 @@ class Agent:
             reporter=PodReporter(self._reports, self._mirrors.of),
             handlers=self._handlers,
             images=Store(
-                puller=Puller(runtime, clock, config.images.parallel_pulls), records=self._records, root=config.root,
-                policy=config.images.verification,
+                puller=Puller(runtime, clock, config.images.parallel_pulls), records=self._records,
+                users=Users(runtime), root=config.root, policy=config.images.verification,
             ),
             clock=clock,
             metrics=metrics,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from api.types import AppArmorProfile, Container, Pod, SeccompProfile, SecurityContext
+from kubelet.containers.accounts import Accounts
 from kubelet.containers.fields import ConfigError
 
 # capabilities(7), in the order of their numbers
@@ -55,12 +56,35 @@ def _name(process: Path) -> str:
         return ""
 
 
-def user(pod: Pod, container: Container) -> str:
-    """UID, UID:GID or "" for the image's own."""
+def user(pod: Pod, container: Container, image_user: str = "") -> str:
+    """USER, USER:GROUP or "" for root."""
     uid, gid = _setting(pod, container, "runAsUser"), _setting(pod, container, "runAsGroup")
-    if gid is not None:
-        return f"{uid if uid is not None else 0}:{gid}"
-    return str(uid) if uid is not None else ""
+    own = image_user if uid is None else str(uid)
+    return own if gid is None else f"{own.partition(':')[0] or 0}:{gid}"
+
+
+def needs_accounts(pod: Pod, container: Container, image_user: str) -> bool:
+    """Does it depend on the files of the image who the container is, in a way that the engine does not see to?  It
+    joins the groups that have the user for a member, unless it is told the user's own group: then it joins none."""
+    return _is_strict(pod) or ":" in user(pod, container, image_user)
+
+
+def identity(pod: Pod, container: Container, image_user: str, accounts: Accounts) -> tuple[str, tuple[str, ...]]:
+    """The user and the further groups that the engine is told.  Raises ConfigError.
+    https://kubernetes.io/docs/tasks/configure-pod-container/security-context/#supplementalgroupspolicy
+    """
+    wanted, own = user(pod, container, image_user), groups(pod)
+    if not _is_strict(pod):
+        return wanted, own if ":" not in wanted else tuple(dict.fromkeys([*own, *map(str, accounts.joined(wanted))]))
+    wanted = accounts.explicit(wanted)
+    if name := accounts.misnamed({int(g) for g in (wanted.partition(":")[2], *own) if g.isdecimal()}):
+        raise ConfigError(f'supplementalGroupsPolicy is Strict and the image has another group of the name "{name}"')
+    return wanted, own
+
+
+def _is_strict(pod: Pod) -> bool:
+    context = pod.spec.securityContext
+    return context is not None and context.supplementalGroupsPolicy == "Strict"
 
 
 def check_non_root(pod: Pod, container: Container, image_user: str) -> None:

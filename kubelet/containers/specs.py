@@ -10,6 +10,7 @@ from api.types import Container, Pod
 from kubelet.cgroups import limits
 from kubelet.cgroups.limits import LEAST_SHARES
 from kubelet.containers import security
+from kubelet.containers.accounts import Accounts
 from kubelet.containers.environments import expand
 from kubelet.containers.fields import ConfigError
 from kubelet.containers.security import Powers
@@ -108,12 +109,14 @@ def kernel_hostname(pod: Pod, domain: str) -> str:
 
 def container(
     host: Host, pod: Pod, start: Start, sandbox: Record, env: Mapping[str, str], mounts: tuple[Mount, ...],
-    *, parent: str = "", target: str = "",
+    *, parent: str = "", target: str = "", image_user: str = "", accounts: Accounts | None = None,
 ) -> Spec:  # fmt: skip
-    """`target` is the id of the container whose processes it is to see."""
+    """`target` is the id of the container whose processes it is to see; `accounts` are the image's, where they are
+    needed.  Raises ConfigError."""
     c = start.container
     spec = pod.spec
     given = amounts(pod, c, host.quota)
+    user, groups = security.identity(pod, c, image_user, accounts or Accounts())
     expanded = [expand(text, env) for text in c.command], [expand(text, env) for text in c.args]
     return Spec(
         name=_name(c.name or "", pod, start.attempt),
@@ -132,8 +135,8 @@ def container(
         arguments=tuple(expanded[1]) if c.args or c.command else None,
         env=tuple(f"{name}={value}" for name, value in env.items()),
         working_dir=c.workingDir,
-        user=security.user(pod, c),
-        groups=security.groups(pod),
+        user=user,
+        groups=groups,
         network=host.network if spec.hostNetwork else f"container:{sandbox.id}",
         ipc="host" if spec.hostIPC else f"container:{sandbox.id}",
         pid=_processes(pod, sandbox, target),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kubelet.images.pulling import Puller
 from kubelet.images.records import POLICIES, Records
+from kubelet.images.users import Users
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,5 +14,6 @@ class Store:
 
     puller: Puller
     records: Records
+    users: Users
     root: Path
     policy: str = POLICIES[0]

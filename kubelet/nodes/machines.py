@@ -106,7 +106,7 @@ def facts(
         addresses=[NodeAddress(type="InternalIP", address=address), NodeAddress(type="Hostname", address=node)],
         capacity=dict(promised.capacity),
         allocatable=dict(promised.allocatable),
-        features=NodeFeatures(supplementalGroupsPolicy=False),
+        features=NodeFeatures(supplementalGroupsPolicy=True),
         runtimeHandlers=[_handler(engine)],
         daemonEndpoints=NodeDaemonEndpoints(kubeletEndpoint=DaemonEndpoint(Port=port)),
         images=_images(images, max_images),

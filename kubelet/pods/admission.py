@@ -41,9 +41,6 @@ def refusal(pod: Pod, allowed: Iterable[str] = (), *, armored: bool = True) -> R
     if not armored and any(_wants_armor(pod, c) for c in _everyone(pod)):
         return "AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host"
     context = pod.spec.securityContext
-    if context is not None and context.supplementalGroupsPolicy == "Strict":
-        why = "SupplementalGroupsPolicy=Strict is not supported in this node"
-        return "SupplementalGroupsPolicyNotSupported", why
     for each in context.sysctls if context is not None else ():
         if fault := _sysctl_fault(pod, normal(each.name or ""), tuple(allowed)):
             return "SysctlForbidden", f"forbidden sysctl: {fault}"

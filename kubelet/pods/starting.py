@@ -9,6 +9,7 @@ from functools import partial
 from api import errors
 from api.types import Container, LifecycleHandler, Pod
 from kubelet.containers import security, specs
+from kubelet.containers.accounts import Accounts
 from kubelet.containers.environments import Sources, environment, file_references, service_variables
 from kubelet.containers.fields import ConfigError, Place
 from kubelet.network.addresses import Exhausted
@@ -16,7 +17,7 @@ from kubelet.network.plumbing import NotReady
 from kubelet.pods.handlers import HandlerFailed
 from kubelet.pods.images import ImageFault, Images, field_path
 from kubelet.pods.means import Means, aside, first
-from kubelet.runtime.interfaces import EngineError, LogOptions, Record, Spec
+from kubelet.runtime.interfaces import EngineError, EngineUnreachable, Image, LogOptions, Record, Spec
 from kubelet.syncing import restarts
 from kubelet.syncing.plans import Start
 from kubelet.syncing.views import Fault
@@ -203,7 +204,20 @@ class Starting:
         )  # fmt: skip
         mounts = await asyncio.to_thread(mount) if _has_parts(c) else mount()
         parent, target = means.groups.ensure(pod), self._target(pod, start.target)
-        return specs.container(means.host, pod, start, sandbox, env, mounts, parent=parent, target=target)
+        return specs.container(
+            means.host, pod, start, sandbox, env, mounts, parent=parent, target=target, image_user=image.user,
+            accounts=await self._accounts(pod, c, image),
+        )  # fmt: skip
+
+    async def _accounts(self, pod: Pod, c: Container, image: Image) -> Accounts | None:
+        if not security.needs_accounts(pod, c, image.user):
+            return None
+        try:
+            return await self._means.images.users.of(image.id)
+        except EngineUnreachable:
+            raise
+        except EngineError as e:
+            raise ConfigError(f"failed to read the users of image {image.id}: {e}") from e
 
     def _target(self, pod: Pod, name: str) -> str:
         """The id of the container of that name.  Raises ConfigError."""

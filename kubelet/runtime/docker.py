@@ -7,6 +7,7 @@ Short questions go through `connections`; what lasts (events, logs, exec, attach
 import asyncio
 import json
 import logging
+import posixpath
 import socket
 import struct
 import tarfile
@@ -45,6 +46,7 @@ from kubelet.runtime.operations import Operations
 from machinery.clocks import SYSTEM, Clock
 
 RECONNECT = 0.5
+LARGEST_FILE, MOST_LINKS = 1 << 20, 8
 RECURSIVE_API, MOUNT_SETATTR = (1, 44), (5, 12)  # from when on mounts below a read-only one can be read-only too
 CHANGES = {"start": Change.STARTED, "die": Change.ENDED, "destroy": Change.GONE}
 
@@ -184,20 +186,50 @@ class Docker:
                 continue
 
     async def unpack(self, image: str, directory: Path) -> None:
-        # From a container that is never started: the engine gives an image's files in no other way.
+        async with self._never_started(image) as made:
+            try:
+                with tempfile.TemporaryFile(dir=directory.parent) as archive:
+                    async with streams.opened(self._socket, "GET", f"{_path(made)}/export") as answer:
+                        async for data in answer.chunks():
+                            archive.write(data)
+                    archive.seek(0)
+                    await asyncio.to_thread(archives.extract, archive, directory)
+            except (OSError, tarfile.TarError) as e:
+                raise EngineError(f"unpacking image {image}: {e}") from e
+
+    async def files(self, image: str, paths: Sequence[str]) -> list[bytes]:
+        async with self._never_started(image) as made:
+            return [await self._file(made, path) for path in paths]
+
+    @asynccontextmanager
+    async def _never_started(self, image: str) -> AsyncIterator[str]:
+        """A container of the image: the engine gives its files in no other way."""
         document = {"Image": image, "Cmd": ["none"], "Labels": {KIND: "image"}, "HostConfig": {"NetworkMode": "none"}}
-        made = (await self._engine.call("POST", "/containers/create", document))["Id"]
+        made = str((await self._engine.call("POST", "/containers/create", document))["Id"])
         try:
-            with tempfile.TemporaryFile(dir=directory.parent) as archive:
-                async with streams.opened(self._socket, "GET", f"{_path(made)}/export") as answer:
-                    async for data in answer.chunks():
-                        archive.write(data)
-                archive.seek(0)
-                await asyncio.to_thread(archives.extract, archive, directory)
-        except (OSError, tarfile.TarError) as e:
-            raise EngineError(f"unpacking image {image}: {e}") from e
+            yield made
         finally:
             await self.remove(made)
+
+    async def _file(self, container: str, path: str) -> bytes:
+        for _ in range(MOST_LINKS):
+            archive = bytearray()
+            try:
+                query = urlencode({"path": path})
+                async with streams.opened(self._socket, "GET", f"{_path(container)}/archive?{query}") as answer:
+                    async for data in answer.chunks():
+                        archive += data
+                        if len(archive) > LARGEST_FILE:
+                            raise EngineError(f"{path} is too large to be read")
+                link, content = archives.only(bytes(archive))
+            except NoSuchContainer:
+                return b""
+            except tarfile.TarError as e:
+                raise EngineError(f"reading {path}: {e}") from e
+            if not link:
+                return content
+            path = posixpath.join(posixpath.dirname(path), link)  # the engine keeps what this leads to within the image
+        raise EngineError(f"{path} is a link to a link, and so on")
 
     async def logs(self, container: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
         tty = (await self.inspect(container)).tty if options.tty is None else options.tty

@@ -274,6 +274,9 @@ class Simulated:
     async def unpack(self, image: str, directory: Path) -> None:
         return
 
+    async def files(self, image: str, paths: Sequence[str]) -> list[bytes]:
+        return [b"" for _ in paths]
+
     async def logs(self, container: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
         record = await self.inspect(container)
         known = [

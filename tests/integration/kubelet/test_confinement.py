@@ -1,7 +1,14 @@
 """What a security context asks for, as a process in the container finds it."""
 
+import io
 import json
+import tarfile
+import uuid
+from collections.abc import Iterator
 from typing import Any
+
+import docker
+import pytest
 
 from api.types import (
     AppArmorProfile,
@@ -15,8 +22,32 @@ from api.types import (
 )
 from kubelet.nodes import machines
 from tests.integration.kubelet.asking import ready, sh, told, waiting
+from tests.integration.kubelet.conftest import IMAGE
 
+PASSWD = b"root:x:0:0::/:/bin/sh\napp:x:1000:2000::/:/bin/sh\n1000:x:7:7::/:/bin/sh\n"
+GROUP = b"root:x:0:\nextra:x:50000:other,app\n5005:x:0:\nothers:x:70000:root,1000\n"
 KEY = {"CHOWN": 0, "NET_BIND_SERVICE": 10, "SYS_TIME": 25}
+
+
+@pytest.fixture
+def peopled(engine: docker.APIClient) -> Iterator[str]:
+    """An image with users and groups; one of its files is a link.  Ask for it before the lab, whose containers have it."""
+    name = f"wherry-test-{uuid.uuid4().hex[:8]}:1"
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as files:
+        steps = f"FROM {IMAGE}\nCOPY passwd /etc/\nCOPY people /\nCOPY group /etc/\nUSER app\n".encode()
+        for path, content in (("Dockerfile", steps), ("passwd", PASSWD), ("people", GROUP)):
+            found = tarfile.TarInfo(path)
+            found.size = len(content)
+            files.addfile(found, io.BytesIO(content))
+        link = tarfile.TarInfo("group")
+        link.type, link.linkname = tarfile.SYMTYPE, "../people"
+        files.addfile(link)
+    context.seek(0)
+    said = "".join(str(line) for line in engine.build(fileobj=context, custom_context=True, tag=name, rm=True))
+    assert engine.images(name), said
+    yield name
+    engine.remove_image(name, force=True)
 
 
 def capabilities(lab: Any, pod: Pod, name: str = "main") -> int:
@@ -107,16 +138,49 @@ async def test_what_this_machine_cannot_give_is_refused(lab: Any, pods: Any, con
             pod = await lab.until("armored", lambda pod: pod.status.phase == "Failed")
             said = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
             assert (pod.status.reason, pod.status.message) == ("AppArmor", f"Pod was rejected: {said}")
-        strict = PodSecurityContext(supplementalGroupsPolicy="Strict")
-        await lab.create(pods("strict", securityContext=strict))
-        pod = await lab.until("strict", lambda pod: pod.status.phase == "Failed")
-        said = "SupplementalGroupsPolicy=Strict is not supported in this node"
-        assert (pod.status.reason, pod.status.message) == (
-            "SupplementalGroupsPolicyNotSupported", f"Pod was rejected: {said}",
-        )  # fmt: skip
         node = await lab.client.get(Node, "node1")
-        assert node.status.features.supplementalGroupsPolicy is False
         assert not node.status.runtimeHandlers[0].features.userNamespaces
+
+
+async def test_the_groups_of_an_image_are_joined_unless_the_policy_is_strict(
+    peopled: str, lab: Any, pods: Any, containers: Any
+) -> None:  # fmt: skip
+    """As upstream's suite has it, in whose image too a user 1000 is in a group 50000."""
+
+    def wanting(name: str, image: str, policy: str, extra: int = 60000, **who: int) -> Pod:
+        context = PodSecurityContext(supplementalGroups=[extra], supplementalGroupsPolicy=policy, **who)
+        main = containers(securityContext=SecurityContext(**who))
+        main.image = image
+        return pods(name, main, securityContext=context)
+
+    async with lab.kubelet():
+        for policy in ("Merge", "Strict"):
+            await lab.create(wanting(policy.lower(), peopled, policy, runAsUser=1000))
+            await lab.create(wanting(f"{policy.lower()}-group", peopled, policy, 4004, runAsUser=1000, runAsGroup=3000))
+            await lab.create(wanting(f"{policy.lower()}-image", peopled, policy))
+        await lab.create(wanting("misread", peopled, "Strict", 5005, runAsUser=1000))
+        for name, uid, gid, joined in (
+            ("merge", 1000, 2000, [2000, 50000, 60000]),
+            ("strict", 1000, 2000, [2000, 60000]),
+            ("merge-group", 1000, 3000, [3000, 4004, 50000]),
+            ("strict-group", 1000, 3000, [3000, 4004]),
+            ("merge-image", 1000, 2000, [2000, 50000, 60000]),
+            ("strict-image", 1000, 2000, [2000, 60000]),
+        ):
+            pod = await lab.until(name, ready)
+            user = pod.status.containerStatuses[0].user.linux
+            assert (name, user.uid, user.gid, user.supplementalGroups) == (name, uid, gid, joined)
+            assert sh(lab, pod, "id -u; id -g; id -G").split() == [str(n) for n in (uid, gid, *joined)]
+        misread = await lab.until("misread", lambda pod: waiting(pod) == "CreateContainerConfigError")
+        why = 'supplementalGroupsPolicy is Strict and the image has another group of the name "5005"'
+        assert misread.status.containerStatuses[0].state.waiting.message == why
+        node = await lab.client.get(Node, "node1")
+        assert node.status.features.supplementalGroupsPolicy
+    async with lab.kubelet():
+        assert (await lab.until("strict", ready)).status.containerStatuses[0].user.linux.supplementalGroups == [
+            2000,
+            60000,
+        ]
 
 
 async def test_sysctls_may_be_written_with_slashes(lab: Any, pods: Any) -> None:

@@ -51,6 +51,7 @@ from kubelet.containers.specs import Host
 from kubelet.images.pulling import Puller
 from kubelet.images.records import Records
 from kubelet.images.stores import Store
+from kubelet.images.users import Users
 from kubelet.network.addresses import Addresses
 from kubelet.pods import storage
 from kubelet.pods.caches import Cache
@@ -124,7 +125,7 @@ class Stage:
         self.answers = Answers(self.engine)
         self.means = Means(
             runtime=self.engine, cache=self.cache, network=SimulatedNetwork(), recorder=self.told, reporter=self.told,
-            handlers=self.answers, images=Store(puller=Puller(self.engine, self.clock), records=Records(self.root / "images"), root=self.root), clock=self.clock, host=Host(cluster="c", node="node1", pause_image="pause", powers=Powers(), memory=2**30),
+            handlers=self.answers, images=Store(puller=Puller(self.engine, self.clock), records=Records(self.root / "images"), users=Users(self.engine), root=self.root), clock=self.clock, host=Host(cluster="c", node="node1", pause_image="pause", powers=Powers(), memory=2**30),
             host_ip="10.0.0.1", root=self.root, sources=self._sources, addresses=Addresses("10.244.1.0/24"),
         )  # fmt: skip
 
