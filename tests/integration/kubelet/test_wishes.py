@@ -7,7 +7,10 @@ from api import meta
 from api.types import (
     EmptyDirVolumeSource,
     HostAlias,
+    HostPathVolumeSource,
     Pod,
+    PodDNSConfig,
+    PodDNSConfigOption,
     PodSecurityContext,
     ResourceRequirements,
     Sysctl,
@@ -109,6 +112,40 @@ async def test_host_files_and_names(lab: Any, pods: Any) -> None:
         assert shared.startswith("# Kubernetes-managed hosts file (host network).\n")
         for text in (hosts, shared):
             assert text.endswith("\n# Entries added by HostAliases.\n10.1.2.3\tfoo.local\tbar.local\n")
+
+
+async def test_names_and_resolvers_are_what_the_pod_says(
+    lab: Any, pods: Any, containers: Any, tmp_path: Path
+) -> None:  # fmt: skip
+    own_hosts = tmp_path / "hosts"
+    own_hosts.write_text("10.9.9.9 mine\n")
+    dns = PodDNSConfig(
+        nameservers=["192.0.2.1"], searches=["one.example", "two.example"],
+        options=[PodDNSConfigOption(name="ndots", value="2"), PodDNSConfigOption(name="edns0")],
+    )  # fmt: skip
+    mount = VolumeMount(name="hosts", mountPath="/etc/hosts")
+    volume = Volume(name="hosts", hostPath=HostPathVolumeSource(path=str(own_hosts), type="File"))
+    both = [containers(volumeMounts=[mount]), containers("other")]
+    async with lab.kubelet("--cluster-dns", "10.96.0.10"):
+        wholly = {"hostnameOverride": "else.where.example", "dnsPolicy": "None", "dnsConfig": dns, "volumes": [volume]}
+        await lab.create(pods("own", *both, hostname="ignored", **wholly))
+        await lab.create(pods("merged", hostname="chosen", dnsPolicy="ClusterFirst", dnsConfig=dns))
+        await lab.create(pods("long", hostname="x" * 40, subdomain="y" * 20, setHostnameAsFQDN=True))
+        whole = f"{'x' * 40}.{'y' * 20}.default.svc.cluster.local"
+        why = f"FQDN {whole} is too long (64 characters is the max, {len(whole)} characters requested)"
+        assert (await told(lab, "FailedCreatePodSandBox", "long")).endswith(why)
+        own, merged = await lab.until("own", ready), await lab.until("merged", ready)
+        assert sh(lab, own, "hostname; cat /etc/hosts") == "else.where.example\n10.9.9.9 mine\n"
+        assert "else.where.example" in sh(lab, own, "cat /etc/hosts", "other")
+        assert sh(lab, own, "cat /etc/resolv.conf").splitlines() == [
+            "search one.example two.example", "nameserver 192.0.2.1", "options ndots:2 edns0",
+        ]  # fmt: skip
+        assert sh(lab, merged, "hostname") == "chosen\n"
+        search, *servers, options = sh(lab, merged, "cat /etc/resolv.conf").splitlines()
+        assert search.startswith("search default.svc.cluster.local svc.cluster.local cluster.local")
+        assert search.endswith(" one.example two.example")
+        assert servers == ["nameserver 10.96.0.10", "nameserver 192.0.2.1"]
+        assert options == "options ndots:2 edns0"
 
 
 async def test_namespaces_are_shared_as_the_pod_says(lab: Any, pods: Any, containers: Any) -> None:

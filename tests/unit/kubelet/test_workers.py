@@ -36,14 +36,17 @@ from api.types import (
     PodSecurityContext,
     PodStatus,
     Probe,
+    ProjectedVolumeSource,
     Secret,
     SecretKeySelector,
     Service,
+    ServiceAccountTokenProjection,
     ServiceSpec,
     SleepAction,
     Sysctl,
     Volume,
     VolumeMount,
+    VolumeProjection,
 )  # fmt: skip
 from kubelet.containers.environments import Sources
 from kubelet.containers.security import Powers
@@ -57,7 +60,7 @@ from kubelet.pods import storage
 from kubelet.pods.caches import Cache
 from kubelet.pods.handlers import HandlerFailed, Handlers
 from kubelet.pods.means import Means
-from kubelet.pods.starting import SOON
+from kubelet.pods.starting import SELDOM, SOON
 from kubelet.pods.stopping import DRAIN
 from kubelet.pods.workers import Worker
 from kubelet.runtime.interfaces import EngineError, Login, Record, RegistryUnavailable
@@ -479,6 +482,22 @@ async def test_what_a_volume_shows_follows_its_source(stage: Stage, tmp_path: Pa
         shows("new")
         await stage.clock.advance(SOON + 0.1)
         await stage.until(lambda: shown.read_text() == "new")
+
+
+async def test_a_renewed_token_is_shown_to_a_pod_that_runs(stage: Stage, tmp_path: Path) -> None:
+    token = ServiceAccountTokenProjection(path="token", expirationSeconds=600)
+    volume = Volume(
+        name="v", projected=ProjectedVolumeSource(sources=[VolumeProjection(serviceAccountToken=token)])
+    )  # fmt: skip
+    shown = tmp_path / "pods/u1/volumes/kubernetes.io~projected/v/token"
+    stage.sources = Sources(tokens={("", 600): b"first"})
+    async with stage.worker(web(volumes=[volume])):
+        await stage.until(lambda: stage.ready)
+        before = shown.resolve()
+        stage.sources = Sources(tokens={("", 600): b"second"})
+        await stage.clock.advance(SELDOM + 0.1)
+        await stage.until(lambda: shown.read_text() == "second")
+        assert shown.resolve() != before  # another file, by one turn of a link: no reader sees a half
 
 
 async def test_changed_labels_are_shown_at_once(stage: Stage, tmp_path: Path) -> None:
