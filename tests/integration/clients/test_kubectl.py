@@ -1,6 +1,7 @@
 """What kubectl can do beyond the everyday: its rarer verbs, and what it says where it cannot."""
 
 import base64
+import io
 import json
 import re
 import subprocess
@@ -239,6 +240,71 @@ def test_streams(k: Run, running: Cluster, namespace: str, pod: str) -> None:
     assert k("exec", "-i", pod, "--", "cat", stdin="there and back") == "there and back"
     ran = running.run(binary(), "-n", namespace, "exec", pod, "--", "sh", "-c", "exit 3")
     assert (ran.returncode, ran.stderr) == (3, "command terminated with exit code 3\n")
+
+
+CONTROLLER = """
+{apiVersion: v1, kind: ReplicationController, metadata: {name: primary}, spec: {replicas: 2, template: {
+  metadata: {labels: {app: agnhost}}, spec: {containers: [{name: c, image: "agnhost:1", ports: [{containerPort: 6379}]}]}}}}
+"""
+
+
+def test_what_upstreams_suite_does_with_a_replication_controller(k: Run) -> None:
+    k("create", "-f", "-", stdin=CONTROLLER)
+    for replicas in (2, 1, 2):
+        k("scale", "rc", "primary", f"--replicas={replicas}", "--timeout=5m")
+        k("wait", "rc/primary", f"--for=jsonpath={{.status.readyReplicas}}={replicas}", "--timeout=30s")
+    k("wait", "pods", "-l", "app=agnhost", "--for=condition=Ready", "--timeout=30s")
+    names = k("get", "pods", "-l", "app=agnhost", "-o", "name").split()
+    told = k("describe", *names)
+    assert len(re.findall(r"^Controlled By: +ReplicationController/primary$", told, re.MULTILINE)) == 2
+    assert len(re.findall(r"^Labels: +app=agnhost$", told, re.MULTILINE)) == 2
+    told = k("describe", "rc", "primary")
+    assert "Replicas:     2 current / 2 desired" in told
+    assert "Pods Status:  2 Running / 0 Waiting / 0 Succeeded / 0 Failed" in told
+    k("expose", "rc", "primary", "--name=rm2", "--port=1234", "--target-port=6379")
+    k("expose", "service", "rm2", "--name=rm3", "--port=2345", "--target-port=6379")
+    for name, port in (("rm2", 1234), ("rm3", 2345)):
+        (found,) = json.loads(k("get", "service", name, "-o", "json"))["spec"]["ports"]
+        assert (found["port"], found["targetPort"]) == (port, 6379)
+        k("wait", f"endpoints/{name}", "--for=jsonpath={.subsets[0].ports[0].port}=6379", "--timeout=30s")
+    assert "Endpoints:" in k("describe", "service", "rm2")
+    for name in names:
+        k("patch", name, "-p", '{"metadata":{"annotations":{"x":"y"}}}')
+        assert k("get", name, "-o", "jsonpath={.metadata.annotations.x}") == "y"
+    k("delete", "rc", "primary", "--wait")
+    k("wait", "pods", "-l", "app=agnhost", "--for=delete", "--timeout=30s")
+
+
+def test_what_upstreams_suite_does_with_one_pod(k: Run) -> None:
+    k("run", "web", "--image=httpd:1", "--restart=Never", "--labels=run=web")
+    k("wait", "pod/web", "--for=condition=Ready", "--timeout=30s")
+    assert k("get", "pod", "web", "-o", "jsonpath={.spec.restartPolicy}") == "Never"
+    k("label", "pods", "web", "testing-label=testing-label-value")
+    assert "testing-label-value" in k("get", "pod", "web", "-L", "testing-label")
+    k("label", "pods", "web", "testing-label-")
+    assert "testing-label-value" not in k("get", "pod", "web", "-L", "testing-label")
+    image = '{"spec":{"containers":[{"name":"web","image":"busybox:1"}]}}'
+    k("patch", "pod", "web", "-p", image, "--dry-run=server")
+    assert k("get", "pod", "web", "-o", "jsonpath={.spec.containers[0].image}") == "httpd:1"
+    changed = k("get", "pod", "web", "-o", "json").replace("httpd:1", "busybox:1")
+    assert "replaced" in k("replace", "-f", "-", stdin=changed)
+    assert k("get", "pod", "web", "-o", "jsonpath={.spec.containers[0].image}") == "busybox:1"
+
+
+def test_what_upstreams_suite_does_with_a_proxy(running: Cluster, tmp_path: Path) -> None:
+    for flag in ("--port=0", f"--unix-socket={tmp_path / 'door'}"):
+        with subprocess.Popen(
+            [binary(), "proxy", flag], env=running.environment(), stdout=subprocess.PIPE, text=True
+        ) as proxy:
+            try:
+                said = (proxy.stdout or io.StringIO()).readline()
+                place = ["--unix-socket", str(tmp_path / "door"), "http://localhost"]
+                if flag == "--port=0":
+                    place = [f"http://{said.split()[-1]}"]
+                told = running.run("curl", "-sS", *place[:-1], f"{place[-1]}/api/")
+                assert json.loads(told.stdout)["versions"] == ["v1"]
+            finally:
+                proxy.terminate()
 
 
 def test_kustomizations(k: Run, tmp_path: Path) -> None:
