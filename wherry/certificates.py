@@ -1,9 +1,11 @@
 """The lab's certificates: one directory for each component, as compose.yaml mounts them.
 
 Each holds `ca.crt`, `tls.crt`, `tls.key` and `kubeconfig`. The authority's own key stays in `ca/`, which no component
-mounts; the controller manager, which signs certificates that are asked for, has a copy. The API servers' directory
-also has `sa.key` and `sa.pub`, with which service account tokens are signed, `encryption.yaml`, which says how Secrets
-lie in etcd, and `front-proxy-*`, which make aggregated API servers believe it. Run as a program this is the one-shot
+mounts; the controller manager, which signs certificates that are asked for, has a copy. etcd, which lets in whoever has
+a certificate of the authority that it knows, knows another one (`etcd-ca/`). The API servers' directory also has
+`sa.key` and `sa.pub`, with which service account tokens are signed, `encryption.yaml`, which says how Secrets lie in
+etcd, `etcd-*`, by which etcd knows them, and `front-proxy-*`, which make aggregated API servers believe it. Run as a
+program this is the one-shot
 service `certificates` of compose.yaml; it needs nothing of the lab's command line, because the component image does
 not have it.
 """
@@ -25,6 +27,8 @@ SERVICE_ADDRESS = "10.96.0.1"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 KUBERNETES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 
+ETCD = "etcd"
+ETCD_CLIENT = "etcd-client"
 FRONT_PROXY = "front-proxy-client"
 ENCRYPTION = """\
 apiVersion: apiserver.config.k8s.io/v1
@@ -48,7 +52,7 @@ def subjects(nodes: Sequence[str], network: str = NETWORK) -> Iterator[tuple[str
     hosts = (*LOOPBACK, *names, *KUBERNETES, SERVICE_ADDRESS, *api_servers)
     yield "apiserver", Subject("system:apiserver", ("system:masters",), hosts)
     members = tuple(f"{network}.{10 + n}" for n in range(10))
-    yield "etcd", Subject("etcd", (), (*LOOPBACK, "etcd", *(f"etcd{n}" for n in range(1, 10)), *members))
+    yield ETCD, Subject(ETCD, (), (*LOOPBACK, "etcd", *(f"etcd{n}" for n in range(1, 10)), *members))
     yield (
         "controller-manager",
         Subject("system:kube-controller-manager", (), (*LOOPBACK, "controller-manager", "controller-manager1")),
@@ -71,12 +75,18 @@ def write(directory: Path, nodes: Sequence[str], network: str = NETWORK) -> list
 
     Files are replaced, directories never: compose mounts them before this has run.
     """
-    authority = _authority(directory / "ca")
+    cluster = _authority(directory / "ca")
     written = [*_account_keys(directory / "apiserver"), *_encryption(directory / "apiserver")]
-    written += _signing_key(directory / "controller-manager", authority)
-    written += _front_proxy(directory / "apiserver", _authority(directory / "front-proxy-ca", "wherry-front-proxy"))
+    written += _signing_key(directory / "controller-manager", cluster)
+    # An authority of its own: whoever has a certificate of the cluster's would be believed anything else.
+    proxies = _authority(directory / "front-proxy-ca", "wherry-front-proxy")
+    written += _client(directory / "apiserver", proxies, "front-proxy-ca", FRONT_PROXY)
+    # And another: etcd asks nobody for a name, so with the cluster's a node's certificate would open every secret.
+    storage = _authority(directory / "etcd-ca", "wherry-etcd")
+    written += _client(directory / "apiserver", storage, "etcd-ca", ETCD_CLIENT)
     for name, subject in subjects(nodes, network):
         place = directory / name
+        authority = storage if name == ETCD else cluster
         certificate, key = place / "tls.crt", place / "tls.key"
         whole = key.exists() and (place / "kubeconfig").exists() and (place / "ca.crt").exists()
         if whole and certificate.exists() and authority.still_serves(certificate.read_bytes(), subject):
@@ -134,18 +144,16 @@ def _encryption(place: Path) -> list[str]:
     return ["encryption key"]
 
 
-def _front_proxy(place: Path, authority: Authority) -> list[str]:
-    """By which API servers behind the API server know that it is it who asks, and on whose behalf. An authority of its
-    own: whoever has a certificate of the cluster's would be believed anything else."""
-    subject = Subject(FRONT_PROXY)
-    certificate, key = place / "front-proxy-client.crt", place / "front-proxy-client.key"
-    if key.exists() and certificate.exists() and authority.still_serves(certificate.read_bytes(), subject):
+def _client(place: Path, authority: Authority, trusted: str, name: str) -> list[str]:
+    """By which those who trust another authority than the cluster's know the API servers, and how these know them."""
+    certificate, key = place / f"{name}.crt", place / f"{name}.key"
+    if key.exists() and certificate.exists() and authority.still_serves(certificate.read_bytes(), Subject(name)):
         return []
-    pair = authority.issue(subject)
-    replace(place / "front-proxy-ca.crt", authority.pair.certificate, 0o644)
+    pair = authority.issue(Subject(name))
+    replace(place / f"{trusted}.crt", authority.pair.certificate, 0o644)
     replace(key, pair.key, 0o600)
     replace(certificate, pair.certificate, 0o644)
-    return ["front proxy"]
+    return [name]
 
 
 def _signing_key(place: Path, authority: Authority) -> list[str]:

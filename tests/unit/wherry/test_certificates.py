@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from machinery import kubeconfigs
+from machinery.certificates import Authority, Pair, Subject
 from wherry import certificates
 
 NODES = ["node1", "node2"]
@@ -11,8 +12,9 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 FRONT_PROXY = {"front-proxy-ca.crt", "front-proxy-client.crt", "front-proxy-client.key"}
-MORE = {"apiserver": {"sa.key", "sa.pub", "encryption.yaml"} | FRONT_PROXY, "controller-manager": {"ca.key"}}
-AUTHORITIES = {"ca", "front-proxy-ca"}
+STORAGE = {"etcd-ca.crt", "etcd-client.crt", "etcd-client.key"}
+MORE = {"apiserver": {"sa.key", "sa.pub", "encryption.yaml"} | FRONT_PROXY | STORAGE, "controller-manager": {"ca.key"}}
+AUTHORITIES = {"ca", "front-proxy-ca", "etcd-ca"}
 
 
 def test_every_component_gets_its_own_directory(tmp_path: Path) -> None:
@@ -28,7 +30,7 @@ def test_every_component_gets_its_own_directory(tmp_path: Path) -> None:
 def test_nobody_else_may_read_keys(tmp_path: Path) -> None:
     certificates.write(tmp_path, NODES)
     secret = [*tmp_path.rglob("*.key"), *tmp_path.rglob("kubeconfig"), *tmp_path.rglob("encryption.yaml")]
-    assert len(secret) == 2 * 10 + 6
+    assert len(secret) == 2 * 10 + 8
     assert {path.stat().st_mode & 0o777 for path in secret} == {0o600}
 
 
@@ -105,3 +107,14 @@ def test_the_encryption_key_is_of_this_lab_and_stays(tmp_path: Path) -> None:
     assert written != second.read_bytes()
     certificates.write(tmp_path / "one", NODES)
     assert first.read_bytes() == written
+
+
+def test_nobody_but_its_members_and_the_api_servers_has_a_certificate_that_etcd_accepts(tmp_path: Path) -> None:
+    certificates.write(tmp_path, NODES)
+    trusted = (tmp_path / "etcd" / "ca.crt").read_bytes()
+    authority = Authority(Pair(trusted, (tmp_path / "etcd-ca" / "ca.key").read_bytes()))
+    subjects = {f"{name}/tls.crt": subject for name, subject in certificates.subjects(NODES)}
+    subjects["apiserver/etcd-client.crt"] = Subject(certificates.ETCD_CLIENT)
+    subjects["apiserver/front-proxy-client.crt"] = Subject(certificates.FRONT_PROXY)
+    good = {n for n, subject in subjects.items() if authority.still_serves((tmp_path / n).read_bytes(), subject)}
+    assert good == {"etcd/tls.crt", "apiserver/etcd-client.crt"}

@@ -82,7 +82,7 @@ def test_a_component_sees_its_own_certificates_only() -> None:
 
 
 def test_a_node_closes_the_cluster_ranges_before_anything_else() -> None:
-    assert NODE["command"] == ["--unreachable", "10.96.0.0/16", "10.244.0.0/16"]
+    assert NODE["command"] == ["--unreachable", "10.96.0.0/16", "10.244.0.0/16", "169.254.0.0/16"]
     assert NODE["cap_add"] == ["NET_ADMIN"]
 
 
