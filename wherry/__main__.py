@@ -1,8 +1,9 @@
 """The `wherry` command. Each verb loads what it needs when it is called, so that `--help` costs nothing."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -120,6 +121,50 @@ def images(
 
     with Progress() as progress:
         prepare(progress, *also or ())
+
+
+node = typer.Typer(no_args_is_help=True, help="Take a node's power or its way to the control plane, and give it back.")
+app.add_typer(node, name="node")
+
+
+@node.command()
+def stop(name: str) -> None:
+    """Power a node off: its kubelet, its proxy and its pods' containers are killed."""
+    from wherry import nodes, powering
+    from wherry.labs import Lab
+
+    raise typer.Exit(nodes.main(Lab.from_environment(), name, powering.stop))
+
+
+@node.command()
+def start(name: str) -> None:
+    """Power a stopped node on."""
+    from wherry import nodes, powering
+    from wherry.labs import Lab
+
+    raise typer.Exit(nodes.main(Lab.from_environment(), name, powering.start))
+
+
+@node.command()
+def cut(
+    name: str,
+    one_way: Annotated[Literal["in", "out"] | None, typer.Option(help="Lose only what comes in, or goes out.")] = None,
+) -> None:
+    """Cut a node off from the control plane; its pods keep running."""
+    from wherry import cutting, nodes
+    from wherry.labs import Lab
+
+    way = cutting.Way(one_way) if one_way else None
+    raise typer.Exit(nodes.main(Lab.from_environment(), name, partial(cutting.cut, one_way=way)))
+
+
+@node.command()
+def mend(name: str) -> None:
+    """Give a node that was cut off its way to the control plane back."""
+    from wherry import cutting, nodes
+    from wherry.labs import Lab
+
+    raise typer.Exit(nodes.main(Lab.from_environment(), name, cutting.mend))
 
 
 def main() -> None:
