@@ -1,0 +1,144 @@
+"""What must be true of a lab that is left alone: of its objects, its containers, its wires and its endpoints. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from api import quantities
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    pod: str
+    """Its pod's uid."""
+    name: str
+    """namespace/name of the pod, and the container's own: what there may be only one of."""
+    node: str
+    running: bool
+    pause: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    nodes: list[Object]
+    pods: list[Object]
+    owners: list[Object]
+    """Of the kinds Deployment, StatefulSet and DaemonSet."""
+    services: list[Object]
+    slices: list[Object]
+    containers: dict[str, Container]
+    """By their ids, those of all of the lab's kubelets."""
+    wires: dict[str, int] = field(default_factory=dict)
+    """How many ends of pods' wires there are, by node."""
+
+
+def violations(scene: Scene) -> Iterator[str]:
+    yield from _unready(scene)
+    yield from _copies(scene)
+    yield from _too_much(scene)
+    yield from _orphans(scene)
+    yield from _endpoints(scene)
+
+
+def _unready(scene: Scene) -> Iterator[str]:
+    for node in scene.nodes:
+        if not _condition(node, "Ready"):
+            yield f"node {node['metadata']['name']} is not Ready"
+    for pod in scene.pods:
+        if "deletionTimestamp" in pod["metadata"]:
+            yield f"pod {_name(pod)} is leaving"
+        elif not _condition(pod, "Ready"):
+            yield f"pod {_name(pod)} is not Ready"
+
+
+def _copies(scene: Scene) -> Iterator[str]:
+    """Each owner has as many pods as it wants, and each identity is there once."""
+    owned = Counter(controller for pod in scene.pods if (controller := _owner(pod)))
+    for owner in scene.owners:
+        kind, status = owner["kind"], owner["status"]
+        wanted = status.get("desiredNumberScheduled", 0) if kind == "DaemonSet" else owner["spec"]["replicas"]
+        name = owner["metadata"]["name"]
+        # A deployment's pods are its replica sets'.
+        have = sum(count for each, count in owned.items() if each == (kind, name) or _is_replica_set_of(owner, *each))
+        if have != wanted:
+            yield f"{kind} {name} has {have} pods, not {wanted}"
+    running = Counter(c.name for c in scene.containers.values() if c.running)
+    yield from (f"{name} runs {count} times" for name, count in running.items() if count > 1)
+
+
+def _is_replica_set_of(owner: Object, kind: str, name: str) -> bool:
+    return (
+        owner["kind"] == "Deployment" and kind == "ReplicaSet" and name.rpartition("-")[0] == owner["metadata"]["name"]
+    )
+
+
+def _too_much(scene: Scene) -> Iterator[str]:
+    for node in scene.nodes:
+        pods = [p for p in scene.pods if p["spec"].get("nodeName") == node["metadata"]["name"]]
+        asked: dict[str, Decimal] = defaultdict(Decimal, pods=Decimal(len(pods)))
+        for pod in pods:
+            for container in pod["spec"]["containers"]:
+                for resource, amount in container.get("resources", {}).get("requests", {}).items():
+                    asked[resource] += quantities.parse(amount)
+        for resource, amount in asked.items():
+            if amount > quantities.parse(node["status"]["allocatable"].get(resource, "0")):
+                yield f"node {node['metadata']['name']} is promised {amount} of {resource}"
+
+
+def _orphans(scene: Scene) -> Iterator[str]:
+    """Containers without a pod, pods without their containers, and wires that lead to nobody."""
+    there = {p["metadata"]["uid"]: p for p in scene.pods}
+    for id_, container in scene.containers.items():
+        if container.pod not in there:
+            yield f"container {container.name} ({id_[:12]}) on {container.node} has no pod"
+    for pod in scene.pods:
+        for status in pod["status"].get("containerStatuses", []):
+            found = scene.containers.get(status.get("containerID", "").rpartition("/")[2])
+            if found is None or not found.running:
+                yield f"pod {_name(pod)} says that {status['name']} runs as {status.get('containerID')}"
+    ended = {c.pod for c in scene.containers.values() if c.pause and not c.running}
+    wired = Counter(
+        p["spec"].get("nodeName") for p in scene.pods
+        if not p["spec"].get("hostNetwork") and p["metadata"]["uid"] not in ended
+    )  # fmt: skip
+    for node, count in scene.wires.items():
+        if count != wired[node]:
+            yield f"node {node} has {count} wires for {wired[node]} pods"
+
+
+def _endpoints(scene: Scene) -> Iterator[str]:
+    for service in scene.services:
+        name, selector = service["metadata"]["name"], service["spec"].get("selector")
+        if not selector:
+            continue
+        ready = {
+            p["status"]["podIP"] for p in scene.pods
+            if p["metadata"]["namespace"] == service["metadata"]["namespace"]
+            and selector.items() <= p["metadata"].get("labels", {}).items() and _condition(p, "Ready")
+        }  # fmt: skip
+        told = {
+            address for s in scene.slices
+            if s["metadata"]["namespace"] == service["metadata"]["namespace"]
+            and s["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name
+            for e in s.get("endpoints") or [] if e["conditions"].get("ready") for address in e["addresses"]
+        }  # fmt: skip
+        if ready != told:
+            yield f"service {name} leads to {sorted(told)}, ready are {sorted(ready)}"
+
+
+def _owner(pod: Object) -> tuple[str, str] | None:
+    return next(
+        ((o["kind"], o["name"]) for o in pod["metadata"].get("ownerReferences", []) if o.get("controller")), None
+    )
+
+
+def _condition(obj: Object, type_: str) -> bool:
+    return any(c["type"] == type_ and c["status"] == "True" for c in obj["status"].get("conditions", []))
+
+
+def _name(pod: Object) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"

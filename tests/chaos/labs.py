@@ -1,0 +1,42 @@
+"""A lab to break: beside the tests' own, with several of each part of the control plane."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import docker
+
+from tests.chaos.faults import NODES
+from wherry import bringing_up, cleaning
+from wherry.composing import Compose
+from wherry.labs import PROJECT, Lab, node_names
+from wherry.progress import Progress
+
+NUMBER = int(os.environ.get("WHERRY_TEST_LAB") or 1)
+"""As of the tests' lab."""
+LAB = Lab(
+    name=f"wherry-chaos{NUMBER}",
+    state=PROJECT / "build" / "chaos-lab",
+    data=Path(f"/var/lib/wherry-chaos{NUMBER}"),
+    network=f"10.{123 + NUMBER}.1",
+    api_port=16353 + 100 * NUMBER,
+    grpc_port=16354 + 100 * NUMBER,
+    scheduler_port=16369 + 100 * NUMBER,
+    controllers_port=16367 + 100 * NUMBER,
+)
+
+
+@contextmanager
+def broken_lab() -> Iterator[tuple[Lab, docker.DockerClient]]:
+    """For as long as the block runs."""
+    cleaning.down(LAB, keep_data=False)  # what an interrupted run has left
+    with Progress() as progress:
+        docker_engine = bringing_up.prepare(progress, balancer=True)
+        try:
+            Compose(LAB).choose(NODES, ha=True)
+            bringing_up.start(LAB, node_names(NODES), docker_engine, progress)
+            yield LAB, docker_engine
+        finally:
+            cleaning.down(LAB, keep_data=False)
+            docker_engine.close()
