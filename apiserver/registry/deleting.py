@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from api import errors, kinds, meta, times
-from api.errors import ApiError
+from api.errors import ApiError, Timeout, Unavailable
 from api.kinds import Kind
 from api.types import CustomResourceDefinition, Namespace, Pod
 from apiserver.admission import Admission
@@ -50,6 +50,8 @@ class Deleting:
                     await self._admission.pass_(about, None, current.obj)
                     admitted = True
                 return await self._step(request, current, options)
+            except (Timeout, Unavailable):
+                raise  # it may have been done, and would then be refused, or done twice
             except ApiError:
                 if current.proven:
                     raise

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from api import errors, meta, times
-from api.errors import AlreadyExists, ApiError, BadRequest, NotFound
+from api.errors import AlreadyExists, ApiError, BadRequest, NotFound, Timeout, Unavailable
 from api.kinds import Kind
 from api.paths import Path, invalid, refusal
 from api.types import ManagedFieldsEntry
@@ -153,6 +153,8 @@ class Writing:
             except ClaimTaken as e:
                 await self.objects.get_fresh(kind, request.namespace, request.name)
                 current, why = None, TAKEN.format(claim=e.claim)
+            except (Timeout, Unavailable):
+                raise  # it may have been done, and would then be refused, or done twice
             except ApiError:
                 if current.proven:
                     raise

@@ -21,6 +21,7 @@ from api.errors import (
     Invalid,
     MethodNotAllowed,
     NotFound,
+    Timeout,
 )  # fmt: skip
 from api.kinds import Kind
 from api.types import (
@@ -528,3 +529,25 @@ async def test_what_every_cluster_has_comes_back(registry: Registry, clock: Fake
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
     await stream.aclose()
+
+
+async def test_what_may_have_been_written_is_not_written_again(registry, etcd, monkeypatch):
+    """A client that is told of a conflict believes that its write was not done."""
+    made = await create(registry, ConfigMap, "c")
+    transact = etcd.transact
+
+    async def unanswered(*arguments):
+        await transact(*arguments)
+        await registry.list(about(ConfigMap, "list"), ListOptions())  # the cache knows of it, too
+        raise Timeout("etcdserver: request timed out")
+
+    monkeypatch.setattr(etcd, "transact", unanswered)
+    version = {"resourceVersion": made.metadata.resourceVersion}
+    body = document(kinds.of(ConfigMap), "c", metadata=version, data={"k": "v"})
+    with pytest.raises(Timeout):
+        await registry.update(about(ConfigMap, "update", "c"), body)
+    assert (await get(registry, ConfigMap, "c")).data == {"k": "v"}
+    with pytest.raises(Timeout):
+        await registry.delete(about(ConfigMap, "delete", "c"), DeleteOptions())
+    with pytest.raises(NotFound):
+        await get(registry, ConfigMap, "c")
