@@ -123,7 +123,7 @@ class Account:
     def __init__(self, lab: Lab) -> None:
         own = lab.pki / "apiserver"
         members = tuple(f"https://{lab.network}.{10 + n}:2379" for n in range(masters.SEVERAL["etcd"]))
-        self._endpoints = Endpoints(members, own / "ca.crt", own / "tls.crt", own / "tls.key")
+        self._endpoints = Endpoints(members, own / "etcd-ca.crt", own / "etcd-client.crt", own / "etcd-client.key")
         self.changes: list[Change] = []
 
     async def follow(self) -> None:

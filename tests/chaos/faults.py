@@ -93,8 +93,8 @@ class Faults:
     def leader(self) -> str:
         """The etcd member that leads, by what its metrics say."""
         own = self._lab.pki / "apiserver"
-        tls = ssl.create_default_context(cafile=str(own / "ca.crt"))
-        tls.load_cert_chain(own / "tls.crt", own / "tls.key")
+        tls = ssl.create_default_context(cafile=str(own / "etcd-ca.crt"))
+        tls.load_cert_chain(own / "etcd-client.crt", own / "etcd-client.key")
         for number, name in enumerate(masters.names("etcd")):
             url = f"https://{self._lab.network}.{masters.FIRST_ADDRESS['etcd'] + number}:2379/metrics"
             with urllib.request.urlopen(url, context=tls, timeout=5) as answer:
