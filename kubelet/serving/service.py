@@ -65,7 +65,7 @@ class NodeService(NodeServicer):
         record = self._finder.running(start.container)
         process = Process(tuple(start.command), start.stdin, start.tty)
         async with contextlib.aclosing(
-            _conversation(self._runtime.execute(record.id, process), request, start)
+            _conversation(self._runtime.execute(record.id, process), request, context)
         ) as outputs:
             async for output in outputs:
                 yield output
@@ -80,7 +80,7 @@ class NodeService(NodeServicer):
             return 0 if ended.running else ended.exit_code
 
         attached = self._runtime.attach(record.id, stdin=start.stdin)
-        async with contextlib.aclosing(_conversation(attached, request, start, exit_code)) as outputs:
+        async with contextlib.aclosing(_conversation(attached, request, context, exit_code)) as outputs:
             async for output in outputs:
                 yield output
 
@@ -93,6 +93,7 @@ class NodeService(NodeServicer):
             raise errors.BadRequest("the first message must be `start`")
         pod = self._finder.pod(first.start.namespace, first.start.pod)
         reader, writer = await _connect(self._finder.sandbox(pod).pid, first.start.port)
+        await context.send_initial_metadata(())
         sending = asyncio.create_task(_send(request, writer))
         try:
             while data := await reader.read(CHUNK):
@@ -133,11 +134,12 @@ async def _start(request: AsyncIterator[pb.ExecInput]) -> pb.ExecStart:
 
 
 async def _conversation(
-    opening: AbstractAsyncContextManager[Stream], request: AsyncIterator[pb.ExecInput], start: pb.ExecStart,
+    opening: AbstractAsyncContextManager[Stream], request: AsyncIterator[pb.ExecInput], context: Context,
     exit_code: Callable[[], Awaitable[int]] | None = None,
 ) -> AsyncGenerator[pb.ExecOutput, None]:  # fmt: skip
     """Both directions at once, until the process has said all; its exit code is the last message."""
     async with opening as stream:
+        await context.send_initial_metadata(())  # whoever asks waits for this word before saying more
         feeding = asyncio.create_task(_feed(request, stream))
         try:
             async for channel, data in stream.output():

@@ -28,6 +28,7 @@ class EchoKubelet(NodeServicer):
         """`cat` echoes its input; `exit N` ends with that code; `fail` cannot run; else the command is echoed."""
         start = (await anext(requests)).start
         self.asked.append(start)
+        await context.send_initial_metadata(())
         match list(start.command):
             case ["cat"]:
                 async for message in requests:
@@ -57,6 +58,7 @@ class EchoKubelet(NodeServicer):
         self.asked.append(start)
         if start.port == 1:
             await abort(context, errors.InternalError("connection refused"))
+        await context.send_initial_metadata(())
         async for message in requests:
             if message.WhichOneof("message") == "close":
                 return

@@ -25,6 +25,7 @@ class WebKubelet(fake.EchoKubelet):
         self.asked.append(start)
         if start.port == 1:
             return
+        await context.send_initial_metadata(())
         if start.port == self.secure:
             async for chunk in self._relayed(requests):
                 yield chunk

@@ -192,6 +192,7 @@ class Relay(fake.EchoKubelet):
 
             await abort(context, InternalError("connection refused"))
         reader, writer = await asyncio.open_connection("127.0.0.1", start.port)
+        await context.send_initial_metadata(())
 
         async def send():
             async for message in requests:
