@@ -108,7 +108,7 @@ async def test_a_node_is_ready_with_a_configuration_and_its_pods_keep_their_addr
     flags = ("--cni-conf-dir", str(configurations), "--cni-bin-dir", str(plugins_of(lab.namespace)))
     async with lab.kubelet(*flags):
         await lab.create(pods("web"))
-        assert (await node_until(lab, "False")).message == NOT_INITIALIZED
+        await node_until(lab, "False", NOT_INITIALIZED)
         assert await said(lab, "NetworkNotReady") == f"network is not ready: {NOT_INITIALIZED}"
         configurations.mkdir()
         (configurations / "10.conflist").write_text(conflist(tmp_path, "ptp"))
@@ -153,12 +153,12 @@ async def test_a_failing_plugin_is_told_and_another_network_takes_over(
         assert lab.inside("ip", "route", "show", RANGE) == ""
 
 
-async def node_until(lab: Any, status: str) -> Any:
-    """The node's Ready condition, once it has this status."""
+async def node_until(lab: Any, status: str, message: str = "") -> None:
+    """Returns when the node's Ready condition has this status, and this message if one is given."""
     async for node in changes(lab, Node):
         ready = meta.condition(node, "Ready")
-        if ready is not None and ready.status == status:
-            return ready
+        if ready is not None and ready.status == status and message in ("", ready.message):
+            return
     raise AssertionError("the watch ended")
 
 

@@ -77,7 +77,7 @@ async def test_pods_get_no_more_than_their_node_has(lab: Any, pods: Any, contain
         assert {name: node.status.capacity[name] for name in ("cpu", "memory", "example.com/foo")} == {
             "cpu": "200m", "memory": "100Mi", "example.com/foo": "3",
         }  # fmt: skip
-        await lab.create(pods("busy", containers(command=BUSY, resources=amounts(limits={"cpu": "2"}))))
+        await lab.create(pods("busy", containers(command=BUSY, resources=amounts({"cpu": "100m"}, {"cpu": "2"}))))
         busy = await lab.until("busy", ready)
         # The pod may have two processors, and its node has a fifth of one.
         before = periods(place := GROUPS / "cpu" / lab.cluster / "node1"), used(lab)
