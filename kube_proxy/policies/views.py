@@ -80,12 +80,14 @@ class View:
             self._unjudged |= self._here
 
     def set_namespace(self, name: str, labels: dict[str, str] | None) -> None:
+        if self._namespaces.get(name) == labels:
+            return
         if labels is None:
-            self._namespaces.pop(name, None)
-        elif self._namespaces.get(name) != labels:
+            del self._namespaces[name]
+        else:
             self._namespaces[name] = labels
-            for key in self._by_namespace[name]:
-                self._match(key, self._wants.groups)
+        for key in self._by_namespace[name]:
+            self._match(key, self._wants.groups)
 
     def set_pod(self, key: Key, pod: Member | None) -> None:
         if self._pods.get(key) == pod:

@@ -74,6 +74,16 @@ def test_a_view_that_followed_is_one_that_comes_late(changes) -> None:  # type: 
     assert followed.take().changed.keys() <= {Key("range/", "")}, "nothing is told twice"
 
 
+def test_pods_of_a_namespace_that_is_gone_are_no_longer_what_its_labels_made_them() -> None:
+    view, ledger = View("node1"), Ledger()
+    tell(view, "pod", "y", "p", ("a", "node1", False))
+    tell(view, "policy", "y", "m", SPECS[2])
+    tell(view, "namespace", "y", "", "t")
+    assert any(e.map.startswith("pods-") for e in content(view, ledger)[0])
+    tell(view, "namespace", "y", "", None)
+    assert not any(e.map.startswith("pods-") for e in content(view, ledger)[0])
+
+
 def test_a_policy_that_selects_no_pod_of_the_node_costs_nothing() -> None:
     view = View("node1")
     tell(view, "pod", "x", "p", ("a", "node2", False))
