@@ -66,9 +66,9 @@ async def test_top_shows_what_is_used_and_the_autoscaler_acts_on_it(
         await until(client, Pod, lambda found: any(meta.is_true(p, "Ready") for p in found))
         pods = await kubectl(plane, tmp_path, "top", "pods", "--no-headers", "--containers")
         ((name, cpu, memory),) = (line.split()[1:] for line in pods.splitlines())
-        # It uses a thousandth of a core, which a window that is a hair too long rounds down to nothing.
+        # It uses a thousandth of a core; kubectl rounds up, and a window may be a hair too short.
         assert (name, memory) == ("main", "0Mi")
-        assert cpu in ("0m", "1m")
+        assert cpu in ("1m", "2m")
         [node] = (await kubectl(plane, tmp_path, "top", "nodes", "--no-headers")).splitlines()
         assert node.split()[0] == "node1"
         assert int(node.split()[3].removesuffix("Mi")) > 0

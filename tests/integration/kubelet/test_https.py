@@ -167,13 +167,19 @@ async def test_what_pods_use_is_told_of_real_ones(lab: Any, pods: Any, container
         assert (await asked(lab, "/logs/", who="admin"))[0] == 200
 
 
+def has_failed(pod: Pod) -> bool:
+    """Its container was tried and could not be started."""
+    waiting = [s.state.waiting.reason for s in pod.status.containerStatuses if s.state.waiting is not None]
+    return bool({"RunContainerError", "CrashLoopBackOff"} & set(waiting))
+
+
 async def test_the_kubelet_counts_its_work(lab: Any, pods: Any, containers: Any) -> None:
     probe = Probe(exec=ExecAction(command=["true"]), periodSeconds=1)
     async with lab.kubelet():
         await lab.create(pods("a", containers(readinessProbe=probe)))
         await lab.create(pods("broken", containers(command=["/no/such/program"])))
         await lab.until("a", is_ready)
-        await lab.until("broken", lambda pod: any(s.state.waiting for s in pod.status.containerStatuses))
+        await lab.until("broken", has_failed)
         found = told(await asked(lab, "/metrics", who="admin"))
         assert found["kubelet_node_name", "node=node1"] == 1
         assert found["kubelet_running_pods", ""] == found["kubelet_desired_pods", "static=false"] == 2

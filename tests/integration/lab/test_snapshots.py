@@ -37,7 +37,9 @@ def test_a_saved_lab_is_restored_with_its_pods_and_their_data(lab, kubectl, node
     kubectl("exec", "writer", "--", "sh", "-c", "echo remembered > /notes/note")
 
     def uids():
-        return {kind: {o["metadata"]["uid"] for o in kubectl.json("get", kind)["items"]} for kind in KINDS}
+        # Namespaces of other tests are on their way out.
+        metadata = {kind: [o["metadata"] for o in kubectl.json("get", kind)["items"]] for kind in KINDS}
+        return {kind: {m["uid"] for m in found if "deletionTimestamp" not in m} for kind, found in metadata.items()}
 
     def container():
         statuses = kubectl.json("get", "pod", "writer")["status"]["containerStatuses"]
