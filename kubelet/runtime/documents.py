@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from kubelet.runtime.interfaces import (
+    CLUSTER,
+    NODE,
     Amounts,
     EngineError,
     Image,
@@ -60,7 +62,7 @@ def _host(spec: Spec) -> dict[str, Any]:
         "NetworkMode": spec.network,
         "IpcMode": spec.ipc,
         "PidMode": spec.pid,
-        "Mounts": [_mount(m) for m in spec.mounts if not m.create],
+        "Mounts": [_mount(m, _owner(spec)) for m in spec.mounts if not m.create],
         # This older form makes a missing directory, which the other one refuses.
         "Binds": [_bind(m) for m in spec.mounts if m.create],
         "CgroupParent": spec.cgroup_parent,
@@ -93,11 +95,16 @@ def _bind(mount: Mount) -> str:
     return ":".join([mount.source, mount.target, *([",".join(options)] if options else [])])
 
 
-def _mount(mount: Mount) -> dict[str, Any]:
+def _owner(spec: Spec) -> dict[str, str]:
+    """By what a volume in memory is found again when nothing else of its pod is left."""
+    return {name: spec.labels[name] for name in (CLUSTER, NODE) if name in spec.labels}
+
+
+def _mount(mount: Mount, owner: dict[str, str]) -> dict[str, Any]:
     base = {"Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
     if mount.tmpfs:
         driver = {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs", "o": _tmpfs(mount)}}
-        return base | {"Type": "volume", "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
+        return base | {"Type": "volume", "VolumeOptions": {"NoCopy": True, "Labels": owner, "DriverConfig": driver}}
     options: dict[str, Any] = {"Propagation": mount.propagation} if mount.propagation else {}
     if mount.read_only and mount.recursive in RECURSIONS:
         options[RECURSIONS[mount.recursive]] = True

@@ -79,6 +79,8 @@ def _remove_all(engine: docker.APIClient, cluster: str) -> None:
         # What the stopped kubelet had asked for last may still be happening.
         with contextlib.suppress(docker.errors.NotFound, docker.errors.APIError):
             engine.remove_container(left["Id"], force=True, v=True)
+    for volume in engine.volumes({"label": f"{CLUSTER}={cluster}"})["Volumes"] or []:
+        engine.remove_volume(volume["Name"], force=True)
     with suppress(OSError):  # what an engine that was killed has left running is still in one
         trees.tree(trees.MOUNT, "cgroupfs").remove((cluster,))
 
