@@ -71,10 +71,8 @@ class Level:
     """Seats."""
     at: float = 0.0
     """Where the scale of `served` stands."""
-
-    @property
-    def waiting(self) -> int:
-        return sum(len(queue.waiting) for queue in self.queues)
+    waiting: int = 0
+    """Requests in all queues: counted, because whoever leaves asks every level whether somebody waits there."""
 
     @property
     def waiting_seats(self) -> int:
@@ -169,6 +167,7 @@ class Dispatcher:
             queue.served = max(queue.served, level.at)  # what it did not use before gives it no claim now
         ticket = Ticket(level, width, queue)
         queue.waiting.append(ticket)
+        level.waiting += 1
         self._serve(level)
         return ticket
 
@@ -179,6 +178,7 @@ class Dispatcher:
             turn.cancel()
             if ticket in ticket.queue.waiting:
                 ticket.queue.waiting.remove(ticket)
+                level.waiting -= 1
             return
         level.used -= ticket.width
         level.executing -= 1
@@ -189,12 +189,13 @@ class Dispatcher:
 
     def _serve(self, level: Level) -> None:
         """As many as have room, the least served queue first."""
-        while active := [queue for queue in level.queues if queue.waiting]:
-            queue = min(active, key=lambda q: q.served)
+        while level.waiting:
+            queue = min((queue for queue in level.queues if queue.waiting), key=lambda q: q.served)
             first = queue.waiting[0]
             if not self._has_room(level, first.width):
                 return
             queue.waiting.popleft()
+            level.waiting -= 1
             level.at = queue.served
             queue.served += first.width
             assert first.turn is not None
