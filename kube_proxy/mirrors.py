@@ -5,6 +5,7 @@ that the kernel refuses means that somebody else changed the table: then it is r
 """
 
 import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from kube_proxy.rules import Element, Elements
 
 log = logging.getLogger(__name__)
 
+_TURNS = 64  # fewer than lie between any two hooks that must keep their order
+_PRIORITY = re.compile(r" priority (-?[0-9]+)")
 _PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}
 
 
@@ -32,9 +35,15 @@ class Mirror(ABC):
     """Blocks while the kernel works; for one thread at a time.
 
     After an NftablesError the kernel holds the previous content, and the next call makes up for it.
+
+    A table that replaces another is called later at every hook, by its `turn`. The kernel shows packets new hooks
+    before the transaction is valid, and old ones until after it. A packet that has passed a new hook while its rules
+    were not valid yet, and comes to the old one when its rules are no longer, is judged by neither: it happened at one
+    in a thousand replacements under load. In this order one of the two always judges. Only each 64th can miss a packet.
     """
 
     name: str
+    first_priority: int  # of the first hook in the table, in its first turn
 
     def __init__(self, kernel: Kernel) -> None:
         self.ledger = Ledger()
@@ -53,6 +62,11 @@ class Mirror(ABC):
     @abstractmethod
     def _contents(self) -> Iterable[tuple[str, str]]:
         """Kind ("map" or "set") and name of all that holds the ledger's elements."""
+
+    def _turn(self) -> int:
+        """One more than that of the table in the kernel; 0 if there is none."""
+        found = _PRIORITY.search(self._kernel.structure(self.name))
+        return (int(found[1]) - self.first_priority + 1) % _TURNS if found else 0
 
     def repair(self) -> bool:
         """Compare everything with the kernel, and replace the table if it has drifted. True if it had."""

@@ -7,7 +7,7 @@ import ctypes
 from functools import cache
 from typing import Any
 
-_STATELESS, _JSON, _NUMERIC_PROTOCOL, _TERSE = 1 << 2, 1 << 4, 1 << 7, 1 << 11
+_STATELESS, _JSON, _NUMERIC_PROTOCOL, _NUMERIC_PRIORITY, _TERSE = 1 << 2, 1 << 4, 1 << 7, 1 << 8, 1 << 11
 
 
 class NftablesError(Exception):
@@ -39,9 +39,8 @@ class Nftables:
         Only a listing of the whole ruleset leaves the elements in the kernel (0.5 ms at 10,000 services); `list table`
         fetches them all before it leaves them out (200 ms).
         """
-        _, found, rest = ("\n" + self._run("list ruleset ip", _STATELESS | _TERSE)).partition(
-            f"\ntable ip {table} {{\n"
-        )
+        listed = self._run("list ruleset ip", _STATELESS | _NUMERIC_PRIORITY | _TERSE)
+        _, found, rest = f"\n{listed}".partition(f"\ntable ip {table} {{\n")
         return rest.partition("\n}\n")[0] if found else ""
 
     def listed(self, table: str, name: str, *, kind: str = "map") -> str:

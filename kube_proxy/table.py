@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from api.meta import Key
 from kube_proxy import transactions
@@ -19,6 +20,7 @@ RANGES = Key("ranges/", "")
 
 class Table(Mirror):
     name = TABLE
+    first_priority = transactions.FIRST_PRIORITY
 
     def __init__(self, kernel: Kernel, layout: Layout) -> None:
         super().__init__(kernel)
@@ -37,14 +39,14 @@ class Table(Mirror):
     def replace(self) -> None:
         self._structure = ""
         pins = [f"{key} timeout {timeout}s expires {expires}s : {to}" for key, to, timeout, expires in self._pins()]
-        whole = (self._layout, self.ledger.chains, self.ledger.elements)
+        whole = partial(transactions.whole, self._layout, self.ledger.chains, self.ledger.elements, turn=self._turn())
         try:
-            self._kernel.run(transactions.whole(*whole, pins))
+            self._kernel.run(whole(pins))
         except NftablesError:
             if not pins:
                 raise
             # What an older version remembered must not keep this one from starting.
-            self._kernel.run(transactions.whole(*whole))
+            self._kernel.run(whole())
         self._forget()
         self._structure = self._kernel.structure(TABLE)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kube_proxy.ledger import Change
 from kube_proxy.rules import MASQUERADE, PROTOCOLS, TABLE, Element, Elements, chain_rules
 
+FIRST_PRIORITY = -300  # of the first hook, before its turn
 _ADDRESSED = "ipv4_addr . inet_proto . inet_service"
 _NUMBERED = "inet_proto . inet_service"
 # Only for its type: nft has no name for a plain 32-bit integer, so these maps are defined by expressions.
@@ -62,11 +63,16 @@ class Layout:
     masquerade_all: bool = False  # clients of cluster addresses are seen as the node, pods too
 
 
-def fixed(layout: Layout) -> str:
+def fixed(layout: Layout, turn: int = 0) -> str:
     """The part that does not depend on services: maps, hooks and the chains that they lead to.
 
-    Priorities are numbers because nft 1.0.6 does not know the name `dstnat` in an output hook.
+    Priorities are numbers because nft 1.0.6 does not know the name `dstnat` in an output hook. See mirrors.Mirror for
+    `turn`.
     """
+
+    def hook(kind: str, place: str, priority: int) -> str:
+        return f"type {kind} hook {place} priority {priority + turn}"
+
     node = f"{_OWN} fib daddr type local"
     if layout.node_port_ranges:
         node = f"ip daddr {{ {', '.join(layout.node_port_ranges)} }} fib daddr type local"
@@ -99,12 +105,12 @@ def fixed(layout: Layout) -> str:
     chains: dict[str, list[str]] = {
         # Connections to 127.0.0.1 can be led to pods; nothing of the kind may come in from elsewhere.
         "strangers": [
-            "type filter hook prerouting priority -300",
+            hook("filter", "prerouting", FIRST_PRIORITY),
             "iif != lo ip daddr 127.0.0.0/8 drop",
             "iif != lo ip saddr 127.0.0.0/8 drop",
         ],
-        "sources": ["type filter hook prerouting priority -110", "iif != lo jump limits"],
-        "own-sources": ["type filter hook output priority -110", "jump limits"],
+        "sources": [hook("filter", "prerouting", -110), "iif != lo jump limits"],
+        "own-sources": [hook("filter", "output", -110), "jump limits"],
         "limits": [limits],
         "host-ports": host_ports,
         "services": [outside, f"{addressed} vmap @ips", f"{node} {numbered} vmap @node-ports"],
@@ -113,21 +119,21 @@ def fixed(layout: Layout) -> str:
         # ICMP rejects are rate-limited and would stall TCP clients for a second.
         "unclaimed": ["ct state new goto refuse", "drop"],
         "refuse": ["meta l4proto tcp reject with tcp reset", "reject with icmp port-unreachable"],
-        "prerouting": ["type nat hook prerouting priority -100", local, pods, "jump services"],
-        "output": ["type nat hook output priority -100", local, "jump inside", "jump services"],
+        "prerouting": [hook("nat", "prerouting", -100), local, pods, "jump services"],
+        "output": [hook("nat", "output", -100), local, "jump inside", "jump services"],
         "postrouting": [
-            "type nat hook postrouting priority 100",
+            hook("nat", "postrouting", 100),
             "jump remember",
             "ct status dnat ip saddr . ip daddr @hairpins masquerade fully-random",
             f"meta mark & {MASQUERADE:#x} == {MASQUERADE:#x} {_UNMARK} masquerade fully-random",
             "ct status dnat oif != lo ip saddr 127.0.0.0/8 masquerade fully-random",
             leaving,
         ],
-        "input": ["type nat hook input priority 100", "jump remember"],
-        "filter-forward": ["type filter hook forward priority 0", "ct state invalid drop", *refused],
-        "filter-output": ["type filter hook output priority 0", *refused],
+        "input": [hook("nat", "input", 100), "jump remember"],
+        "filter-forward": [hook("filter", "forward", 0), "ct state invalid drop", *refused],
+        "filter-output": [hook("filter", "output", 0), *refused],
         "filter-input": [
-            "type filter hook input priority 0",
+            hook("filter", "input", 0),
             f"{node} ct state new {numbered} vmap @unserved-node-ports",
             # An address of load balancers that is here has no other ports, whatever the node listens on.
             "ct state new ip daddr @held meta l4proto { tcp, udp, sctp } goto refuse",
@@ -143,9 +149,9 @@ def fixed(layout: Layout) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def whole(layout: Layout, chains: Iterable[str], elements: Elements, pins: Iterable[str] = ()) -> str:
+def whole(layout: Layout, chains: Iterable[str], elements: Elements, pins: Iterable[str] = (), turn: int = 0) -> str:
     """Put the table in the place of whatever table of its name there is. `pins` are elements of the affinity map."""
-    lines = [f"table ip {TABLE}", f"delete table ip {TABLE}", fixed(layout)]
+    lines = [f"table ip {TABLE}", f"delete table ip {TABLE}", fixed(layout, turn)]
     lines += [line for chain in chains for line in _new_chain(chain)]
     lines += additions(TABLE, elements)
     if pins := list(pins):

@@ -25,14 +25,17 @@ _FIXED_SETS = {
     "local-pods": "type ipv4_addr",
     "selves": "type ipv4_addr . ipv4_addr",
 }
-# Both ends judge, each for its own pods, after addresses of services were translated (priority -100). An `accept` ends
-# one hook only, so what may leave is still asked whether it may enter. Packets of a pod that is not known yet wait:
-# policies hold from a pod's first moment, and its address is known a few milliseconds after its sandbox is there.
-_HOOKS = (("egress", 10, "ip saddr"), ("ingress", 11, "ip daddr"))
+# Both ends judge, each for its own pods, after addresses of services were translated (priority -100) and those without
+# endpoints refused (0). An `accept` ends one hook only, so what may leave is still asked whether it may enter. Packets
+# of a pod that is not known yet wait: policies hold from a pod's first moment, and its address is known a few
+# milliseconds after its sandbox is there.
+_FIRST_PRIORITY = 110
+_HOOKS = (("egress", _FIRST_PRIORITY, "ip saddr"), ("ingress", _FIRST_PRIORITY + 1, "ip daddr"))
 
 
 class PolicyTable(Mirror):
     name = TABLE
+    first_priority = _FIRST_PRIORITY
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
@@ -51,7 +54,7 @@ class PolicyTable(Mirror):
 
     def replace(self) -> None:
         self._structure = ""
-        self._kernel.run(whole(self._chains, self.ledger.elements))
+        self._kernel.run(whole(self._chains, self.ledger.elements, self._turn()))
         self._structure = self._kernel.structure(TABLE)
 
     def _contents(self) -> Iterable[tuple[str, str]]:
@@ -59,15 +62,15 @@ class PolicyTable(Mirror):
         yield from (("set", name) for name in (*_FIXED_SETS, *_sets(self._chains)))
 
 
-def whole(chains: Mapping[str, Chain], elements: Elements) -> str:
-    """Put the table in the place of whatever table of its name there is."""
+def whole(chains: Mapping[str, Chain], elements: Elements, turn: int = 0) -> str:
+    """Put the table in the place of whatever table of its name there is. See mirrors.Mirror for `turn`."""
     lines = [f"table ip {TABLE}", f"delete table ip {TABLE}", f"table ip {TABLE} {{"]
     lines += [f"map {name} {{ type ipv4_addr : verdict; }}" for name in _MAPS]
     lines += [f"set {name} {{ {kind}; }}" for name, kind in _FIXED_SETS.items()]
     for name, priority, side in _HOOKS:
         lines += [
             f"chain {name} {{",
-            f"type filter hook forward priority {priority}",
+            f"type filter hook forward priority {priority + turn}",
             "ct state established,related accept",
             "ip saddr . ip daddr @selves accept",
             f"{side} @local-range {side} != @local-pods drop",

@@ -19,7 +19,7 @@ from api.types import (
     ServiceStatus,
     SessionAffinityConfig,
 )
-from kube_proxy import conntrack, routes
+from kube_proxy import conntrack, routes, timeouts
 from kube_proxy.nftables import Nftables
 from kube_proxy.proxy import is_stale, udp_ends
 from kube_proxy.rules import Elements
@@ -191,7 +191,7 @@ def test_a_udp_client_that_came_too_early_is_served_once_there_is_an_endpoint(ne
         assert client.ask(NODE_IP, 30082) == POD_A
 
 
-@pytest.mark.parametrize("times", [10, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [10, pytest.param(60, marks=pytest.mark.long)])
 def test_proxies_that_start_over_drop_no_connection_and_refuse_none(
     network: Network, kernel: Nftables, times: int
 ) -> None:
@@ -264,3 +264,12 @@ def crc32c(data: bytes) -> int:
         for _ in range(8):
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
     return crc ^ 0xFFFFFFFF
+
+
+def test_a_connection_of_which_one_side_has_said_all_is_remembered_for_an_hour(network: Network) -> None:
+    setting = timeouts.SETTINGS / "nf_conntrack_tcp_timeout_close_wait"
+    with inside(network.node):
+        timeouts.keep()
+        assert setting.read_text() == "3600\n"
+    with inside(network.outside):
+        assert setting.read_text() != "3600\n"

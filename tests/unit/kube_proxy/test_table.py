@@ -1,5 +1,6 @@
 """The table in a real kernel, with real packets between network namespaces."""
 
+import re
 import time
 
 import pytest
@@ -181,6 +182,25 @@ def test_a_change_on_a_table_that_others_deleted_restores_all_of_it(
     table.apply({WEB: web(POD_B)})
     assert ask(network.node, IP, 80)[0] == POD_B
     assert table.repair() is False
+
+
+def test_a_table_comes_after_the_one_that_it_replaces_at_every_hook(table: Table, kernel: Nftables) -> None:
+    """A packet that is under way meets the rules of one of them, whichever hooks it has passed already."""
+
+    def priorities() -> list[int]:
+        return [int(p) for p in re.findall(r" priority (-?\d+)", kernel.structure("kube-proxy"))]
+
+    table.apply({WEB: web(POD_A)})
+    first = before = priorities()
+    assert len(first) > 5
+    for _ in range(63):
+        table.replace()
+        assert priorities() == [p + 1 for p in before]
+        before = priorities()
+    table.replace()
+    assert priorities() == first
+    table.apply({WEB: web(POD_B)})
+    assert priorities() == first, "a change alone replaces nothing"
 
 
 def test_other_tables_are_left_alone(table: Table, kernel: Nftables) -> None:
