@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 PKI = Path("/etc/wherry/pki")
 TENTH = 10
-FAREWELL_SECONDS = 1.0
+FAREWELL_SECONDS = LINGER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,13 @@ async def run(config: Config) -> None:
             """Half of the names would deny the others: nothing is answered before all are known."""
             for informer in informers:
                 await informer.synced()
-            await together(door.run(), opened())
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(door.run())
+                try:
+                    await opened()
+                finally:
+                    # Proxies that have not heard of it yet still send questions here.
+                    await asyncio.sleep(LINGER_SECONDS if config.advertised else 0)
 
         async def opened() -> None:
             port = await door.bound()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_address
 from typing import NamedTuple
 
+from api.addresses import decimal
 from api.types import Endpoint, EndpointSlice, Service
 
 SCHEMA_VERSION = "1.1.0"
@@ -98,7 +99,7 @@ def of_service(service: Service, slices: Iterable[EndpointSlice], domain: str) -
 def reverse(address: str) -> str:
     if ":" in address:
         return f"{ip_address(address).reverse_pointer}."
-    return f"{'.'.join(reversed(address.split('.')))}.in-addr.arpa."
+    return f"{'.'.join(reversed(decimal(address).split('.')))}.in-addr.arpa."
 
 
 class _Making:
@@ -165,7 +166,7 @@ def _external(own: str, target: str) -> Records:
 
 def _address(address: str) -> Record:
     # The API has seen to it that IPv4 is written as it is answered; to parse it would be half of all the work here.
-    return Record("AAAA", str(ip_address(address))) if ":" in address else Record("A", address)
+    return Record("AAAA", str(ip_address(address))) if ":" in address else Record("A", decimal(address))
 
 
 def _at_whole_numbers(network: IPv4Network) -> Iterator[IPv4Network]:

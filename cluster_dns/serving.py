@@ -6,16 +6,20 @@ https://www.rfc-editor.org/rfc/rfc7766 for streams; the questions on one are ans
 import asyncio
 import logging
 import struct
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from cluster_dns.answers import Answers
+from machinery.listening import Visits
 from machinery.running import CannotGoOn
 
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 1000
 """Questions that others are being asked at a time."""
-MOST_STREAMS = 256
+MOST_STREAMS, MOST_STREAMS_EACH = 256, 64
+"""In all, and of one address; of more, the oldest on which nothing is being answered goes."""
 IDLE_SECONDS = 10.0
 _LENGTH = struct.Struct("!H")
 
@@ -28,7 +32,7 @@ class Server:
         self.port = port
         self._answers = answers
         self._waiting = asyncio.Semaphore(MOST_WAITING)
-        self._streams = asyncio.Semaphore(MOST_STREAMS)
+        self._visits = Visits(MOST_STREAMS, MOST_STREAMS_EACH)
         self._bound = asyncio.Event()
 
     async def bound(self) -> int:
@@ -59,27 +63,32 @@ class Server:
     def _accept(
         self, tasks: asyncio.TaskGroup, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:  # fmt: skip
-        if self._streams.locked():
+        address = (writer.get_extra_info("peername") or ("",))[0]
+        if not self._visits.has_room(address):
             writer.close()
             return
-        tasks.create_task(self._converse(reader, writer))
+        stream = _Stream(writer)
+        stream.left = partial(self._visits.leave, self._visits.enter(address, stream))
+        tasks.create_task(self._converse(reader, stream))
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with self._streams:
-            try:
-                while wire := await _next(reader):
-                    reply = self.now(wire, datagram=False)
-                    if reply is None:
-                        reply = await self.elsewhere(wire, datagram=False)
-                    if not reply:
-                        break
-                    writer.write(_LENGTH.pack(len(reply)) + reply)
-                    async with asyncio.timeout(IDLE_SECONDS):
-                        await writer.drain()
-            except (OSError, asyncio.IncompleteReadError, TimeoutError):
-                pass  # whoever asked has gone, or says nothing more
-            finally:
-                writer.close()
+    async def _converse(self, reader: asyncio.StreamReader, stream: "_Stream") -> None:
+        try:
+            while wire := await _next(reader):
+                stream.is_idle = False
+                reply = self.now(wire, datagram=False)
+                if reply is None:
+                    reply = await self.elsewhere(wire, datagram=False)
+                if not reply:
+                    break
+                stream.writer.write(_LENGTH.pack(len(reply)) + reply)
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await stream.writer.drain()
+                stream.is_idle = True
+        except (OSError, asyncio.IncompleteReadError, TimeoutError):
+            pass  # whoever asked has gone, or says nothing more
+        finally:
+            stream.left()
+            stream.writer.close()
 
     def now(self, wire: bytes, *, datagram: bool) -> bytes | None:
         try:
@@ -97,6 +106,18 @@ class Server:
             except Exception:  # as above
                 log.exception("no answer to %s", wire.hex())
                 return self._answers.overloaded(wire, datagram=datagram)
+
+
+class _Stream:
+    """A Guest of `machinery.listening`."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.is_idle = True
+        self.left: Callable[[], None] = lambda: None
+
+    def cut(self) -> None:
+        self.writer.transport.abort()
 
 
 async def _next(reader: asyncio.StreamReader) -> bytes:

@@ -100,6 +100,7 @@ def _head(place: Place) -> list[str]:
         f"  crt-base {place.certificates}",
         "  log stdout format raw daemon notice",
         "  ssl-default-bind-options ssl-min-ver TLSv1.2",
+        "  ssl-default-bind-ciphers ECDHE+AESGCM:ECDHE+CHACHA20",
         # Of workers that have been replaced: long streams end then.
         "  hard-stop-after 1h",
         "defaults",

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable
 
 from api import meta
 from api.types import EndpointSlice, Node, Service
-from kube_proxy.services import OTHER_PROXY, is_ipv4, nodes_with_endpoints
+from kube_proxy.services import is_ipv4, is_passed_over, nodes_with_endpoints
 
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
 def addresses(service: Service) -> list[str]:
     """The addresses of its load balancer that nodes answer for."""
-    if service.spec.type != "LoadBalancer" or OTHER_PROXY in service.metadata.labels:
+    if service.spec.type != "LoadBalancer" or is_passed_over(service):
         return []
     return [i.ip for i in service.status.loadBalancer.ingress if is_ipv4(i.ip) and i.ipMode != "Proxy"]
 

@@ -5,18 +5,13 @@ The kernel takes packets with a loopback address for forged as soon as they pass
 (https://github.com/kubernetes/kubernetes/issues/90259).
 """
 
-import os
 from pathlib import Path
+
+from kube_proxy import settings
 
 SETTING = Path("/proc/sys/net/ipv4/conf/all/route_localnet")
 
 
 def allow() -> None:
     """Set it in this thread's network namespace.  Raises OSError where the setting may not be written."""
-    if SETTING.read_bytes().strip() == b"1":
-        return
-    descriptor = os.open(SETTING, os.O_WRONLY)
-    try:
-        os.write(descriptor, b"1")
-    finally:
-        os.close(descriptor)
+    settings.ensure(SETTING, b"1")

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
 from api import times
 from api.meta import Key, key
 from api.types import EndpointSlice, Node, Pod, Service, ServiceCIDR
-from kube_proxy import conntrack, loopback, routes
+from kube_proxy import conntrack, loopback, routes, timeouts
 from kube_proxy.conntrack import Flow
 from kube_proxy.host_ports import published
 from kube_proxy.ledger import Change, Ledger
@@ -65,7 +65,7 @@ class Proxy:
         self._changed = asyncio.Event()
         self._check_due = False
         self._check_took = 0.0
-        self._loopback_refused = False
+        self._refused: set[str] = set()
         self._held: frozenset[str] = frozenset()
         self.healthy = False
         """Whether the node was as it should be when that was last looked at."""
@@ -108,6 +108,7 @@ class Proxy:
         self._changed.clear()
         dirty, self._dirty = self._dirty, set()
         started, full = self._clock.monotonic(), not self._table.known
+        checked = full or self._check_due
         try:
             change = await asyncio.to_thread(self._table.apply, {k: self._desired(k) for k in dirty})
             self._flows_of |= udp_ends(change)
@@ -118,16 +119,19 @@ class Proxy:
             self._metrics.failed()
             return False
         self._metrics.synced(self._clock.monotonic() - started, full=full)
-        await self._allow_loopback()
+        if checked:
+            await self._set("ports of the node are not served on 127.0.0.1", loopback.allow)
+            await self._set("quiet connections are forgotten early", timeouts.keep)
         return await self._adapt_flows() & await self._ensure_routes()
 
-    async def _allow_loopback(self) -> None:
+    async def _set(self, without: str, setting: Callable[[], None]) -> None:
+        """Tell the kernel something that the proxy can do without, but for what `without` says."""
         try:
-            await asyncio.to_thread(loopback.allow)
+            await asyncio.to_thread(setting)
         except OSError as e:
-            if not self._loopback_refused:
-                log.warning("ports of the node are not served on 127.0.0.1: %s", e)
-            self._loopback_refused = True
+            if without not in self._refused:
+                log.warning("%s: %s", without, e)
+            self._refused.add(without)
 
     def _desired(self, service: Key) -> Elements:
         if service == HELD:

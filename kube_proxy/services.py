@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from typing import NamedTuple
 
+from api.addresses import decimal
 from api.types import Endpoint, EndpointConditions, EndpointSlice, Service
 
-# A service with this label is another proxy's.
-OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
+# A service, or a slice, with one of these labels, whatever its value, is none of this proxy's: it is another one's, or
+# nobody's.
+PASSED_OVER = ("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless")
 SERVICE_NAME = "kubernetes.io/service-name"
 ZONE = "topology.kubernetes.io/zone"
 DEFAULT_AFFINITY_SECONDS = 10800
@@ -65,12 +67,12 @@ class Place(NamedTuple):
 def balanced(service: Service, slices: Iterable[EndpointSlice], here: Place) -> list[Balanced]:
     """The ports of `service` that this proxy serves: none of a headless, external or foreign one."""
     spec = service.spec
-    addresses = tuple(a for a in spec.clusterIPs or [spec.clusterIP] if is_ipv4(a))
-    if spec.type == "ExternalName" or not addresses or OTHER_PROXY in service.metadata.labels:
+    addresses = tuple(decimal(a) for a in spec.clusterIPs or [spec.clusterIP] if is_ipv4(a))
+    if spec.type == "ExternalName" or not addresses or is_passed_over(service):
         return []
-    slices = [s for s in slices if s.addressType == "IPv4"]
-    ingress = [i.ip for i in service.status.loadBalancer.ingress if i.ipMode != "Proxy"]
-    external = dict.fromkeys(a for a in [*spec.externalIPs, *ingress] if is_ipv4(a))
+    slices = [s for s in slices if s.addressType == "IPv4" and not is_passed_over(s)]
+    ingress = [decimal(i.ip) for i in service.status.loadBalancer.ingress if i.ipMode != "Proxy"]
+    external = dict.fromkeys(a for a in [*map(decimal, spec.externalIPs), *ingress] if is_ipv4(a))
     sources = _sources(spec.loadBalancerSourceRanges)
     affinity = 0
     if spec.sessionAffinity == "ClientIP":
@@ -101,6 +103,10 @@ def balanced(service: Service, slices: Iterable[EndpointSlice], here: Place) -> 
     return ports
 
 
+def is_passed_over(it: Service | EndpointSlice) -> bool:
+    return any(label in it.metadata.labels for label in PASSED_OVER)
+
+
 def local_endpoints(slices: Iterable[EndpointSlice], node: str) -> set[str]:
     """The addresses of the ready endpoints on `node`."""
     found = (_candidate(e, 0, node) for e in _endpoints(slices))
@@ -118,7 +124,7 @@ def nodes_with_endpoints(slices: Iterable[EndpointSlice], nodes: Iterable[str]) 
 
 def _endpoints(slices: Iterable[EndpointSlice]) -> Iterator[Endpoint]:
     for each in slices:
-        if each.addressType == "IPv4":
+        if each.addressType == "IPv4" and not is_passed_over(each):
             yield from (e for e in each.endpoints if e.addresses)
 
 
@@ -168,7 +174,7 @@ def _candidate(endpoint: Endpoint, port: int, node: str) -> _Candidate:
     ready = conditions.ready is not False
     serving = ready if conditions.serving is None else conditions.serving
     return _Candidate(
-        Backend(endpoint.addresses[0], port),
+        Backend(decimal(endpoint.addresses[0]), port),
         local=endpoint.nodeName == node,
         ready=ready,
         last_resort=serving and conditions.terminating is True,

@@ -26,6 +26,7 @@ ADVERTISED = "192.0.2.53"
 class Names:
     port: int
     client: Client
+    process: asyncio.subprocess.Process
 
     async def ask(self, name: str, type_: str = "A") -> Message:
         query = dns.message.make_query(name, type_)
@@ -54,8 +55,8 @@ async def cluster_dns(plane: ControlPlane, directory: Path, client: Client) -> A
         "--secure-bind-address", "127.0.0.1", "--secure-port", str(free_port()), "--tls-cert-file",
         str(own / "tls.crt"), "--tls-private-key-file", str(own / "tls.key"), "--client-ca-file", str(own / "ca.crt"),
         log=directory / "cluster-dns.log",
-    ):  # fmt: skip
-        names = Names(port, client)
+    ) as running:  # fmt: skip
+        names = Names(port, client, running)
         await names.published(lambda each: each.endpoints[0].conditions.ready)
         yield names
 
@@ -89,3 +90,11 @@ async def test_it_publishes_itself_answers_follows_and_says_goodbye(plane: Contr
             await client.delete(Service, NAME.name, NAME.namespace)
             await names.published(lambda each: each.metadata.ownerReferences[0].uid != first.metadata.uid)
         await names.published(lambda each: each.endpoints[0].conditions.ready is False)
+
+
+async def test_it_still_answers_those_who_have_not_heard_that_it_goes(plane: ControlPlane, tmp_path: Path) -> None:
+    async with connect(plane.access()) as client, cluster_dns(plane, tmp_path, client) as names:
+        names.process.terminate()
+        await names.published(lambda each: not each.endpoints[0].conditions.ready)
+        assert data(await names.ask("kubernetes.default.svc.cluster.local.")) == ["10.96.0.1"]
+        assert await names.process.wait() == 0

@@ -17,6 +17,11 @@ def test_a_service_has_its_address_its_ports_and_its_name_by_address() -> None:
     }
 
 
+def test_leading_zeros_of_an_address_say_nothing() -> None:
+    found = of_service(service(ip="10.96.0.011"), [], DOMAIN)
+    assert (Record("A", "10.96.0.11") in found[WEB], "11.0.96.10.in-addr.arpa." in found) == (True, True)
+
+
 def test_a_port_without_a_name_has_no_srv_name() -> None:
     found = of_service(service(ports=[("", "TCP", 80)]), [], DOMAIN)
     assert not any(name.startswith("_") for name in found)

@@ -20,7 +20,7 @@ from cluster_dns.answers import Answers
 from cluster_dns.forwarding import Forwarder, Upstream
 from cluster_dns.names import Names
 from cluster_dns.records import Layout, of_namespace, of_service
-from cluster_dns.serving import Server
+from cluster_dns.serving import MOST_STREAMS_EACH, Server
 from machinery.running import CannotGoOn
 from tests.unit.cluster_dns.objects import DOMAIN, endpoint, service, slice_of
 from tests.unit.cluster_dns.resolvers import resolver, silent, told
@@ -195,6 +195,19 @@ async def test_several_questions_on_one_stream_are_answered_in_order(door: Door)
         assert query.is_response(dns.message.from_wire(await reader.readexactly(length)))
     writer.close()
     await writer.wait_closed()
+
+
+async def test_streams_on_which_nothing_is_asked_make_room_for_others(door: Door) -> None:
+    silent = [await asyncio.open_connection("127.0.0.1", door.server.port) for _ in range(MOST_STREAMS_EACH)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.server.port)
+    query = dns.message.make_query(WEB, "A")
+    writer.write(query.to_wire(prepend_length=True))
+    (length,) = struct.unpack("!H", await reader.readexactly(2))
+    assert query.is_response(dns.message.from_wire(await reader.readexactly(length)))
+    with suppress(ConnectionResetError):
+        assert await silent[0][0].read() == b""  # the oldest
+    for _, each in (*silent, (reader, writer)):
+        each.close()
 
 
 async def test_a_port_that_is_taken_is_a_reason_to_end(door: Door) -> None:

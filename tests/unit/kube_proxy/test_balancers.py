@@ -28,6 +28,7 @@ from kube_proxy.announcer import AGAIN_SECONDS, CHECK_SECONDS, COALESCE_SECONDS,
 from kube_proxy.balancers import owned, owner
 from kube_proxy.proxy import HELD, SERVICE
 from kube_proxy.rules import Element
+from kube_proxy.services import PASSED_OVER
 from kube_proxy.table import Table
 from machinery.testing import FakeClock, settle
 from tests.unit.kube_proxy.conftest import POD_A, POD_B
@@ -88,9 +89,10 @@ def test_with_policy_local_a_node_with_endpoints_answers_and_without_any_one_sti
 def test_nobody_answers_for_what_is_no_balancer_of_this_proxys() -> None:
     nodes = [node()]
     assert holders(balancer(VIP, type="NodePort"), nodes) == []
-    foreign = balancer(VIP)
-    foreign.metadata.labels["service.kubernetes.io/service-proxy-name"] = "other"
-    assert holders(foreign, nodes) == []
+    for label in PASSED_OVER:
+        foreign = balancer(VIP)
+        foreign.metadata.labels[label] = ""
+        assert holders(foreign, nodes) == []
     assert holders(balancer(NODE_IP), nodes) == [], "it is a node's own"
     by_proxy = balancer(VIP)
     by_proxy.status.loadBalancer.ingress[0].ipMode = "Proxy"

@@ -1,3 +1,5 @@
+import pytest
+
 from api.types import (
     ClientIPConfig,
     Endpoint,
@@ -7,7 +9,7 @@ from api.types import (
     ServiceStatus,
     SessionAffinityConfig,
 )
-from kube_proxy.services import Backend
+from kube_proxy.services import PASSED_OVER, Backend, local_endpoints
 from tests.unit.kube_proxy.objects import endpoint, ports, service, slice_of
 
 
@@ -18,6 +20,13 @@ def test_only_ready_endpoints_are_chosen() -> None:
 
 def test_an_unknown_condition_counts_as_ready() -> None:
     [port] = ports(service(), slice_of(endpoint("10.244.0.2", ready=None)))
+    assert port.everywhere == (Backend("10.244.0.2", 8080),)
+
+
+def test_leading_zeros_of_an_address_say_nothing() -> None:
+    of = service(ip="10.96.0.011", externalIPs=["203.0.113.010"])
+    [port] = ports(of, slice_of(endpoint("10.244.000.2")))
+    assert (port.cluster_ips, port.external_ips) == (("10.96.0.11",), ("203.0.113.10",))
     assert port.everywhere == (Backend("10.244.0.2", 8080),)
 
 
@@ -65,11 +74,20 @@ def test_terminating_local_endpoints_serve_policy_local_beside_ready_ones_elsewh
     assert port.everywhere == (Backend("10.244.1.2", 8080),)
 
 
-def test_headless_and_external_services_and_those_of_other_proxies_are_not_served() -> None:
-    foreign = service()
-    foreign.metadata.labels["service.kubernetes.io/service-proxy-name"] = "other"
-    for each in (service(ip="None"), service(ip="", type="ExternalName", externalName="example.org"), foreign):
+def test_headless_and_external_services_are_not_served() -> None:
+    for each in (service(ip="None"), service(ip="", type="ExternalName", externalName="example.org")):
         assert ports(each, slice_of(endpoint("10.244.0.2"))) == []
+
+
+@pytest.mark.parametrize("label", PASSED_OVER)
+def test_what_has_the_label_of_another_proxy_or_of_none_is_not_served(label: str) -> None:
+    foreign, slice_ = service(), slice_of(endpoint("10.244.0.2"))
+    foreign.metadata.labels[label] = ""
+    assert ports(foreign, slice_) == []
+    slice_.metadata.labels[label] = "other"
+    [port] = ports(service(), slice_)
+    assert port.everywhere == ()
+    assert local_endpoints([slice_], "node1") == set()
 
 
 def test_addresses_of_the_other_family_are_left_out() -> None:
