@@ -64,6 +64,8 @@ FIELDS = {
 BUCKETED = {"pods": "spec.nodeName"}
 # Selectable under one name, held under another.
 HELD_AS = {"source": "source.component", "status.successful": "status.succeeded"}
+INSTEAD = {"source.component": "reportingComponent"}
+"""What counts where a path holds nothing: events of the newer form have no source."""
 
 
 def index(kind: Kind) -> Index:
@@ -133,12 +135,13 @@ def _struct(name: str, paths: dict[str, type]) -> type[msgspec.Struct]:
 
 def _reader(path: str) -> Callable[[Any], str]:
     first, _, second = path.partition(".")
+    instead = INSTEAD.get(path)
 
     def read(obj: Any) -> str:
         value = getattr(obj, first)
         if second:
             value = getattr(value, second)
-        return _text(value)
+        return _text(value or getattr(obj, instead) if instead else value)
 
     return read
 

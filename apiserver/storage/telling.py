@@ -1,14 +1,15 @@
 """When watchers are told of what has changed.
 
-One change in a quiet world goes out at once.  Of many, those of a few milliseconds go out together, and where telling
-is itself work (a thousand watchers of one resource), it is done so often that it takes no more than about half of the
+One change in a quiet world goes out at once.  Of many, those of a few milliseconds go out together, the longer the
+faster they come: a message costs what dozens of changes in it do, here and at each watcher.  And where telling is
+itself work (a thousand watchers of one resource), it is done so often that it takes no more than about half of the
 time: what is late for a moment then is many changes in one write, instead of one write for each.
 """
 
 import asyncio
 from typing import Protocol
 
-JOIN_SECONDS = 0.004
+JOIN_SECONDS, LONGEST_JOIN = 0.004, 0.016
 PAUSE = 1.0
 """How many times as long as it takes to tell, nothing is told."""
 LONGEST_PAUSE = 0.05
@@ -21,6 +22,8 @@ class Teller(Protocol):
 
     due: float
     """The moment from which on its watchers may be told again."""
+    join: float
+    """For so many seconds changes are joined at the moment."""
 
     def tell(self) -> int:
         """Tell what has not been told. How many tasks were woken for it."""
@@ -28,16 +31,16 @@ class Teller(Protocol):
 
 class Telling:
     def __init__(self) -> None:
-        self._untold: set[Teller] = set()
+        self._untold: dict[Teller, int] = {}  # and how many changes
         self._timer: asyncio.Handle | None = None
         self._when = 0.0
 
     def changed(self, resource: Teller) -> None:
         """Something is to be told, after the next `schedule`."""
-        self._untold.add(resource)
+        self._untold[resource] = self._untold.get(resource, 0) + 1
 
     def forget(self, resource: Teller) -> None:
-        self._untold.discard(resource)
+        self._untold.pop(resource, None)
 
     def schedule(self) -> None:
         """See to it that everything is told when it is due."""
@@ -65,10 +68,11 @@ class Telling:
         self.schedule()
 
     def _tell(self, resource: Teller) -> None:
-        self._untold.discard(resource)
+        several = self._untold.pop(resource) > 1
         clock = asyncio.get_running_loop().time
         began = clock()
         woken = resource.tell()
         ended = clock()
         pause = min(LONGEST_PAUSE, PAUSE * (ended - began + woken * WAKING_SECONDS))
-        resource.due = max(began + JOIN_SECONDS, ended + pause)
+        resource.join = min(2 * resource.join, LONGEST_JOIN) if several else JOIN_SECONDS
+        resource.due = max(began + resource.join, ended + pause)

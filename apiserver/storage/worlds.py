@@ -10,6 +10,7 @@ A world never goes back: `revision` only grows, and each table shows exactly tha
 import asyncio
 import heapq
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -24,7 +25,7 @@ from apiserver.storage import keys
 from apiserver.storage.etcd import Compacted, Etcd
 from apiserver.storage.indexing import index
 from apiserver.storage.tables import Change, Filter, Gone, Page, Table
-from apiserver.storage.telling import Telling
+from apiserver.storage.telling import JOIN_SECONDS, Telling
 from apiserver.storage.watching import Audience, Watcher
 from machinery.clocks import Clock
 from proto import etcd_pb2 as pb
@@ -44,7 +45,7 @@ class Resource:
         self.table = Table(index(kind))
         self.audience = Audience(self.table.index.bucketed)
         self.untold: list[Change] = []
-        self.due = 0.0
+        self.due, self.join = 0.0, JOIN_SECONDS
         self.arriving: list[Any] | None = None
         """Events of etcd that came while the table is being loaded; None if it has been."""
 
@@ -74,6 +75,7 @@ class World:
         self.loaded = asyncio.Event()
         self.following = False
         """Whether etcd tells of changes at this moment; without it reads may be old, and fresh ones fail."""
+        self._lost = -math.inf
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
         self._telling = Telling()
@@ -137,6 +139,12 @@ class World:
             self._telling.forget(resource)
             resource.audience.close()
 
+    def end_watches(self) -> None:
+        """Each ends in good order, after what is known by now."""
+        for resource in self._resources.values():
+            resource.tell()
+            resource.audience.close()
+
     def reindex(self, kind: Kind) -> None:
         """Read the index entries of all objects again: what can be selected by has changed."""
         resource = self.resource(kind)
@@ -161,13 +169,21 @@ class World:
                     behind = False
                 await self._watch()
             except Compacted as e:
-                self.following = False
+                self._lose()
                 log.warning("missed events that etcd no longer has; loading everything again: %s", e)
                 behind = True
             except ApiError as e:
-                self.following = False
+                self._lose()
                 log.warning("following etcd: %s", e)
                 await self._clock.sleep(QUIET_SECONDS)
+
+    def _lose(self) -> None:
+        if self.following:
+            self.following, self._lost = False, self._clock.monotonic()
+
+    def has_followed(self, seconds: float) -> bool:
+        """Whether it has been following at some moment of the last so many seconds."""
+        return self.following or self._clock.monotonic() - self._lost < seconds
 
     async def _load(self) -> None:
         """Fill the tables with what etcd holds now."""

@@ -20,7 +20,7 @@ from apiserver.storage import keys, tables
 from apiserver.storage.etcd import Compacted, Endpoints, Etcd
 from apiserver.storage.transactions import Store
 from apiserver.storage.worlds import World
-from machinery.testing import FakeClock
+from machinery.testing import FakeClock, settle
 from proto import etcd_pb2 as pb
 from tests.unit.apiserver.core.conftest import following
 from tests.unit.apiserver.core.documents import PODS, pod
@@ -309,6 +309,7 @@ async def tell_a_history(seed: int, etcd_url: str, etcd: Etcd) -> None:
         for server in servers:
             server.etcd.breaks = False
             await server.world.fresh()
+            await settle()  # a watch from a revision that has only just come has joined by then
             server.end()
         read_now.set()
         async with asyncio.timeout(20):

@@ -16,7 +16,7 @@ class Slow:
     """A resource that needs so long to tell its watchers."""
 
     def __init__(self, seconds: float) -> None:
-        self.due = 0.0
+        self.due, self.join = 0.0, telling.JOIN_SECONDS
         self.seconds = seconds
         self.told: list[float] = []
         self.some = asyncio.Event()
@@ -41,6 +41,19 @@ async def test_the_first_change_is_told_at_once_and_the_next_after_a_pause() -> 
         await resource.next()
     first, second = (b - a for a, b in zip(resource.told, resource.told[1:], strict=False))
     assert min(first, second) >= 0.01 * (1 + telling.PAUSE) - 0.001
+
+
+async def test_changes_are_joined_for_longer_the_faster_they_come() -> None:
+    resource, all_ = Slow(0), Telling()
+    joins = []
+    for changes in (1, 2, 3, 4, 4, 1):
+        for _ in range(changes):
+            all_.changed(resource)
+        all_.schedule()
+        await resource.next()
+        joins.append(resource.join)
+    shortest, longest = telling.JOIN_SECONDS, telling.LONGEST_JOIN
+    assert joins == [shortest, 2 * shortest, longest, longest, longest, shortest]
 
 
 async def test_a_resource_that_is_slow_to_tell_does_not_keep_another_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
