@@ -1,11 +1,13 @@
-"""Every built-in kind of Kubernetes v1.37 that is stable, in one table.
+"""Every built-in kind of Kubernetes v1.37 that is stable, in one table, and those that a feature gate opens.
 
 The API server serves what stands here, the client finds a type's path here, controllers that work on every kind
 (garbage collection, namespaces) walk it.  Printer columns are the REST door's business and stand there.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from api import custom, schema, types
@@ -169,6 +171,16 @@ storage.k8s.io/v1
 """  # noqa: E501
 
 
+# What is served only where its feature gate is on, as upstream: by gate.
+_GATED_TABLES = {
+    "GenericWorkload": """
+scheduling.k8s.io/v1beta1
+  PodGroup                        podgroups                          n -       -    status
+  Workload                        workloads                          n -       -    -
+""",
+}
+
+
 def _parse(table: str) -> tuple[Kind, ...]:
     def words(cell: str) -> tuple[str, ...]:
         return () if cell == "-" else tuple(cell.split(","))
@@ -192,8 +204,9 @@ def _parse(table: str) -> tuple[Kind, ...]:
 
 
 BUILT_IN: tuple[Kind, ...] = _parse(TABLE)
-_BY_RESOURCE = {(k.group, k.version, k.plural): k for k in BUILT_IN}
-_BY_KIND = {(k.api_version, k.name): k for k in BUILT_IN}
+GATED: dict[str, tuple[Kind, ...]] = {gate: _parse(table) for gate, table in _GATED_TABLES.items()}
+_BY_RESOURCE = {(k.group, k.version, k.plural): k for k in (*BUILT_IN, *chain(*GATED.values()))}
+_BY_KIND = {(k.api_version, k.name): k for k in _BY_RESOURCE.values()}
 _OF: dict[type[Any], Kind] = {}
 
 
@@ -206,6 +219,11 @@ def _type_names() -> dict[Kind, str]:
             if kind := _BY_KIND.get((api_version, properties["kind"]["enum"][0])):
                 by_kind[kind] = name
     return by_kind
+
+
+def served(gates: Collection[str]) -> tuple[Kind, ...]:
+    """The built-in kinds where these feature gates are on."""
+    return (*BUILT_IN, *chain.from_iterable(found for gate, found in GATED.items() if gate in gates))
 
 
 def by_resource(group: str, version: str, plural: str) -> Kind | None:

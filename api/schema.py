@@ -66,7 +66,7 @@ BY_POINTER = {"CustomResourceSubresources.status"}
 POINTERS = {
     "apiGroup", "storageClassName", "volumeAttributesClassName", "holderIdentity", "preferredHolder",
     "propagationPolicy", "Preconditions.uid", "Preconditions.resourceVersion", "DiscoveryV1EndpointPort.name",
-    "collisionCount", "terminatingReplicas", "JobStatus.ready", "JobStatus.terminating",
+    "collisionCount", "terminatingReplicas", "JobStatus.ready", "JobStatus.terminating", "CronJobSpec.timeZone",
 }  # fmt: skip
 
 # Status integers that are not required but written even when they are zero: typed clients insist on them.
@@ -77,7 +77,10 @@ WRITTEN_ZEROS = {
 }  # fmt: skip
 
 # Where two API groups use one name, the first group in this list keeps it; the others are prefixed: EventsV1Event.
-PREFERRED = ["core.v1", "apps.v1", "batch.v1", "rbac.v1", "policy.v1", "authentication.v1", "autoscaling.v2"]
+PREFERRED = [
+    "core.v1", "apps.v1", "batch.v1", "rbac.v1", "policy.v1", "authentication.v1", "autoscaling.v2",
+    "scheduling.v1beta1",
+]  # fmt: skip
 
 
 @cache

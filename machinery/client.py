@@ -2,12 +2,13 @@
 
 Everything but watches goes as messages on one bidirectional stream: a unary call costs about ten times as much.
 When that stream breaks, what was in flight fails with Unavailable, and whether it was done is not known: level-based
-callers read the world again.
+callers read the world again. When a server says that it takes no more, what it has not answered was not done, and is
+said again to the next one.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import msgspec
 from api import errors, kinds, meta
 from api.kinds import Kind
 from api.meta import PartialObject
-from machinery import kubeconfigs
+from machinery.channels import following
 from machinery.grpc_errors import from_rpc
 from machinery.kubeconfigs import Access
 from proto import resources_pb2 as pb
@@ -27,16 +28,6 @@ from proto.resources_pb2_grpc import ResourcesStub
 
 T = TypeVar("T")
 
-CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", 256 * 2**20),
-    ("grpc.max_send_message_length", 16 * 2**20),
-    # The default back-off grows to two minutes: a restarted API server must be found within a second.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1000),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-)
 PATCHES = {
     "merge": pb.PatchRequest.MERGE,
     "json": pb.PatchRequest.JSON,
@@ -45,6 +36,8 @@ PATCHES = {
 }
 LARGEST_MESSAGE = 128
 """Operations in one message, at most."""
+ENOUGH_BYTES = 2**20
+"""From here on nothing more goes into a message: servers take no large ones."""
 PENDING = 4096
 """Operations waiting to be sent; more callers wait for their turn."""
 
@@ -72,14 +65,22 @@ class Client:
     Every method raises errors of api.errors: what the server says, or Unavailable if it cannot be reached.
     """
 
-    def __init__(self, stub: Any) -> None:
+    def __init__(self, stub: Any, generation: Callable[[], object] = lambda: None) -> None:
+        """`generation` is another one after the stub's credentials have changed."""
         self._stub = stub
-        self._pipeline = _Pipeline(stub)
+        self._pipeline = _Pipeline(stub, generation)
 
     @property
     def answers(self) -> Mapping[tuple[str, int], int]:
         """(verb, HTTP's number) → how often a request ended so."""
         return self._pipeline.answers
+
+    def fence(self, allowed: Callable[[], bool]) -> None:
+        """From now on nothing is changed but Leases while that is false: callers get Unavailable.
+
+        It is asked when something is about to be sent, not when the caller decided on it.
+        """
+        self._pipeline.allowed = allowed
 
     async def run(self) -> None:
         """Carries the operations until cancelled; `connect` owns this."""
@@ -194,13 +195,13 @@ class Client:
 
 @asynccontextmanager
 async def connect(kubeconfig: Path | Access) -> AsyncIterator[Client]:
-    """A client for as long as the block runs; not reaching the server is no error yet.
+    """A client for as long as the block runs; not reaching the server is no error yet. A kubeconfig that is replaced
+    counts for all that is asked from then on, while watches go on as they began.
 
-    Raises kubeconfigs.Unusable.
+    Raises kubeconfigs.Unusable, OSError.
     """
-    access = kubeconfig if isinstance(kubeconfig, Access) else kubeconfigs.load(kubeconfig)
-    async with channel(access) as grpc_channel, asyncio.TaskGroup() as tasks:
-        client = Client(ResourcesStub(grpc_channel))
+    async with following(kubeconfig) as channel, asyncio.TaskGroup() as tasks:
+        client = Client(ResourcesStub(channel), lambda: channel.generation)
         running = tasks.create_task(client.run())
         try:
             yield client
@@ -208,39 +209,21 @@ async def connect(kubeconfig: Path | Access) -> AsyncIterator[Client]:
             running.cancel()
 
 
-def channel(access: Access) -> grpc.aio.Channel:
-    """A channel to `access.server` with mutual TLS, or with TLS and a bearer token."""
-    credentials = grpc.ssl_channel_credentials(access.ca, access.key or None, access.certificate or None)
-    if access.token_file is not None:
-        told = grpc.metadata_call_credentials(_TokenFile(access.token_file))
-        credentials = grpc.composite_channel_credentials(credentials, told)
-    elif access.token:
-        credentials = grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(access.token))
-    return grpc.aio.secure_channel(access.target, credentials, CHANNEL_OPTIONS)
-
-
-class _TokenFile(grpc.AuthMetadataPlugin):
-    """The token as it stands in its file when a call begins."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
-        try:
-            token = self._path.read_text().strip()
-        except OSError as e:
-            callback((), e)
-        else:
-            callback((("authorization", f"Bearer {token}"),), None)
-
-
 class _Pipeline:
-    """Operations of many callers on one stream. One coroutine owns the stream; callers wait on futures."""
+    """Operations of many callers on one stream. One coroutine owns the stream; callers wait on futures.
 
-    def __init__(self, stub: Any) -> None:
+    After a change of credentials a new stream is begun, once the old one has told everything that it was asked.
+    """
+
+    def __init__(self, stub: Any, generation: Callable[[], object]) -> None:
         self._stub = stub
+        self._generation = generation
+        self.allowed: Callable[[], bool] = lambda: True
+        self._unsent: list[pb.Operation] = []
         self._outgoing: asyncio.Queue[pb.Operation] = asyncio.Queue(PENDING)
         self._waiting: dict[int, asyncio.Future[pb.Outcome]] = {}
+        self._unanswered: dict[int, pb.Operation] = {}
+        """What was sent on the present stream, in that order."""
         self._last = 0
         self.answers: Counter[tuple[str, int]] = Counter()
 
@@ -263,41 +246,67 @@ class _Pipeline:
         return outcome
 
     async def run(self) -> None:
+        again: list[pb.Operation] = []
         while True:
             # Opened only when there is something to say: an idle client does not knock at a dead server.
-            batch = await self._batch()
+            batch = again or await self._batch()
             try:
-                await self._converse(batch)
-                error: errors.ApiError = errors.Unavailable("the API server closed the stream")
+                again = await self._converse(batch)
             except grpc.aio.AioRpcError as e:
-                error = from_rpc(e)
-            self._fail(error)
+                again = []
+                self._fail(from_rpc(e))
+            self._unanswered.clear()
 
-    async def _converse(self, first: list[pb.Operation]) -> None:
+    async def _converse(self, first: list[pb.Operation]) -> list[pb.Operation]:
+        """What a server that goes has left undone, or what is to be said with other credentials."""
+        generation, self._unsent = self._generation(), []
         call = self._stub.Pipeline()
-        writer = asyncio.create_task(self._write(call, first))
+        writer = asyncio.create_task(self._write(call, first, generation))
         try:
             while (message := await call.read()) is not grpc.aio.EOF:
                 for outcome in message.outcomes:
+                    self._unanswered.pop(outcome.id, None)
                     future = self._waiting.get(outcome.id)
                     if future is not None and not future.done():
                         future.set_result(outcome)
+                if message.last:
+                    return [*self._unanswered.values(), *self._unsent]
+            if self._unsent:
+                return self._unsent
+            self._fail(errors.Unavailable("the API server closed the stream"))
+            return []
         finally:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
             call.cancel()
 
-    async def _write(self, call: Any, batch: list[pb.Operation]) -> None:
-        while True:
+    async def _write(self, call: Any, batch: list[pb.Operation], generation: object) -> None:
+        while generation is self._generation():
             # A caller that was cancelled before its turn wants nothing any more.
             wanted = [operation for operation in batch if operation.id in self._waiting]
+            if not self.allowed():
+                wanted = [operation for operation in wanted if not self._held_back(operation)]
+            self._unanswered.update((operation.id, operation) for operation in wanted)
             await call.write(pb.Operations(operations=wanted))
             batch = await self._batch()
+        self._unsent = batch
+        await call.done_writing()
+
+    def _held_back(self, operation: pb.Operation) -> bool:
+        verb = operation.WhichOneof("verb") or ""
+        if verb in ("get", "list") or getattr(operation, verb).resource.plural == "leases":
+            return False
+        future = self._waiting[operation.id]
+        if not future.done():
+            future.set_exception(errors.Unavailable("another process may lead by now"))
+        return True
 
     async def _batch(self) -> list[pb.Operation]:
         batch = [await self._outgoing.get()]
-        while len(batch) < LARGEST_MESSAGE and not self._outgoing.empty():
+        size = batch[0].ByteSize()
+        while len(batch) < LARGEST_MESSAGE and size < ENOUGH_BYTES and not self._outgoing.empty():
             batch.append(self._outgoing.get_nowait())
+            size += batch[-1].ByteSize()
         return batch
 
     def _fail(self, error: errors.ApiError) -> None:

@@ -14,9 +14,8 @@ from api.types import Event, EventSource, ObjectMeta, ObjectReference
 from machinery.client import Client
 from machinery.clocks import SYSTEM, Clock
 
-WRITERS = 8
-PENDING = 500
-"""Events that wait for one writer; more are dropped."""
+PENDING = 10_000
+"""Events that wait to be written; more are dropped."""
 REMEMBERED = 4096
 # Upstream's spam filter: 25 events at once about one object, then one in five minutes.
 BURST = 25
@@ -44,15 +43,18 @@ class _Seen:
 
 
 class Recorder:
-    """Records events of `component`; `run` writes them, until cancelled."""
+    """Records events of `component`; `run` writes them, until cancelled.
+
+    One after the other, as upstream: so what is told keeps its order, and among many writes at once (a thousand pods
+    are bound) telling of them takes the least part, and is done when they are.
+    """
 
     def __init__(self, client: Client, component: str, host: str = "", *, clock: Clock = SYSTEM) -> None:
         self._client = client
         self._component = component
         self._host = host
         self._clock = clock
-        # What is told of one object goes through one queue, so that repetitions are counted in order.
-        self._pending: list[asyncio.Queue[_Told]] = [asyncio.Queue(PENDING) for _ in range(WRITERS)]
+        self._pending: asyncio.Queue[_Told] = asyncio.Queue(PENDING)
         self._seen: OrderedDict[tuple[str, ...], _Seen] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self.dropped = 0
@@ -70,7 +72,7 @@ class Recorder:
             self.dropped += 1
             return
         try:
-            self._pending[hash(metadata.uid or metadata.name) % WRITERS].put_nowait(told)
+            self._pending.put_nowait(told)
         except asyncio.QueueFull:
             self.dropped += 1
 
@@ -84,13 +86,8 @@ class Recorder:
         return tokens >= 1
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for pending in self._pending:
-                tasks.create_task(self._write_all(pending))
-
-    async def _write_all(self, pending: asyncio.Queue[_Told]) -> None:
         while True:
-            told = await pending.get()
+            told = await self._pending.get()
             try:
                 await self._write(told)
             except errors.ApiError as e:

@@ -3,6 +3,8 @@
 import argparse
 import re
 
+from api import kinds
+
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -19,3 +21,12 @@ def duration(text: str) -> float:
     if text != "0" and (not parts or "".join(number + unit for number, unit in parts) != text):
         raise argparse.ArgumentTypeError(f"{text!r} is no duration")
     return sum(float(number) * UNITS[unit] for number, unit in parts)
+
+
+def feature_gates(text: str) -> frozenset[str]:
+    """`--feature-gates=A=true,B=false`: those that are on; all are off by default."""
+    given = dict(each.partition("=")[::2] for each in text.split(",") if each.strip())
+    for gate in given:
+        if gate not in kinds.GATED:
+            raise argparse.ArgumentTypeError(f"unrecognized feature gate: {gate}")
+    return frozenset(gate for gate, value in given.items() if truth(value))

@@ -6,19 +6,22 @@ Who shows none is let in too, as nobody: what the port shows to whom is its hand
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
+from machinery.contexts import serving
+from machinery.http_connections import OPTIONS, Server
+from machinery.issuing import Authorities
+from machinery.listening import Listener
 from machinery.running import CannotGoOn
 from machinery.serving import Files
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 DRAIN = 1.0
 """Seconds that requests under way have when the server stops."""
-IDLE = 90.0
-"""Seconds that a connection without a request is kept, as upstream's servers keep it."""
 
 
 class HttpsServer:
@@ -34,25 +37,26 @@ class HttpsServer:
 
     async def run(self) -> None:
         """Serve until cancelled.  Raises CannotGoOn."""
-        answering = web.Server(
-            self._answer, access_log=None, logger=logging.getLogger(__name__), handler_cancellation=True,
-            keepalive_timeout=IDLE,
-        )  # fmt: skip
-        runner = web.ServerRunner(answering, shutdown_timeout=DRAIN)
-        await runner.setup()
         try:
-            # Not as a TCPSite of the runner, which tells the port that it got to nobody.
-            server = await asyncio.get_running_loop().create_server(
-                answering, self._host.strip("[]"), self._port, ssl=_context(self._files)
-            )
-        except OSError as e:
-            raise CannotGoOn(f"cannot listen on {self._host}:{self._port}: {e}") from e
-        self._bound.set_result(server.sockets[0].getsockname()[1])
+            self._authorities = Authorities(self._files.client_ca)
+        except (OSError, ValueError) as e:
+            raise CannotGoOn(f"the clients' authority is needed: {e}") from e
+        answering = Server(self._vouched, logger=logging.getLogger(__name__), handler_cancellation=True, **OPTIONS)
+        listener = Listener(self._host.strip("[]"), self._port, _context(self._files), answering)
+        self._bound.set_result(listener.port)
         try:
-            await asyncio.get_running_loop().create_future()
+            await listener.run()
         finally:
-            server.close()
-            await runner.cleanup()
+            answering.pre_shutdown()
+            await answering.shutdown(DRAIN)
+
+    async def _vouched(self, request: web.BaseRequest) -> web.StreamResponse:
+        """As upstream looks at a certificate: not only when the connection was made."""
+        tls = request.transport.get_extra_info("ssl_object") if request.transport else None
+        certificate = tls.getpeercert(True) if tls is not None else None
+        if certificate and not self._authorities.vouch(certificate, time.time()):
+            return web.Response(status=401, text="Unauthorized")
+        return await self._answer(request)
 
     async def bound(self) -> int:
         """The port, once it is being listened on."""
@@ -60,15 +64,10 @@ class HttpsServer:
 
 
 def _context(files: Files) -> ssl.SSLContext:
-    """Asks for a client's certificate and does without."""
     try:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(files.client_ca))
-        context.load_cert_chain(files.certificate, files.key)
+        return serving(files.certificate, files.key, files.client_ca)
     except OSError as e:
         raise CannotGoOn(f"the serving certificate is needed: {e}") from e
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def shown_by(request: web.BaseRequest) -> tuple[str, list[str]]:

@@ -5,6 +5,8 @@ https://kubernetes.io/docs/concepts/architecture/leases/ . The rules:
 - nobody takes it before `duration` seconds have passed without a change *seen by the taker's own clock*: clocks of two
   machines are never compared;
 - since renew_deadline < duration, two leaders never work at once, as long as clocks run at about the same speed;
+- a process that stood still for longer than that (stopped, or starved of processors) does not know yet that another may
+  lead: what it has still to say to the API server is held back (`Client.fence`), since its next words would be of then;
 - a clean stop gives the Lease back, so that the next one need not wait;
 - a process that finds the Lease held under its own identity goes on with it at once. Identities are therefore random,
   unless somebody who knows that there is one process of a name at a time, such as a container's engine, gives it one.
@@ -48,6 +50,7 @@ class Election:
         self._name = name
         self._timing = timing or Timing()
         self._clock = clock
+        self._renewed = 0.0  # monotonic; before the attempt, so that nobody counts from earlier than this process
         self._seen: tuple[str, float] = ("", 0.0)  # the last observed version of the Lease, and when it was first seen
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
@@ -57,6 +60,7 @@ class Election:
         what it knows and has begun belongs to its time as the leader.
         """
         await self._acquire()
+        self._client.fence(self.holds)
         self.leading.set()
         log.info("became leader %s as %s", self._name, self.identity)
         try:
@@ -69,6 +73,10 @@ class Election:
         finally:
             self.leading.clear()
             await asyncio.shield(self._release())
+
+    def holds(self) -> bool:
+        """Whether nobody else can have taken the Lease yet."""
+        return self._clock.monotonic() - self._renewed <= self._timing.renew_deadline
 
     async def _acquire(self) -> None:
         while not await self._attempt():
@@ -92,11 +100,11 @@ class Election:
 
     async def _attempt(self) -> bool:
         """Take or renew the Lease; whether it is ours now."""
-        now = times.format_micro(self._clock.now())
+        now, began = times.format_micro(self._clock.now()), self._clock.monotonic()
         try:
             lease = meta.clone(await self._client.get(Lease, self._name, "kube-system"))
         except errors.NotFound:
-            return await self._write(self._new(now), create=True)
+            return await self._write(self._new(now), began, create=True)
         except errors.ApiError as e:
             log.debug("reading %s: %s", self._name, e)
             return False
@@ -112,7 +120,7 @@ class Election:
         lease.spec.holderIdentity = self.identity
         lease.spec.leaseDurationSeconds = int(self._timing.duration)
         lease.spec.renewTime = now
-        return await self._write(lease, create=False)
+        return await self._write(lease, began, create=False)
 
     def _new(self, now: str) -> Lease:
         return Lease(
@@ -123,12 +131,13 @@ class Election:
             ),
         )  # fmt: skip
 
-    async def _write(self, lease: Lease, *, create: bool) -> bool:
+    async def _write(self, lease: Lease, began: float, *, create: bool) -> bool:
         try:
             await (self._client.create(lease) if create else self._client.update(lease))
         except errors.ApiError as e:
             log.debug("writing %s: %s", self._name, e)
             return False
+        self._renewed = began
         return True
 
     async def _keep(self) -> None:

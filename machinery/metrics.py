@@ -76,6 +76,13 @@ class Histogram(Collector):
         counts[bisect_left(self._bounds, value)] += 1
         self._sums[labels] += value
 
+    def labels(self) -> Iterable[Labels]:
+        return self._counts.keys()
+
+    def count(self, labels: Labels) -> int:
+        """How many values were observed."""
+        return sum(self._counts.get(labels, ()))
+
     def forget(self, gone: Callable[[Labels], bool]) -> None:
         for labels in [each for each in self._counts if gone(each)]:
             del self._counts[labels], self._sums[labels]

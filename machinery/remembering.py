@@ -1,12 +1,36 @@
-"""Answers that hold for a while."""
+"""Answers that hold for a while, and those that always hold."""
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Generic, ParamSpec, TypeVar
 
 from machinery.clocks import Clock
 
 K = TypeVar("K")
 V = TypeVar("V")
 MOST = 4096
+LONGEST = 1024
+P = ParamSpec("P")
+
+
+def remembered(most: int) -> Callable[[Callable[P, V]], Callable[P, V]]:
+    """For functions of texts that clients choose: an lru_cache that forgets the long ones at once.
+
+    A megabyte is a fine selector, and a thousand of them are a gigabyte.
+    """
+
+    def decorate(function: Callable[P, V]) -> Callable[P, V]:
+        known = lru_cache(maxsize=most)(function)
+
+        @wraps(function)
+        def ask(*args: P.args, **kwargs: P.kwargs) -> V:
+            if any(isinstance(each, str) and len(each) > LONGEST for each in args):
+                return function(*args, **kwargs)
+            return known(*args, **kwargs)  # type: ignore[arg-type]
+
+        return ask
+
+    return decorate
 
 
 class Memory(Generic[K, V]):

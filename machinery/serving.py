@@ -5,6 +5,7 @@ Health is https://github.com/grpc/grpc/blob/master/doc/health-checking.md: "" an
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,18 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from machinery.issuing import Authorities
+from machinery.pairs import matching
+from machinery.rereading import Reread
 from machinery.running import CannotGoOn
 
-MESSAGE_LIMIT = 16 * 2**20
+MESSAGE_LIMIT = 5 * 2**20
+"""Bytes that are taken for one message before it is known whose it is: three megabytes of an object, and what clients
+put beside it."""
+MOST_CONNECTIONS = 2000
+MOST_STREAMS = 2000
+"""Of one connection at once: watches, mostly."""
+HANDSHAKE_SECONDS, IDLE_SECONDS = 32, 600
 OPEN_TO_ALL = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
 
@@ -29,14 +39,27 @@ class Files:
     client_ca: Path
 
     def credentials(self, *, mutual: bool = True) -> grpc.ServerCredentials:
-        """Not `mutual`: clients are not asked for a certificate. gRPC's Python cannot ask and do without an answer."""
+        """They follow the files. Not `mutual`: clients are not asked for a certificate. gRPC's Python cannot ask and
+        do without an answer."""
+
+        def configuration() -> grpc.ServerCertificateConfiguration:
+            pair = matching(self.certificate, self.key)
+            authority = self.client_ca.read_bytes() if mutual else None
+            return grpc.ssl_server_certificate_configuration([(pair.key, pair.certificate)], authority)
+
         try:
-            pair = (self.key.read_bytes(), self.certificate.read_bytes())
-            if not mutual:
-                return grpc.ssl_server_credentials([pair])
-            return grpc.ssl_server_credentials([pair], self.client_ca.read_bytes(), require_client_auth=True)
-        except OSError as e:
+            current = Reread(configuration, self.certificate, self.key, self.client_ca if mutual else None)
+        except (OSError, ValueError) as e:
             raise CannotGoOn(f"the serving certificate is needed: {e}") from e
+        told = current()
+
+        def renewed() -> grpc.ServerCertificateConfiguration | None:
+            """Asked at every handshake; None: no other than last time, which saves gRPC the parsing."""
+            nonlocal told
+            before, told = told, current()
+            return None if told is before else told
+
+        return grpc.dynamic_ssl_server_credentials(told, renewed, require_client_authentication=mutual)  # type: ignore[arg-type]
 
 
 class Server:
@@ -48,9 +71,13 @@ class Server:
     def __init__(
         self, address: str, files: Files, register: Callable[[grpc.aio.Server], None],
         service_names: Collection[str] = (), *, allowed: Collection[str] | None = None,
-        share_port: bool = False, open_address: str = "",
+        share_port: bool = False, open_address: str = "", grace: float = 1.0,
+        on_stop: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
-        """On `open_address` nobody is asked for a certificate: `register`ed services must look at something else."""
+        """On `open_address` nobody is asked for a certificate: `register`ed services must look at something else.
+
+        When it stops, calls under way get `grace` seconds to end; `on_stop` tells those that would go on for ever.
+        """
         self.address = address
         self._open_address = open_address
         self.port = 0
@@ -58,18 +85,23 @@ class Server:
         self._register = register
         self._names = ("", *service_names)
         self._health = health.aio.HealthServicer()
-        interceptors = [_Guard(frozenset(allowed))] if allowed is not None else []
-        self._interceptors = interceptors
+        self._allowed = frozenset(allowed) if allowed is not None else None
         self._bound = asyncio.Event()
         self._is_ready = False
         self._share_port = share_port
+        self._grace = grace
+        self._on_stop = on_stop
 
     async def run(self) -> None:
-        """Serve until cancelled; calls under way get a second to end."""
+        """Serve until cancelled."""
         server = grpc.aio.server(
-            interceptors=self._interceptors,
+            interceptors=self._interceptors(),
             options=(
                 ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+                ("grpc.max_allowed_incoming_connections", MOST_CONNECTIONS),
+                ("grpc.max_concurrent_streams", MOST_STREAMS),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
+                ("grpc.max_connection_idle_ms", IDLE_SECONDS * 1000),
                 ("grpc.so_reuseport", int(self._share_port)),
                 # Clients ask for signs of life while nothing happens; by default gRPC takes the third for an attack,
                 # and breaks the connection off.
@@ -93,7 +125,20 @@ class Server:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            await server.stop(1)
+            # Clients are told first that no new calls are taken, lest those whose stream ends begin another one here.
+            stopping = asyncio.create_task(server.stop(self._grace))
+            await asyncio.sleep(0)
+            if self._on_stop is not None:
+                self._on_stop()
+            await stopping
+
+    def _interceptors(self) -> list[grpc.aio.ServerInterceptor]:
+        if self._allowed is None:
+            return []
+        try:
+            return [_Guard(self._allowed, Authorities(self._files.client_ca))]
+        except (OSError, ValueError) as e:
+            raise CannotGoOn(f"the clients' authority is needed: {e}") from e
 
     async def bound(self) -> int:
         """The port, once it is being listened on."""
@@ -114,10 +159,11 @@ def user_name(context: grpc.aio.ServicerContext[Any, Any]) -> str:
 
 
 class _Guard(grpc.aio.ServerInterceptor):
-    """Refuses calls of users who are not allowed."""
+    """Refuses calls of users who are not allowed, or whose certificate is worth nothing any more."""
 
-    def __init__(self, allowed: frozenset[str]) -> None:
+    def __init__(self, allowed: frozenset[str], authorities: Authorities) -> None:
         self._allowed = allowed
+        self._authorities = authorities
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         handler = await continuation(details)
@@ -130,6 +176,9 @@ class _Guard(grpc.aio.ServerInterceptor):
 
     def _checked(self, behaviour: Any, *, streams: bool) -> Any:
         async def refuse(context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
+            if not certificate or not self._authorities.vouch(certificate, time.time()):
+                await context.abort(grpc.StatusCode.UNAUTHENTICATED, "Unauthorized")
             if (name := user_name(context)) not in self._allowed:
                 await context.abort(grpc.StatusCode.PERMISSION_DENIED, f'user "{name}" may not call this service')
 

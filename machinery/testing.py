@@ -54,6 +54,13 @@ class FakeClock:
         self._now = end
         await settle()
 
+    def jump(self, seconds: float) -> None:
+        """The wall clock is set; no time passes."""
+        self._now += seconds
+        self._start += seconds
+        # All by as much, so what is due first stays first.
+        self._sleepers = [(due + seconds, order, future) for due, order, future in self._sleepers]
+
 
 async def settle(turns: int = 50) -> None:
     """Let every task that can go on do so."""
@@ -157,12 +164,12 @@ async def process(
 
 
 @asynccontextmanager
-async def etcd(directory: Path, pki: Path) -> AsyncIterator[str]:
-    """A single-member etcd with TLS on loopback; its client URL."""
+async def etcd(directory: Path, pki: Path, port: int = 0) -> AsyncIterator[str]:
+    """A single-member etcd with TLS on loopback, on that port or a free one; its client URL."""
     binary = shutil.which("etcd")
     if binary is None:
         raise RuntimeError("etcd is needed (Debian's package etcd-server); scripts/test installs it")
-    client, peer = (f"https://127.0.0.1:{free_port()}" for _ in range(2))
+    client, peer = (f"https://127.0.0.1:{number}" for number in (port or free_port(), free_port()))
     tls = [
         f"--{prefix}{name}={pki / 'etcd' / file}"
         for prefix in ("", "peer-")
@@ -206,7 +213,7 @@ async def _answers(plane: ControlPlane, child: asyncio.subprocess.Process, log: 
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    from machinery.client import channel
+    from machinery.channels import channel
 
     async with channel(plane.access()) as grpc_channel, asyncio.timeout(30):
         health = health_pb2_grpc.HealthStub(grpc_channel)

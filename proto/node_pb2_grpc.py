@@ -59,6 +59,11 @@ class NodeStub:
                 request_serializer=proto_dot_node__pb2.StatsRequest.SerializeToString,
                 response_deserializer=proto_dot_node__pb2.StatsResponse.FromString,
                 _registered_method=True)
+        self.Ping = channel.unary_unary(
+                '/wherry.v1.Node/Ping',
+                request_serializer=proto_dot_node__pb2.PingRequest.SerializeToString,
+                response_deserializer=proto_dot_node__pb2.PingResponse.FromString,
+                _registered_method=True)
 
 
 class NodeServicer:
@@ -97,6 +102,13 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Ping(self, request, context):
+        """Answers: whoever keeps a connection finds out whether it still leads to the kubelet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -124,6 +136,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.Stats,
                     request_deserializer=proto_dot_node__pb2.StatsRequest.FromString,
                     response_serializer=proto_dot_node__pb2.StatsResponse.SerializeToString,
+            ),
+            'Ping': grpc.unary_unary_rpc_method_handler(
+                    servicer.Ping,
+                    request_deserializer=proto_dot_node__pb2.PingRequest.FromString,
+                    response_serializer=proto_dot_node__pb2.PingResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -261,6 +278,33 @@ class Node:
             '/wherry.v1.Node/Stats',
             proto_dot_node__pb2.StatsRequest.SerializeToString,
             proto_dot_node__pb2.StatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Ping(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wherry.v1.Node/Ping',
+            proto_dot_node__pb2.PingRequest.SerializeToString,
+            proto_dot_node__pb2.PingResponse.FromString,
             options,
             channel_credentials,
             insecure,

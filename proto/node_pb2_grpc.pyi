@@ -41,6 +41,8 @@ class NodeStub:
     PortForward: _grpc.StreamStreamMultiCallable[_node_pb2.PortForwardInput, _node_pb2.Chunk]
     """One TCP connection into the pod's network namespace. The first message must be `start`."""
     Stats: _grpc.UnaryUnaryMultiCallable[_node_pb2.StatsRequest, _node_pb2.StatsResponse]
+    Ping: _grpc.UnaryUnaryMultiCallable[_node_pb2.PingRequest, _node_pb2.PingResponse]
+    """Answers: whoever keeps a connection finds out whether it still leads to the kubelet."""
 
 @_typing.type_check_only
 class NodeAsyncStub(NodeStub):
@@ -53,6 +55,8 @@ class NodeAsyncStub(NodeStub):
     PortForward: _aio.StreamStreamMultiCallable[_node_pb2.PortForwardInput, _node_pb2.Chunk]  # type: ignore[assignment]
     """One TCP connection into the pod's network namespace. The first message must be `start`."""
     Stats: _aio.UnaryUnaryMultiCallable[_node_pb2.StatsRequest, _node_pb2.StatsResponse]  # type: ignore[assignment]
+    Ping: _aio.UnaryUnaryMultiCallable[_node_pb2.PingRequest, _node_pb2.PingResponse]  # type: ignore[assignment]
+    """Answers: whoever keeps a connection finds out whether it still leads to the kubelet."""
 
 class NodeServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -92,5 +96,13 @@ class NodeServicer(metaclass=_abc_1.ABCMeta):
         request: _node_pb2.StatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.StatsResponse, _abc.Awaitable[_node_pb2.StatsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Ping(
+        self,
+        request: _node_pb2.PingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.PingResponse, _abc.Awaitable[_node_pb2.PingResponse]]:
+        """Answers: whoever keeps a connection finds out whether it still leads to the kubelet."""
 
 def add_NodeServicer_to_server(servicer: NodeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -28,6 +28,8 @@ Affinity
  1=nodeAffinity:NodeAffinity! 2=podAffinity:PodAffinity! 3=podAntiAffinity:PodAntiAffinity!
 AggregationRule
  1=clusterRoleSelectors:*LabelSelector
+AllCompositeDisruptionMode
+AllDisruptionMode
 AllocatedDeviceStatus
  1=driver:string! 2=pool:string! 3=device:string! 7=shareID:string! 4=conditions:*Condition 5=data:raw!
  6=networkData:NetworkDeviceData!
@@ -60,6 +62,7 @@ AzureFilePersistentVolumeSource
  1=secretName:string! 2=shareName:string! 3=readOnly:bool 4=secretNamespace:string!
 AzureFileVolumeSource
  1=secretName:string! 2=shareName:string! 3=readOnly:bool
+BasicSchedulingPolicy
 Binding v1/Binding
  1=metadata:ObjectMeta 2=target:ObjectReference!
 BoundObjectReference
@@ -148,6 +151,20 @@ ComponentStatus v1/ComponentStatus
  1=metadata:ObjectMeta 2=conditions:*ComponentCondition
 ComponentStatusList v1/ComponentStatusList
  1=metadata:ListMeta 2=items:*ComponentStatus
+CompositeBasicSchedulingPolicy
+CompositeDisruptionMode
+ 1=single:SingleCompositeDisruptionMode! 2=all:AllCompositeDisruptionMode!
+CompositeGangSchedulingPolicy
+ 1=minGroupCount:int!
+CompositePodGroupSchedulingConstraints
+ 1=topology:*TopologyConstraint
+CompositePodGroupSchedulingPolicy
+ 1=basic:CompositeBasicSchedulingPolicy! 2=gang:CompositeGangSchedulingPolicy!
+CompositePodGroupTemplate
+ 1=name:string! 2=schedulingPolicy:CompositePodGroupSchedulingPolicy!
+ 3=schedulingConstraints:CompositePodGroupSchedulingConstraints! 4=disruptionMode:CompositeDisruptionMode!
+ 5=priorityClassName:string 6=priority:int! 7=preemptionPolicy:string! 8=podGroupTemplates:*PodGroupTemplate
+ 9=compositePodGroupTemplates:*CompositePodGroupTemplate
 Condition
  1=type:string! 2=status:string! 3=observedGeneration:int 4=lastTransitionTime:time! 5=reason:string! 6=message:string!
 ConfigMap v1/ConfigMap
@@ -318,6 +335,8 @@ DeviceToleration
  1=key:string 2=operator:string 3=value:string 4=effect:string 5=tolerationSeconds:int!
 DiscoveryV1EndpointPort
  1=name:string! 2=protocol:string! 3=port:int! 4=appProtocol:string!
+DisruptionMode
+ 1=single:SingleDisruptionMode! 2=all:AllDisruptionMode!
 DownwardAPIProjection
  1=items:*DownwardAPIVolumeFile
 DownwardAPIVolumeFile
@@ -438,6 +457,8 @@ GCEPersistentDiskVolumeSource
  1=pdName:string! 2=fsType:string 3=partition:int 4=readOnly:bool
 GRPCAction
  1=port:int! 2=service:string! 3=mode:string!
+GangSchedulingPolicy
+ 1=minCount:int!
 GitRepoVolumeSource
  1=repository:string! 2=revision:string 3=directory:string
 GlusterfsPersistentVolumeSource
@@ -868,6 +889,28 @@ PodFailurePolicyOnPodConditionsPattern
 PodFailurePolicyRule
  1=action:string! 2=onExitCodes:PodFailurePolicyOnExitCodesRequirement!
  3=onPodConditions:*PodFailurePolicyOnPodConditionsPattern
+PodGroup scheduling.k8s.io/v1beta1/PodGroup
+ 1=metadata:ObjectMeta 2=spec:PodGroupSpec! 3=status:PodGroupStatus
+PodGroupList scheduling.k8s.io/v1beta1/PodGroupList
+ 1=metadata:ListMeta 2=items:*PodGroup
+PodGroupResourceClaim
+ 1=name:string! 2=resourceClaimName:string! 3=resourceClaimTemplateName:string!
+PodGroupResourceClaimStatus
+ 1=name:string! 2=resourceClaimName:string!
+PodGroupSchedulingConstraints
+ 1=topology:*TopologyConstraint
+PodGroupSchedulingPolicy
+ 1=basic:BasicSchedulingPolicy! 2=gang:GangSchedulingPolicy!
+PodGroupSpec
+ 1=parentCompositePodGroupName:string! 2=workloadRef:WorkloadReference! 3=schedulingPolicy:PodGroupSchedulingPolicy!
+ 4=schedulingConstraints:PodGroupSchedulingConstraints! 5=resourceClaims:*PodGroupResourceClaim
+ 6=disruptionMode:DisruptionMode! 7=priorityClassName:string 8=priority:int! 9=preemptionPolicy:string!
+PodGroupStatus
+ 1=conditions:*Condition 2=resourceClaimStatuses:*PodGroupResourceClaimStatus
+PodGroupTemplate
+ 1=name:string! 2=schedulingPolicy:PodGroupSchedulingPolicy! 3=schedulingConstraints:PodGroupSchedulingConstraints!
+ 4=resourceClaims:*PodGroupResourceClaim 5=disruptionMode:DisruptionMode! 6=priorityClassName:string 7=priority:int!
+ 8=preemptionPolicy:string!
 PodIP
  1=ip:string!
 PodList v1/PodList
@@ -1087,6 +1130,10 @@ ScaleStatus
  1=replicas:int! 2=selector:string
 Scheduling
  1=nodeSelector:%string 2=tolerations:*Toleration
+SchedulingV1alpha3TopologyConstraint
+ 1=key:string!
+SchedulingV1beta1TypedLocalObjectReference
+ 1=apiGroup:string 2=kind:string! 3=name:string!
 ScopeSelector
  1=matchExpressions:*ScopedResourceSelectorRequirement
 ScopedResourceSelectorRequirement
@@ -1166,6 +1213,8 @@ SessionAffinityConfig
  1=clientIP:ClientIPConfig!
 ShardInfo
  1=selector:string!
+SingleCompositeDisruptionMode
+SingleDisruptionMode
 SleepAction
  1=seconds:int!
 StatefulSet apps/v1/StatefulSet
@@ -1357,6 +1406,10 @@ WeightedPodAffinityTerm
  1=weight:int! 2=podAffinityTerm:PodAffinityTerm!
 WindowsSecurityContextOptions
  1=gmsaCredentialSpecName:string! 2=gmsaCredentialSpec:string! 3=runAsUserName:string! 4=hostProcess:bool!
+Workload scheduling.k8s.io/v1beta1/Workload
+ 1=metadata:ObjectMeta 2=spec:WorkloadSpec!
+WorkloadList scheduling.k8s.io/v1beta1/WorkloadList
+ 1=metadata:ListMeta 2=items:*Workload
 WorkloadPodGroupAllDisruptionMode
 WorkloadPodGroupBasicSchedulingPolicy
 WorkloadPodGroupDisruptionMode
@@ -1366,10 +1419,15 @@ WorkloadPodGroupGangSchedulingPolicy
 WorkloadPodGroupResourceClaim
  1=name:string! 2=resourceClaimName:string! 3=resourceClaimTemplateName:string!
 WorkloadPodGroupSchedulingConstraints
- 1=topology:*TopologyConstraint
+ 1=topology:*SchedulingV1alpha3TopologyConstraint
 WorkloadPodGroupSchedulingPolicy
  1=basic:WorkloadPodGroupBasicSchedulingPolicy! 2=gang:WorkloadPodGroupGangSchedulingPolicy!
 WorkloadPodGroupSingleDisruptionMode
+WorkloadReference
+ 1=workloadName:string! 2=templateName:string!
+WorkloadSpec
+ 1=controllerRef:SchedulingV1beta1TypedLocalObjectReference! 2=podGroupTemplates:*PodGroupTemplate
+ 3=compositePodGroupTemplates:*CompositePodGroupTemplate
 APIService apiregistration.k8s.io/v1/APIService
  1=metadata:ObjectMeta 2=spec:APIServiceSpec 3=status:APIServiceStatus
 APIServiceCondition

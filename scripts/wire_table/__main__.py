@@ -135,7 +135,7 @@ def short(full: str) -> str:
 
 def roots() -> Iterator[tuple[str, str]]:
     """What is sent by itself: full name → apiVersion/Kind."""
-    served = {(k.group, k.version) for k in kinds.BUILT_IN}
+    served = {(k.group, k.version) for k in kinds.served(kinds.GATED)}
     for full, definition in schema.definitions().items():
         said = [(x["group"], x["version"], x["kind"]) for x in definition.get("x-kubernetes-group-version-kind", ())]
         if full.startswith(META):

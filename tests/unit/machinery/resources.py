@@ -9,7 +9,8 @@ import grpc
 import msgspec
 
 from api import errors
-from machinery.client import CHANNEL_OPTIONS, Client
+from machinery.channels import OPTIONS
+from machinery.client import Client
 from proto import resources_pb2 as pb
 from proto import resources_pb2_grpc
 
@@ -23,8 +24,11 @@ class Resources(resources_pb2_grpc.ResourcesServicer):
         self.revision = 0
         self.oldest = 0
         self.changed = asyncio.Condition()
+        self.recorded = asyncio.Event()
         self.lists = 0
         self.interrupted = asyncio.Event()
+        self.leaving = 0
+        """How many messages of pipelines are left alone."""
 
     async def put(self, plural: str, obj: dict[str, Any]) -> dict[str, Any]:
         where = (plural, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
@@ -45,12 +49,17 @@ class Resources(resources_pb2_grpc.ResourcesServicer):
         else:
             self.objects[where] = obj
         self.history.append((self.revision, type_, where[0], obj))
+        self.recorded.set()
         async with self.changed:
             self.changed.notify_all()
         return obj
 
     async def Pipeline(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.Outcomes]:
         async for message in request_iterator:
+            if self.leaving:
+                self.leaving -= 1
+                yield pb.Outcomes(last=True)
+                return
             outcomes = []
             for operation in message.operations:
                 try:
@@ -115,6 +124,59 @@ class Resources(resources_pb2_grpc.ResourcesServicer):
         self.interrupted = asyncio.Event()
 
 
+class Line:
+    """To a port, for bytes, which may go silent: it stays, and nothing comes through any more. Or it is forgotten at
+    its far end: the connections that there are end with the next byte."""
+
+    def __init__(self) -> None:
+        self.silent = False
+        self._open: list[asyncio.StreamWriter] = []
+        self._forgotten: set[asyncio.StreamWriter] = set()
+        self.sent: asyncio.Queue[bytes] = asyncio.Queue()
+        """What clients have sent."""
+
+    @asynccontextmanager
+    async def to(self, port: int) -> AsyncIterator[int]:
+        """The port on which the line begins."""
+        async with asyncio.TaskGroup() as tasks:
+
+            async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+                self._open.append(writer)
+                pumps.append(tasks.create_task(self._pump(reader, far_writer, writer)))
+                pumps.append(tasks.create_task(self._pump(far_reader, writer)))
+
+            pumps: list[asyncio.Task[None]] = []
+            server = await asyncio.start_server(connected, "127.0.0.1", 0)
+            try:
+                yield server.sockets[0].getsockname()[1]
+            finally:
+                server.close()
+                for pump in pumps:
+                    pump.cancel()
+
+    def forget(self) -> None:
+        self._forgotten = set(self._open)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: asyncio.StreamWriter | None = None
+    ) -> None:  # fmt: skip
+        """`client`: what is read comes from there."""
+        try:
+            while data := await reader.read(65536):
+                if client in self._forgotten:
+                    client.transport.abort()
+                    return
+                if not self.silent:
+                    writer.write(data)
+                if client is not None:
+                    self.sent.put_nowait(data)
+        except ConnectionError:
+            pass  # either end may break off
+        finally:
+            writer.close()
+
+
 @asynccontextmanager
 async def served(service: Resources, port: int = 0) -> AsyncIterator[int]:
     """`service` on a port of the loopback address; the port."""
@@ -130,8 +192,11 @@ async def served(service: Resources, port: int = 0) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def client_of(port: int) -> AsyncIterator[Client]:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", CHANNEL_OPTIONS) as channel, asyncio.TaskGroup() as tasks:
+async def client_of(port: int, **milliseconds: int) -> AsyncIterator[Client]:
+    """With some of the options' times shorter: `keepalive_time_ms`, `http2__ping_timeout_ms`."""
+    shorter = {f"grpc.{name.replace('__', '.')}": value for name, value in milliseconds.items()}
+    options = [*(dict(OPTIONS) | shorter).items()]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options) as channel, asyncio.TaskGroup() as tasks:
         client = Client(resources_pb2_grpc.ResourcesStub(channel))
         running = tasks.create_task(client.run())
         try:

@@ -5,7 +5,7 @@ import pytest
 
 from api import errors, kinds, meta
 from api.types import ConfigMap, ObjectMeta, Pod
-from tests.unit.machinery.resources import Resources, client_of, connected, served
+from tests.unit.machinery.resources import Line, Resources, client_of, connected, served
 
 
 def config_map(name: str, **data: str) -> ConfigMap:
@@ -63,6 +63,28 @@ async def test_a_server_that_went_is_unavailable_and_is_found_again_when_it_retu
                     continue
 
 
+async def test_a_watch_ends_when_its_connection_is_lost_without_a_word():
+    """However long it has only listened."""
+    line, times = Line(), {"keepalive_time_ms": 100, "http2__ping_timeout_ms": 100}
+    async with served(Resources()) as port, line.to(port) as begin, client_of(begin, **times) as client:
+        watching = asyncio.ensure_future(anext(client.watch(ConfigMap, resource_version="0")))
+        async with asyncio.timeout(20):
+            for _ in range(6):
+                await line.sent.get()
+            line.silent = True
+            with pytest.raises(errors.Unavailable):
+                await watching
+
+
+async def test_what_a_server_leaves_alone_is_asked_of_the_next_in_the_same_order():
+    async with connected() as (service, client):
+        await client.create(config_map("a"))
+        service.leaving = 2
+        await asyncio.gather(*[client.create(config_map(f"c{i}")) for i in range(300)])
+        assert service.leaving == 0
+        assert [obj["metadata"]["name"] for *_, obj in service.history] == ["a", *(f"c{i}" for i in range(300))]
+
+
 async def test_metadata_is_enough_for_those_who_want_no_more():
     async with connected() as (_, client):
         await client.create(config_map("a", x="1"))
@@ -77,3 +99,9 @@ async def test_a_cancelled_caller_leaves_the_stream_to_the_others():
         cancelled.cancel()
         await client.create(config_map("a"))
         assert (await client.get(ConfigMap, "a", "default")).metadata.name == "a"
+
+
+async def test_large_objects_do_not_share_a_message_that_no_server_takes():
+    async with connected() as (_, client):
+        await asyncio.gather(*[client.create(config_map(f"c{i}", x="x" * 10**6)) for i in range(20)])
+        assert (await client.get(ConfigMap, "c19", "default")).data["x"] == "x" * 10**6

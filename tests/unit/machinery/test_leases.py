@@ -2,7 +2,10 @@ import asyncio
 
 import pytest
 
+from api import errors
+from api.types import ObjectMeta, Secret
 from machinery.leases import Election, Lost, Timing
+from machinery.testing import FakeClock, settle
 from tests.unit.machinery.resources import connected
 
 QUICK = Timing(duration=1.0, renew_deadline=0.1, retry=0.02)
@@ -18,6 +21,15 @@ class Leader:
     async def lead(self) -> None:
         self.began.set()
         await self.stop.wait()
+
+
+class Stopped(FakeClock):
+    """Time that passes for a process that does not run."""
+
+    stood = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.stood
 
 
 async def test_one_leads_and_the_next_follows_as_soon_as_it_stops():
@@ -61,3 +73,23 @@ async def test_who_cannot_renew_stops_leading():
         with pytest.raises(Lost):
             await asyncio.gather(election.run(leader.lead), usurp())
         assert not election.leading.is_set()
+
+
+async def test_who_stood_still_for_too_long_says_nothing_more_until_the_lease_is_renewed():
+    clock = Stopped()
+    async with connected() as (_, client), asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        leader = Leader()
+        patient = Timing(duration=15, renew_deadline=10, retry=2)
+        election = Election(client, "x", identity="me", timing=patient, clock=clock)
+        tasks.create_task(election.run(leader.lead))
+        await leader.began.wait()
+        await client.create(Secret(metadata=ObjectMeta(name="before", namespace="default")))
+        clock.stood += 11
+        with pytest.raises(errors.Unavailable, match="another process may lead"):
+            await client.create(Secret(metadata=ObjectMeta(name="late", namespace="default")))
+        assert [s.metadata.name for s in (await client.list(Secret, "default")).items] == ["before"]
+        await clock.advance(2)
+        while not election.holds():
+            await settle()
+        await client.create(Secret(metadata=ObjectMeta(name="after", namespace="default")))
+        leader.stop.set()

@@ -5,7 +5,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from machinery.client import channel
+from machinery.channels import channel
 from machinery.kubeconfigs import Access
 from machinery.serving import Files, Server
 from machinery.testing import write_certificates

@@ -18,12 +18,14 @@ CHOICES = {
 }
 
 
-def filled(message: str) -> dict:
-    """A JSON value with every field of a message, and of the messages in it."""
+def filled(message: str, within: tuple[str, ...] = ()) -> dict:
+    """A JSON value with every field of a message, and of the messages in it, unless they contain themselves."""
     found = {}
     for field in table().fields[message]:
+        if field.type in (*within, message):
+            continue
         value = VALUES.get(field.type) or CHOICES.get(field.type, ...)
-        value = filled(field.type) if value is ... else value
+        value = filled(field.type, (*within, message)) if value is ... else value
         if field.name == "^":
             found |= value
         elif value != {} or field.always or field.many:
