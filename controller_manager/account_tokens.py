@@ -14,8 +14,8 @@ import msgspec
 from api import errors, meta
 from api.meta import Key
 from api.types import BoundObjectReference, Secret, ServiceAccount, TokenRequest, TokenRequestSpec
+from controller_manager import root_certificates
 from controller_manager.contexts import Context
-from controller_manager.root_certificates import read
 from machinery.controllers import Controller
 
 TYPE = "kubernetes.io/service-account-token"
@@ -33,7 +33,7 @@ class AccountTokenController:
 
     def __init__(self, context: Context, authority: Path) -> None:
         self._client = context.client
-        self._authority = read(authority)
+        self._authority = root_certificates.authority(authority)
         self._accounts = context.informers(ServiceAccount)
         self._secrets = context.informers(Secret, field_selector=f"type={TYPE}")
         self._secrets.add_index(BY_ACCOUNT, _account_of)
@@ -54,18 +54,19 @@ class AccountTokenController:
         for secret in self._secrets.by_index(BY_ACCOUNT, f"{account.metadata.namespace}/{account.metadata.name}"):
             self.controller.queue.add(meta.key(secret))
 
-    async def reconcile(self, key: Key) -> None:
+    async def reconcile(self, key: Key) -> float | None:
         secret = self._secrets.get(*key)
         if secret is None or secret.metadata.deletionTimestamp or secret.type != TYPE:
-            return
+            return None
         try:
             account = await self._account(secret)
             if account is None:
                 await self._client.delete(Secret, key.name, key.namespace, uid=secret.metadata.uid)
-            elif not _is_whole(secret, self._authority):
+            elif not _is_whole(secret, self._authority()):
                 await self._fill(secret, account)
         except errors.NotFound:
-            return
+            return None
+        return root_certificates.LOOK_AGAIN
 
     async def _account(self, secret: Secret) -> ServiceAccount | None:
         """Asked for once more before a secret is deleted for what the cache has not seen yet."""
@@ -82,7 +83,7 @@ class AccountTokenController:
     async def _fill(self, secret: Secret, account: ServiceAccount) -> None:
         new = meta.clone(secret)
         new.metadata.annotations[UID] = account.metadata.uid
-        new.data |= {"ca.crt": _encoded(self._authority), "namespace": _encoded(secret.metadata.namespace)}
+        new.data |= {"ca.crt": _encoded(self._authority()), "namespace": _encoded(secret.metadata.namespace)}
         if not new.data.get("token"):
             new.data["token"] = _encoded(await self._token(secret, account))
         await self._client.update(new)

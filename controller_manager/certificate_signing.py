@@ -4,7 +4,9 @@ https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requ
 """
 
 import base64
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -19,6 +21,8 @@ from controller_manager import certificates
 from controller_manager.certificates import Refused
 from controller_manager.contexts import Context
 from machinery.controllers import Controller
+from machinery.pairs import matching
+from machinery.rereading import Reread
 from machinery.running import CannotGoOn
 
 NAME = "certificatesigningrequest-signing-controller"
@@ -46,39 +50,52 @@ def new(context: Context) -> Controller:
     return SigningController(context, signer).controller
 
 
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Of whose certificates the first in a file is the one that signs; others after it are still trusted."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+    @classmethod
+    def read(cls, certificate: Path, key: Path) -> "Authority":
+        """Raises OSError, ValueError."""
+        pair = matching(certificate, key)
+        private = serialization.load_pem_private_key(pair.key, None)
+        if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+            raise ValueError(f"{key}: an RSA or EC key is needed to sign certificates")
+        return cls(x509.load_pem_x509_certificate(pair.certificate), private)
+
+
 class Signer:
-    """The authority.  Raises CannotGoOn for files that hold none."""
+    """Signs with the authority of the files as they are at the time.  Raises CannotGoOn for files that hold none."""
 
     def __init__(self, certificate: Path, key: Path, longest: timedelta) -> None:
         try:
-            self._certificate = x509.load_pem_x509_certificate(certificate.read_bytes())
-            private = serialization.load_pem_private_key(key.read_bytes(), None)
+            self._authority = Reread(partial(Authority.read, certificate, key), certificate, key)
         except (OSError, ValueError, TypeError) as e:
             raise CannotGoOn(f"the certificates' authority (--cluster-signing-cert-file, -key-file): {e}") from e
-        if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-            raise CannotGoOn(f"{key}: an RSA or EC key is needed to sign certificates")
-        self._key = private
         self._longest = longest
 
     def sign(self, request: CertificateSigningRequest, now: datetime) -> bytes:
         """The certificate in PEM.  Raises Refused."""
-        asked = certificates.parse(request)
+        asked, authority = certificates.parse(request), self._authority()
         certificates.check(request, asked)
         wanted = request.spec.expirationSeconds
         lasts = min(self._longest, timedelta(seconds=wanted)) if wanted is not None else self._longest
         begins = now - BACKDATE
         # A short life is counted from now: five minutes less would be a noticeable part of it.
-        ends = min((now if lasts < SHORT else begins) + lasts, self._certificate.not_valid_after_utc)
+        ends = min((now if lasts < SHORT else begins) + lasts, authority.certificate.not_valid_after_utc)
         builder = (
             x509.CertificateBuilder()
             .subject_name(asked.subject)
-            .issuer_name(self._certificate.subject)
+            .issuer_name(authority.certificate.subject)
             .public_key(asked.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(begins)
             .not_valid_after(ends)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(self._authority_key(), critical=False)
+            .add_extension(_authority_key(authority), critical=False)
         )
         usages = request.spec.usages
         if uses := {USES[usage]: True for usage in usages if usage in USES}:
@@ -87,14 +104,15 @@ class Signer:
             builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         if names := certificates.names_of(asked):
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    def _authority_key(self) -> x509.AuthorityKeyIdentifier:
-        try:
-            own = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        except x509.ExtensionNotFound:
-            return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+
+def _authority_key(authority: Authority) -> x509.AuthorityKeyIdentifier:
+    try:
+        own = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
 class SigningController:

@@ -3,6 +3,7 @@
 https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/ : pods mount it beside their token.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from api import errors, meta
@@ -11,10 +12,13 @@ from api.types import ConfigMap, Namespace, ObjectMeta
 from controller_manager.contexts import Context
 from controller_manager.refusals import namespace_is_going
 from machinery.controllers import Controller
+from machinery.rereading import Reread
 from machinery.running import CannotGoOn
 
 NAME = "kube-root-ca.crt"
 FILE = "ca.crt"
+LOOK_AGAIN = 10.0
+"""Seconds after which the file is looked at again, for each namespace."""
 DESCRIPTION = {
     "kubernetes.io/description": (
         "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
@@ -25,12 +29,13 @@ DESCRIPTION = {
 
 
 def new(context: Context) -> Controller:
-    return RootCertificateController(context, read(context.config.root_ca_file)).controller
+    return RootCertificateController(context, authority(context.config.root_ca_file)).controller
 
 
-def read(path: Path) -> str:
+def authority(path: Path) -> Reread[str]:
+    """The authorities that pods are told to trust.  Raises CannotGoOn."""
     try:
-        return path.read_text()
+        return Reread(path.read_text, path)
     except OSError as e:
         raise CannotGoOn(f"the root certificate (--root-ca-file) is needed: {e}") from e
 
@@ -38,9 +43,9 @@ def read(path: Path) -> str:
 class RootCertificateController:
     """Its keys are namespaces."""
 
-    def __init__(self, context: Context, certificate: str) -> None:
+    def __init__(self, context: Context, certificate: Callable[[], str]) -> None:
         self._client = context.client
-        self._data = {FILE: certificate}
+        self._certificate = certificate
         self._namespaces = context.informers(Namespace)
         # Only these: the other config maps may be large and are nobody's business here.
         self._maps = context.informers(ConfigMap, field_selector=f"metadata.name={NAME}")
@@ -59,22 +64,25 @@ class RootCertificateController:
         if changed is not None:
             self.controller.queue.add(Key("", changed.metadata.namespace))
 
-    async def reconcile(self, key: Key) -> None:
+    async def reconcile(self, key: Key) -> float | None:
         namespace = self._namespaces.get(*key)
         if namespace is None or namespace.metadata.deletionTimestamp:
-            return
+            return None
+        await self._publish(key)
+        return LOOK_AGAIN
+
+    async def _publish(self, key: Key) -> None:
+        data = {FILE: self._certificate()}
         current = self._maps.get(key.name, NAME)
-        if current is not None and current.data == self._data and DESCRIPTION.items() <= (
-            current.metadata.annotations.items()
-        ):  # fmt: skip
+        if current is not None and current.data == data and DESCRIPTION.items() <= current.metadata.annotations.items():
             return
         try:
             if current is None:
                 metadata = ObjectMeta(name=NAME, namespace=key.name, annotations=dict(DESCRIPTION))
-                await self._client.create(ConfigMap(metadata=metadata, data=dict(self._data)))
+                await self._client.create(ConfigMap(metadata=metadata, data=data))
             else:
                 wanted = meta.clone(current)
-                wanted.data = dict(self._data)
+                wanted.data = data
                 wanted.metadata.annotations |= DESCRIPTION
                 await self._client.update(wanted)
         except errors.AlreadyExists:

@@ -46,10 +46,10 @@ async def run(config: Config) -> None:
         return term.controllers if term is not None else []
 
     try:
-        access = kubeconfigs.load(config.kubeconfig)
+        target = kubeconfigs.load(config.kubeconfig).target
     except kubeconfigs.Unusable as e:
         raise CannotGoOn(str(e)) from e
-    async with connect(access) as client, asyncio.TaskGroup() as tasks:
+    async with connect(config.kubeconfig) as client, asyncio.TaskGroup() as tasks:
         server = Server(
             config.address, config.tls, Introspection(controllers).register, (SERVICE,), allowed=config.allowed
         )
@@ -59,7 +59,7 @@ async def run(config: Config) -> None:
             # Imported only here: HTTP and the format of metrics cost memory that most do not want to spend.
             from controller_manager.monitoring import Monitoring
 
-            monitoring = Monitoring(config, client, access.target, lambda: term is not None)
+            monitoring = Monitoring(config, client, target, lambda: term is not None)
             serving.append(tasks.create_task(monitoring.run()))
 
         async def lead() -> None:

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from machinery.pairs import Pair
+
 LIFETIME = timedelta(days=3650)
 RENEW_BEFORE = timedelta(days=30)
 # Clocks of containers and hosts agree, those of a laptop that slept may not.
@@ -31,14 +33,6 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A certificate and its private key, both PEM."""
-
-    certificate: bytes
-    key: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class SigningPair:
     """A key pair without a certificate, both PEM."""
 
@@ -48,20 +42,36 @@ class SigningPair:
 
 def signing_pair() -> SigningPair:
     """To sign service account tokens with. EC: a signature takes a twentieth of the time that RSA needs."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return SigningPair(public, _private(key))
+    private = _private(ec.generate_private_key(ec.SECP256R1()))
+    return SigningPair(public_half(private), private)
+
+
+def public_half(private: bytes) -> bytes:
+    """Of a private key, both PEM."""
+    key = serialization.load_pem_private_key(private, None).public_key()
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 class Authority:
-    """Issues certificates. `Authority.create` makes a new one; `Authority(pair)` continues one that was stored."""
+    """Issues certificates. `Authority.create` makes a new one; `Authority(pair)` continues one that was stored, whose
+    certificate is that of the key among those in the pair: others, before it or to come, may be trusted beside it.
+
+    Raises ValueError if the key's is not among them.
+    """
 
     def __init__(self, pair: Pair) -> None:
         key = serialization.load_pem_private_key(pair.key, None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
-        self.pair = pair
+        found = x509.load_pem_x509_certificates(pair.certificate)
+        own = next((each for each in found if each.public_key() == key.public_key()), None)
+        if own is None:
+            raise ValueError("the authority's key is of none of its certificates")
         self._key = key
-        self._certificate = x509.load_pem_x509_certificate(pair.certificate)
+        self._certificate = own
+        self.others = [each for each in found if each != own]
+        self.own = _pem(own)
+        self.pair = Pair(b"".join([self.own, *map(_pem, self.others)]), pair.key)
+        """The certificate first, those that are trusted beside it after it."""
 
     @classmethod
     def create(cls, name: str, now: datetime | None = None) -> "Authority":
@@ -154,7 +164,11 @@ def _names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
 
 
 def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
-    return Pair(certificate.public_bytes(serialization.Encoding.PEM), _private(key))
+    return Pair(_pem(certificate), _private(key))
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _private(key: ec.EllipticCurvePrivateKey) -> bytes:

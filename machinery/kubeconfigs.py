@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import yaml
 
 
-class Unusable(Exception):
+class Unusable(ValueError):
     """The file is missing something; the message says what."""
 
 
@@ -41,12 +41,8 @@ class Access:
 
 def load(path: Path) -> Access:
     """The current context of a kubeconfig.  Raises Unusable, OSError."""
+    cluster, user = _current(path)
     try:
-        config = yaml.safe_load(path.read_text())
-        contexts = {c["name"]: c["context"] for c in config["contexts"]}
-        context = contexts[config["current-context"]]
-        cluster = {c["name"]: c["cluster"] for c in config["clusters"]}[context["cluster"]]
-        user = {u["name"]: u["user"] for u in config["users"]}[context["user"]]
         return Access(
             server=cluster["server"],
             ca=_blob(path, cluster, "certificate-authority"),
@@ -55,7 +51,26 @@ def load(path: Path) -> Access:
             token=user.get("token", ""),
             token_file=path.parent / user["tokenFile"] if user.get("tokenFile") else None,
         )
-    except (KeyError, TypeError, ValueError, yaml.YAMLError) as e:
+    except (KeyError, TypeError, ValueError) as e:
+        raise Unusable(f"{path} is not a usable kubeconfig: {e!r}") from e
+
+
+def files(path: Path) -> tuple[Path, ...]:
+    """The kubeconfig and what it refers to; a token's file is read at every call anyway.  Raises Unusable, OSError."""
+    cluster, user = _current(path)
+    named = [(cluster, "certificate-authority"), (user, "client-certificate"), (user, "client-key")]
+    return (path, *(path.parent / entry[name] for entry, name in named if entry.get(name)))
+
+
+def _current(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The cluster and the user of the current context.  Raises Unusable, OSError."""
+    try:
+        config = yaml.safe_load(path.read_text())
+        contexts = {c["name"]: c["context"] for c in config["contexts"]}
+        context = contexts[config["current-context"]]
+        cluster = {c["name"]: c["cluster"] for c in config["clusters"]}[context["cluster"]]
+        return cluster, {u["name"]: u["user"] for u in config["users"]}[context["user"]]
+    except (KeyError, TypeError, yaml.YAMLError) as e:
         raise Unusable(f"{path} is not a usable kubeconfig: {e!r}") from e
 
 

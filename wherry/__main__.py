@@ -98,8 +98,46 @@ def restore(
     raise typer.Exit(snapshots.restore_main(Lab.from_environment(), file, force=force))
 
 
-@app.command()
-def certificates(
+certificates = typer.Typer(no_args_is_help=True, help="Until when certificates last, and new ones while the lab runs.")
+app.add_typer(certificates, name="certificates")
+
+
+@certificates.command()
+def check_expiration() -> None:
+    """Say until when each certificate lasts, and by which authority it is."""
+    from wherry import renewing
+    from wherry.labs import Lab
+
+    raise typer.Exit(renewing.main(Lab.from_environment(), renewing.check, ()))
+
+
+@certificates.command()
+def renew(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="As check-expiration has them, authorities too, or service-accounts; else all but those."),
+    ] = None,
+) -> None:
+    """Issue new certificates, which the running lab takes up by itself."""
+    from wherry import renewing
+    from wherry.labs import Lab
+
+    raise typer.Exit(renewing.main(Lab.from_environment(), renewing.renew, names or ()))
+
+
+@certificates.command()
+def forget(
+    names: Annotated[list[str], typer.Argument(help="ca, etcd-ca, front-proxy-ca, service-accounts")],
+) -> None:
+    """Believe only the newest of what was renewed."""
+    from wherry import renewing
+    from wherry.labs import Lab
+
+    raise typer.Exit(renewing.main(Lab.from_environment(), renewing.forget, names))
+
+
+@certificates.command()
+def make(
     directory: Annotated[Path, typer.Option("--dir", help="Where the directories go.")],
     nodes: Annotated[list[str] | None, typer.Option(help="A node's name; may be repeated.")] = None,
     network: Annotated[str, typer.Option(help="First three numbers of the lab's /24.")] = "10.123.0",

@@ -41,8 +41,8 @@ def up(lab: Lab, nodes: int | None, *, ha: bool | None = None, example: bool = T
         docker_engine = prepare(progress, balancer=several if ha is None else ha)
         if ha is not None and ha != several:
             refuse_other_members(lab, docker_engine, ha=ha)
-        if nodes is not None or ha is not None:
-            compose.choose(nodes or compose.nodes(), ha=several if ha is None else ha)
+        # Also if nothing was asked for: what an older release has generated says how that one is started.
+        compose.choose(nodes or compose.nodes(), ha=several if ha is None else ha)
         names = node_names(compose.nodes())
         start(lab, names, docker_engine, progress)
         if example:

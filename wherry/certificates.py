@@ -13,12 +13,14 @@ not have it.
 import argparse
 import base64
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from machinery import kubeconfigs
-from machinery.certificates import Authority, Pair, Subject, signing_pair
+from machinery.certificates import Authority, Subject, public_half, signing_pair
 from machinery.kubeconfigs import Access
+from machinery.pairs import Pair, matching
 
 # The API servers' port for gRPC, as components reach it inside the lab's network.
 INSIDE = "https://apiserver:6444"
@@ -27,6 +29,9 @@ SERVICE_ADDRESS = "10.96.0.1"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 KUBERNETES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 
+CLUSTER, STORAGE, PROXIES = "ca", "etcd-ca", "front-proxy-ca"
+AUTHORITIES = {CLUSTER: "wherry", PROXIES: "wherry-front-proxy", STORAGE: "wherry-etcd"}
+"""Directory → common name."""
 ETCD = "etcd"
 ETCD_CLIENT = "etcd-client"
 FRONT_PROXY = "front-proxy-client"
@@ -70,35 +75,69 @@ def address_of(node: str, network: str = NETWORK) -> str:
     return f"{network}.{100 + int(node.removeprefix('node'))}"
 
 
-def write(directory: Path, nodes: Sequence[str], network: str = NETWORK) -> list[str]:
-    """Makes what is missing or no longer good enough, keeps the rest; returns the names of the directories it wrote.
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A certificate and where it lies: `tls.crt`, `tls.key` and `kubeconfig` of a component, or another pair beside."""
+
+    name: str
+    directory: str
+    subject: Subject
+    authority: str
+    """The directory of the one that issues it; its holders know it as `trusted`."""
+    stem: str = "tls"
+    trusted: str = "ca.crt"
+
+
+def holdings(nodes: Sequence[str], network: str = NETWORK) -> Iterator[Holding]:
+    """All there are, but for the authorities' own. The front proxy's is of an authority of its own, since whoever has
+    it would be believed anything; etcd's too: it asks nobody for a name, so with the cluster's a node's certificate
+    would open every secret."""
+    for name, authority in ((FRONT_PROXY, PROXIES), (ETCD_CLIENT, STORAGE)):
+        yield Holding(name, "apiserver", Subject(name), authority, name, f"{authority}.crt")
+    for name, subject in subjects(nodes, network):
+        yield Holding(name, name, subject, STORAGE if name == ETCD else CLUSTER)
+
+
+def write(directory: Path, nodes: Sequence[str], network: str = NETWORK, renew: Collection[str] = ()) -> list[str]:
+    """Makes what is missing or no longer good enough, or is to be renewed, keeps the rest; returns the names of what it
+    wrote.
 
     Files are replaced, directories never: compose mounts them before this has run.
     """
-    cluster = _authority(directory / "ca")
+    authorities = {name: authority_of(directory, name) for name in AUTHORITIES}
     written = [*_account_keys(directory / "apiserver"), *_encryption(directory / "apiserver")]
-    written += _signing_key(directory / "controller-manager", cluster)
-    # An authority of its own: whoever has a certificate of the cluster's would be believed anything else.
-    proxies = _authority(directory / "front-proxy-ca", "wherry-front-proxy")
-    written += _client(directory / "apiserver", proxies, "front-proxy-ca", FRONT_PROXY)
-    # And another: etcd asks nobody for a name, so with the cluster's a node's certificate would open every secret.
-    storage = _authority(directory / "etcd-ca", "wherry-etcd")
-    written += _client(directory / "apiserver", storage, "etcd-ca", ETCD_CLIENT)
-    for name, subject in subjects(nodes, network):
-        place = directory / name
-        authority = storage if name == ETCD else cluster
-        certificate, key = place / "tls.crt", place / "tls.key"
-        whole = key.exists() and (place / "kubeconfig").exists() and (place / "ca.crt").exists()
-        if whole and certificate.exists() and authority.still_serves(certificate.read_bytes(), subject):
-            continue
-        pair = authority.issue(subject)
-        replace(place / "ca.crt", authority.pair.certificate, 0o644)
-        replace(key, pair.key, 0o600)
-        replace(place / "kubeconfig", _config(INSIDE, authority.pair, pair, subject.user), 0o600)
-        # Last: a run that is broken off before this line does its work again.
-        replace(certificate, pair.certificate, 0o644)
-        written.append(name)
+    for holding in holdings(nodes, network):
+        place, authority = directory / holding.directory, authorities[holding.authority]
+        pair = None if holding.name in renew else held(directory, holding)
+        if pair is None or not authority.still_serves(pair.certificate, holding.subject):
+            pair = authority.issue(holding.subject)
+        changed = [_keep(place / holding.trusted, authority.pair.certificate, 0o644)]
+        changed += [_keep(place / f"{holding.stem}.key", pair.key, 0o600)]
+        if holding.stem == "tls":
+            changed += [_keep(place / "kubeconfig", _config(authority.pair, pair, holding.subject.user), 0o600)]
+        if any([*changed, _keep(place / f"{holding.stem}.crt", pair.certificate, 0o644)]):
+            written.append(holding.name)
+    # After the certificate that goes with it: the controller manager goes on with the old ones in between.
+    if _keep(directory / "controller-manager" / "ca.key", authorities[CLUSTER].pair.key, 0o600):
+        written.append("signing key")
     return written
+
+
+def held(directory: Path, holding: Holding) -> Pair | None:
+    """None if it is not there, or not whole."""
+    place = directory / holding.directory
+    try:
+        return matching(place / f"{holding.stem}.crt", place / f"{holding.stem}.key")
+    except (OSError, ValueError):
+        return None
+
+
+def _keep(path: Path, content: bytes, mode: int) -> bool:
+    """Whether the file had to be written."""
+    if path.exists() and path.read_bytes() == content:
+        return False
+    replace(path, content, mode)
+    return True
 
 
 def access(directory: Path, server: str, cluster: str) -> bytes:
@@ -118,20 +157,29 @@ def replace(path: Path, content: bytes, mode: int) -> None:
     partial.replace(path)
 
 
-def _config(server: str, authority: Pair, pair: Pair, user: str) -> bytes:
-    return kubeconfigs.dump(Access(server, authority.certificate, pair.certificate, pair.key), "wherry", user).encode()
+def _config(authority: Pair, pair: Pair, user: str) -> bytes:
+    return kubeconfigs.dump(Access(INSIDE, authority.certificate, pair.certificate, pair.key), "wherry", user).encode()
 
 
 def _account_keys(place: Path) -> list[str]:
-    """The pair that service account tokens are signed with, which all API servers share; never replaced, because every
-    token that is in use would end with it."""
-    private, public = place / "sa.key", place / "sa.pub"
-    if private.exists() and public.exists():
+    """The pair that service account tokens are signed with, which all API servers share."""
+    if (place / "sa.key").exists() and (place / "sa.pub").exists():
         return []
-    pair = signing_pair()
-    replace(public, pair.public, 0o644)
-    replace(private, pair.private, 0o600)
+    renew_account_keys(place)
     return ["service account keys"]
+
+
+def renew_account_keys(place: Path) -> None:
+    """What earlier keys have signed stays good: their public halves stay in the file after the new one's."""
+    pair, known = signing_pair(), place / "sa.pub"
+    # In this order: nobody signs with a key that another API server does not know yet.
+    replace(known, pair.public + (known.read_bytes() if known.exists() else b""), 0o644)
+    replace(place / "sa.key", pair.private, 0o600)
+
+
+def forget_account_keys(place: Path) -> None:
+    """All but the one that signs."""
+    replace(place / "sa.pub", public_half((place / "sa.key").read_bytes()), 0o644)
 
 
 def _encryption(place: Path) -> list[str]:
@@ -144,31 +192,12 @@ def _encryption(place: Path) -> list[str]:
     return ["encryption key"]
 
 
-def _client(place: Path, authority: Authority, trusted: str, name: str) -> list[str]:
-    """By which those who trust another authority than the cluster's know the API servers, and how these know them."""
-    certificate, key = place / f"{name}.crt", place / f"{name}.key"
-    if key.exists() and certificate.exists() and authority.still_serves(certificate.read_bytes(), Subject(name)):
-        return []
-    pair = authority.issue(Subject(name))
-    replace(place / f"{trusted}.crt", authority.pair.certificate, 0o644)
-    replace(key, pair.key, 0o600)
-    replace(certificate, pair.certificate, 0o644)
-    return [name]
-
-
-def _signing_key(place: Path, authority: Authority) -> list[str]:
-    path = place / "ca.key"
-    if path.exists() and path.read_bytes() == authority.pair.key:
-        return []
-    replace(path, authority.pair.key, 0o600)
-    return ["signing key"]
-
-
-def _authority(place: Path, name: str = "wherry") -> Authority:
-    certificate, key = place / "ca.crt", place / "ca.key"
+def authority_of(directory: Path, name: str) -> Authority:
+    """One of AUTHORITIES, which is made if it is not there."""
+    certificate, key = directory / name / "ca.crt", directory / name / "ca.key"
     if certificate.exists() and key.exists():
         return Authority(Pair(certificate.read_bytes(), key.read_bytes()))
-    authority = Authority.create(name)
+    authority = Authority.create(AUTHORITIES[name])
     replace(key, authority.pair.key, 0o600)
     replace(certificate, authority.pair.certificate, 0o644)
     return authority

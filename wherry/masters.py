@@ -50,6 +50,8 @@ def _copy(service: Document, part: str, name: str, number: int) -> Document:
     if part == "apiserver":
         # The other components ask for `apiserver`, and are told of all of them.
         copy["networks"]["lab"]["aliases"] = ["apiserver"]
+        # The balancer looks every half second, and the others hear of it sooner.
+        copy["command"] = [*copy["command"], "--shutdown-delay-duration=1s"]
     return copy
 
 

@@ -1,16 +1,15 @@
 """`wherry node …`: a node of the lab as its three containers, and the commands that do something to it on purpose."""
 
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import docker
-from docker.errors import DockerException
 from docker.models.containers import Container
 
 from wherry import diagnoses, engine
 from wherry.labs import CLUSTER_LABEL, NODE_LABEL, Lab
 from wherry.locks import alone
+from wherry.outcomes import told
 from wherry.troubles import Trouble
 
 
@@ -61,14 +60,10 @@ def pods_containers(docker_engine: docker.DockerClient, lab: Lab, node: str) -> 
 
 
 def main(lab: Lab, name: str, act: Callable[[docker.DockerClient, Lab, str], str]) -> int:
-    """An exit code: 0 after telling what was done, 1 after trouble that it has told."""
-    try:
+    """An exit code, as `outcomes.told`."""
+
+    def work() -> str:
         with alone(lab):
-            print(act(engine.client(), lab, name))
-    except Trouble as trouble:
-        print(trouble, file=sys.stderr)
-        return 1
-    except DockerException as e:
-        print(Trouble("engine", "it does not do it", str(e), "scripts/up starts an engine."), file=sys.stderr)
-        return 1
-    return 0
+            return act(engine.client(), lab, name)
+
+    return told(work)

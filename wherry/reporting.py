@@ -7,7 +7,7 @@ from dataclasses import replace
 import grpc
 
 from machinery import kubeconfigs
-from machinery.client import channel
+from machinery.channels import channel
 from proto import scheduler_pb2 as pb
 from proto.scheduler_pb2_grpc import SchedulerStub
 from wherry import diagnoses, engine

@@ -9,10 +9,11 @@ as one: frozen together, they agree on whatever was acknowledged before.
 Containers are not saved: a kubelet that finds a pod without its containers makes them.
 """
 
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -42,6 +43,7 @@ def save(lab: Lab, path: Path, *, volumes: bool) -> None:
         with progress.step("Docker engine") as step:
             docker_engine = engine.ensure(step)
         members = [_container(docker_engine, lab, name) for name in etcd_members(ha=ha)]
+        refuse_what_does_not_run(members)
         description = Description(lab.name, lab.network, compose.nodes(), ha, times.format(time.time()))
         try:
             with ExitStack() as held, archives.written(path, description) as archive:
@@ -120,14 +122,25 @@ def refuse_what_is_there(lab: Lab, docker_engine: docker.DockerClient) -> None:
     raise Trouble("snapshot", reason, advice="scripts/down, or --force, which does that first: what it has is lost.")
 
 
+def refuse_what_does_not_run(members: Iterable[Container]) -> None:
+    """A member that has stopped may have less than what the others have agreed on since. Raises Trouble."""
+    for member in members:
+        if member.status == "paused":
+            advice = f"`docker unpause {member.name}`: a save that was killed has left it so."
+            raise Trouble("snapshot", f"{member.name} is frozen", advice=advice)
+        if member.status != "running":
+            raise Trouble("snapshot", f"{member.name} does not run ({member.status})", advice="scripts/up first.")
+
+
 def etcd_members(*, ha: bool) -> list[str]:
     return masters.names("etcd") if ha else ["etcd"]
 
 
 @contextmanager
 def frozen(members: list[Container]) -> Iterator[None]:
-    """None of their processes runs within the block."""
+    """None of their processes runs within the block, however that is left: SIGTERM ends it as Ctrl-C does."""
     with ExitStack() as paused:
+        paused.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
         for member in members:
             member.pause()
             paused.callback(member.unpause)

@@ -25,8 +25,6 @@ from apiserver.rest.options import parse
 from apiserver.webhooks import trust
 from apiserver.webhooks.connecting import Unreachable, backend_of, dial
 
-IDENTITY = ("x-remote-", "impersonate-")
-"""Beginnings of the headers that say who asks: only this server's count."""
 OPENAPI = "/openapi/v3"
 NOTHING = Kind("", "", "Page", "", namespaced=False)
 _KEY = "!#$%&'*+.^_`|~"
@@ -62,7 +60,7 @@ class Aggregator:
     ) -> web.StreamResponse:
         if not self._checker.answers((service.spec.group, service.spec.version)):
             raise Unavailable("service unavailable")
-        headers = carrying.headers_for(http, identity(user, http), IDENTITY)
+        headers = carrying.headers_for(http, identity(user, http))
         try:
             tls = self._servers.tls(service)
             async with connections.lifetime(http):

@@ -96,7 +96,7 @@ class Registrar:
 
     def _wanted(self) -> list[APIService]:
         customs = {(k.group, k.version) for k in self._catalogue.customs()}
-        built_in = {(k.group, k.version) for k in kinds.BUILT_IN if k.group in _GROUPS}
+        built_in = {(k.group, k.version) for k in self._catalogue.built_in() if k.group in _GROUPS}
         return [
             *(_service(*gv, ON_START) for gv in sorted(built_in)),
             *(_service(*gv, ALWAYS) for gv in sorted(customs)),

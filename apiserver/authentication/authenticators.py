@@ -5,16 +5,17 @@ import csv
 import hmac
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from api.errors import Unauthorized
 from apiserver.authentication.accounts import Accounts
-from apiserver.authentication.proxies import Headers, Proxies, is_issued_by
+from apiserver.authentication.proxies import Headers, Proxies
 from apiserver.requests import ANONYMOUS, User
+from machinery.clocks import SYSTEM, Clock
+from machinery.issuing import Authorities, loaded
 
 AUTHENTICATED, UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
 PROTOCOL = "base64url.bearer.authorization.k8s.io."
@@ -24,10 +25,9 @@ PROTOCOL = "base64url.bearer.authorization.k8s.io."
 def certificate_user(certificate: bytes) -> User:
     """The user that a certificate (DER or PEM) names: the common name, with the organizations as groups.
 
-    That a trusted authority signed it was established by TLS.  Raises Unauthorized if it names nobody.
+    That a trusted authority signed it is for others to see to.  Raises Unauthorized if it names nobody.
     """
-    load = x509.load_pem_x509_certificate if certificate.startswith(b"-----") else x509.load_der_x509_certificate
-    subject = load(certificate).subject
+    subject = loaded(certificate).subject
     name = next((str(a.value) for a in subject.get_attributes_for_oid(NameOID.COMMON_NAME)), "")
     if not name:
         raise Unauthorized("Unauthorized")
@@ -37,8 +37,8 @@ def certificate_user(certificate: bytes) -> User:
 
 class Authenticator:
     """`tokens` is a static token file: lines of `token,user,uid,"group1,group2"`, as upstream reads it; `accounts`
-    knows the tokens of service accounts; `proxies` whom to believe about others.  With proxies, `client_ca` tells
-    clients' certificates from theirs.  Not `anonymous`: whoever says nothing about themselves is refused.
+    knows the tokens of service accounts; `proxies` whom to believe about others.  Without `client_ca`, whatever
+    certificate TLS has let in is a client's.  Not `anonymous`: whoever says nothing about themselves is refused.
 
     Raises ValueError or OSError if a file cannot be read.
     """
@@ -51,12 +51,13 @@ class Authenticator:
         client_ca: Path | None = None,
         *,
         anonymous: bool = True,
+        clock: Clock = SYSTEM,
     ) -> None:
         self.accounts = accounts
         self._anonymous = anonymous
         self._proxies = proxies
-        clients = x509.load_pem_x509_certificates(client_ca.read_bytes()) if proxies and client_ca else []
-        self._known_client = lru_cache(maxsize=4096)(partial(_is_client, authorities=tuple(clients)))
+        self._clients = Authorities(client_ca) if client_ca is not None else None
+        self._clock = clock
         self._users: dict[bytes, User] = dict(_read(tokens)) if tokens is not None else {}
 
     async def __call__(self, certificate: bytes | None, authorization: str, headers: Headers | None = None) -> User:
@@ -66,7 +67,7 @@ class Authenticator:
         """
         if certificate and headers is not None and (user := self._vouched(certificate, headers)) is not None:
             return authenticated(user)
-        if certificate and (headers is None or self._is_client(certificate)):
+        if certificate and self._is_client(certificate):
             return certificate_user(certificate)
         scheme, _, token = authorization.strip().partition(" ")
         if scheme.lower() == "bearer" and (token := token.strip().partition(" ")[0]):
@@ -80,13 +81,12 @@ class Authenticator:
         return ANONYMOUS
 
     def _vouched(self, certificate: bytes, headers: Headers) -> User | None:
-        if self._proxies is None or not self._proxies.vouches(certificate):
+        if self._proxies is None or not self._proxies.vouches(certificate, self._clock.now()):
             return None
         return self._proxies.user(headers)
 
     def _is_client(self, certificate: bytes) -> bool:
-        """Without proxies, TLS lets nobody in whom the authority of the clients does not know."""
-        return self._proxies is None or self._known_client(certificate)
+        return self._clients is None or self._clients.vouch(certificate, self._clock.now())
 
     async def owner(self, token: str, audiences: Iterable[str] = ()) -> tuple[User, list[str]]:
         """Whose bearer token it is, and which of the audiences (none: this API's own) it is for.
@@ -107,10 +107,6 @@ def authenticated(user: User) -> User:
     if AUTHENTICATED in user.groups or user.name == ANONYMOUS.name or UNAUTHENTICATED in user.groups:
         return user
     return replace(user, groups=(*user.groups, AUTHENTICATED))
-
-
-def _is_client(certificate: bytes, authorities: tuple[x509.Certificate, ...]) -> bool:
-    return is_issued_by(x509.load_der_x509_certificate(certificate), authorities)
 
 
 def _read(tokens: Path) -> Iterator[tuple[bytes, User]]:

@@ -3,17 +3,16 @@
 https://kubernetes.io/docs/reference/access-authn-authz/authentication/#authenticating-proxy
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import NameOID
 from multidict import CIMultiDictProxy
 
 from apiserver.requests import User
+from machinery.issuing import Authorities, loaded
 
 Headers = CIMultiDictProxy[str]
 
@@ -32,31 +31,18 @@ class ProxySettings:
     """Prefixes."""
 
 
-@dataclass(slots=True)
 class Proxies:
     """Raises ValueError, OSError for an authority that cannot be read."""
 
-    settings: ProxySettings
-    _authorities: Sequence[x509.Certificate] = field(init=False)
-    _known: dict[bytes, bool] = field(init=False, default_factory=dict)
+    def __init__(self, settings: ProxySettings) -> None:
+        self.settings = settings
+        self._authorities = Authorities(settings.ca)
 
-    def __post_init__(self) -> None:
-        self._authorities = x509.load_pem_x509_certificates(self.settings.ca.read_bytes())
-
-    def vouches(self, certificate: bytes) -> bool:
-        """Whether the connection of that certificate (DER) is a proxy's."""
-        known = self._known.get(certificate)
-        if known is None:
-            if len(self._known) > 1024:
-                self._known.clear()
-            known = self._known[certificate] = self._is_proxy(x509.load_der_x509_certificate(certificate))
-        return known
-
-    def _is_proxy(self, certificate: x509.Certificate) -> bool:
-        if not is_issued_by(certificate, self._authorities):
+    def vouches(self, certificate: bytes, now: float) -> bool:
+        """Whether the connection of that certificate is a proxy's."""
+        if not self._authorities.vouch(certificate, now):
             return False
-        name = next((a.value for a in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)), "")
-        return not self.settings.allowed or name in self.settings.allowed
+        return not self.settings.allowed or _name(certificate) in self.settings.allowed
 
     def user(self, headers: Headers) -> User | None:
         """None if the headers name nobody."""
@@ -78,12 +64,6 @@ class Proxies:
         return found
 
 
-def is_issued_by(certificate: x509.Certificate, authorities: Sequence[x509.Certificate]) -> bool:
-    """Directly: the TLS library has followed the chain, this only tells two authorities apart."""
-    for authority in authorities:
-        try:
-            certificate.verify_directly_issued_by(authority)
-        except (ValueError, TypeError, InvalidSignature):
-            continue
-        return True
-    return False
+@lru_cache(maxsize=256)
+def _name(certificate: bytes) -> str:
+    return next((str(a.value) for a in loaded(certificate).subject.get_attributes_for_oid(NameOID.COMMON_NAME)), "")

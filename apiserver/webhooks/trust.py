@@ -3,8 +3,10 @@
 import base64
 import binascii
 import ssl
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+
+from machinery.contexts import FollowingContext
 
 KEPT = 256
 
@@ -18,10 +20,16 @@ def context(
     ca_bundle: str, certificate: Path | None = None, key: Path | None = None, *, verify: bool = True
 ) -> ssl.SSLContext:
     """`ca_bundle` is PEM in base64; "" means the authorities that this machine trusts. `certificate` and `key` are what
-    the API server shows of itself.
+    the API server shows of itself, as the files are at a handshake.
 
     Raises Unreadable, and OSError for files that cannot be read.
     """
+    if certificate is None:
+        return _made(ca_bundle, None, None, verify=verify)
+    return FollowingContext(partial(_made, ca_bundle, certificate, key, verify=verify), certificate, key)
+
+
+def _made(ca_bundle: str, certificate: Path | None, key: Path | None, *, verify: bool) -> ssl.SSLContext:
     try:
         pem = base64.b64decode(ca_bundle, validate=True).decode("ascii") if ca_bundle else None
     except (binascii.Error, UnicodeDecodeError) as e:

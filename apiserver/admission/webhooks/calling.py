@@ -48,7 +48,7 @@ async def ask(
         return None
     for key, value in verdict.annotations.items():
         request.annotations[f"{hook.name}/{key}"] = value
-    request.warnings += [w for w in verdict.warnings if w not in request.warnings]
+    request.warn(verdict.warnings)
     return verdict
 
 

@@ -8,7 +8,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from machinery.certificates import LIFETIME, Authority, Pair, Subject
+from machinery.certificates import LIFETIME, Authority, Subject
+from machinery.pairs import Pair
 
 NODE = Subject("system:node:node1", ("system:nodes",), ("node1", "10.123.0.101", "localhost", "127.0.0.1"))
 

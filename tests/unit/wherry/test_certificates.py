@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from machinery import kubeconfigs
-from machinery.certificates import Authority, Pair, Subject
+from machinery.certificates import Authority, Subject
+from machinery.pairs import Pair
 from wherry import certificates
 
 NODES = ["node1", "node2"]

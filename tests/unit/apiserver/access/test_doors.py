@@ -12,7 +12,8 @@ import pytest_asyncio
 
 from api import meta
 from api.types import ObjectMeta, RoleBinding, RoleRef, ServiceAccount, Subject, TokenRequest
-from machinery.client import channel, connect
+from machinery.channels import channel
+from machinery.client import connect
 from machinery.testing import ControlPlane, control_plane
 from proto import resources_pb2 as pb
 from proto.resources_pb2_grpc import ResourcesStub
