@@ -10,11 +10,13 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from api import times
 from api.types import (
     Affinity,
     Container,
     LabelSelector,
     Node,
+    NodeCondition,
     NodeStatus,
     ObjectMeta,
     Pod,
@@ -26,7 +28,9 @@ from api.types import (
     ServiceAccount,
     TopologySpreadConstraint,
 )
+from bench.controllers import until
 from bench.results import Result, result
+from bench.servers import Server
 from machinery import kubeconfigs
 from machinery.client import Client, connect
 from machinery.testing import ControlPlane, control_plane, free_port, process
@@ -36,6 +40,7 @@ from scheduler.wishes import HOSTNAME, ZONE, wish
 
 NODES, PODS = 1000, 10_000
 VICTIMS_NODES = 500
+IDLE_NODES, IDLE_PODS, IDLE_SECONDS = 100, 1000, 30
 CREATING = 256
 """Creations under way at once."""
 LABELS = {"app": "bench"}
@@ -54,6 +59,7 @@ async def run() -> list[Result]:
         result("scheduler.anti_affinity.5000_nodes", _decisions(2000, affinity=apart)),
         result("scheduler.end_to_end.1000_nodes", await _end_to_end()),
         result("scheduler.preemption", await _preemption()),
+        result("scheduler.idle", await _idle()),
     ]
 
 
@@ -107,17 +113,9 @@ async def _cluster(nodes: int) -> AsyncIterator[tuple[Client, ControlPlane, Path
 
 async def _placed(client: Client, plane: ControlPlane, directory: Path, count: int, prefix: str) -> float:
     """Pods bound a second, from when the scheduler starts to decide: its start is that of an interpreter."""
-    own, kubeconfig = plane.pki / "scheduler", directory / "scheduler.kubeconfig"
-    kubeconfig.touch(0o600)
-    kubeconfig.write_text(kubeconfigs.dump(plane.access("scheduler"), "bench", "scheduler"))
     since = (await client.list(Pod, "default", field_selector="spec.nodeName=none")).resource_version
     left, began = count, 0.0
-    async with process(
-        sys.executable, "-m", "scheduler", "--kubeconfig", str(kubeconfig), "--leader-elect=false",
-        "--bind-address=127.0.0.1", f"--secure-port={free_port()}", "--tls-cert-file", str(own / "tls.crt"),
-        "--tls-private-key-file", str(own / "tls.key"), "--client-ca-file", str(own / "ca.crt"),
-        log=directory / "scheduler.log",
-    ):  # fmt: skip
+    async with _scheduler(plane, directory):
         bound: set[str] = set()
         async for batch in client.watch(Pod, "default", resource_version=since):
             began = began or time.perf_counter()
@@ -128,6 +126,37 @@ async def _placed(client: Client, plane: ControlPlane, directory: Path, count: i
             if not left:
                 break
     return count / (time.perf_counter() - began)
+
+
+async def _idle() -> float:
+    """Per cent of a processor, with a thousand pods that fit nowhere, while nodes beat and small pods come and go."""
+    async with _cluster(IDLE_NODES) as (client, plane, directory):
+        await _create(client, (_pod(f"big-{i}", "9") for i in range(IDLE_PODS)))
+        async with _scheduler(plane, directory) as server:
+            await until(client, Pod, lambda pods: all(p.status.conditions for p in pods.values()), "default")
+            before = server.processor_seconds()
+            for second in range(IDLE_SECONDS):
+                for i in range(second, IDLE_NODES, 10):
+                    beat = NodeCondition(type="Ready", status="True", lastHeartbeatTime=times.format(time.time()))
+                    await client.patch(Node, f"n{i}", "", {"status": {"conditions": [beat]}}, subresource="status")
+                await client.create(_pod(f"small-{second}", "100m", nodeName=f"n{second}"))
+                await client.delete(Pod, f"small-{second}", "default")
+                await asyncio.sleep(1)
+            return 100 * (server.processor_seconds() - before) / IDLE_SECONDS
+
+
+@asynccontextmanager
+async def _scheduler(plane: ControlPlane, directory: Path) -> AsyncIterator[Server]:
+    own, kubeconfig = plane.pki / "scheduler", directory / "scheduler.kubeconfig"
+    kubeconfig.touch(0o600)
+    kubeconfig.write_text(kubeconfigs.dump(plane.access("scheduler"), "bench", "scheduler"))
+    async with process(
+        sys.executable, "-m", "scheduler", "--kubeconfig", str(kubeconfig), "--leader-elect=false",
+        "--bind-address=127.0.0.1", f"--secure-port={free_port()}", "--tls-cert-file", str(own / "tls.crt"),
+        "--tls-private-key-file", str(own / "tls.key"), "--client-ca-file", str(own / "ca.crt"),
+        log=directory / "scheduler.log",
+    ) as child:  # fmt: skip
+        yield Server((child.pid,))
 
 
 async def _create(client: Client, objects: Iterable[Any]) -> None:

@@ -18,7 +18,8 @@ import grpc
 from api.errors import ApiError
 from api.types import Pod
 from machinery import kubeconfigs
-from machinery.client import channel, connect
+from machinery.channels import channel
+from machinery.client import connect
 from machinery.kubeconfigs import Access
 from proto import scheduler_pb2 as pb
 from proto.scheduler_pb2_grpc import SchedulerStub

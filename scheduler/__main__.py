@@ -14,6 +14,7 @@ from api.types import (
     PersistentVolumeClaim,
     Pod,
     PodDisruptionBudget,
+    PodGroup,
     StorageClass,
 )
 from machinery import kubeconfigs
@@ -25,6 +26,7 @@ from machinery.running import main, together
 from machinery.serving import Server
 from scheduler.configs import Config, parse
 from scheduler.configurations import DEFAULT, load
+from scheduler.following import Following
 from scheduler.groups import KINDS, Groups
 from scheduler.scheduling import Scheduler
 from scheduler.serving import SERVICE, Explainer
@@ -44,27 +46,32 @@ async def run(config: Config) -> None:
     """Schedule until cancelled.  Raises CannotGoOn, or leases.Lost when another process has taken over."""
     configuration = load(config.file) if config.file is not None else DEFAULT
     leads = config.leader_elect if configuration.leader_elect is None else configuration.leader_elect
-    access = kubeconfigs.load(configuration.kubeconfig or config.kubeconfig)
-    async with connect(access) as client:
+    kubeconfig = configuration.kubeconfig or config.kubeconfig
+    target = kubeconfigs.load(kubeconfig).target
+    async with connect(kubeconfig) as client:
         nodes, pods, namespaces = Informer(client, Node), Informer(client, Pod), Informer(client, Namespace)
         groups = {kind: Informer(client, kind) for kind in KINDS}
         recorders = {profile.name: Recorder(client, profile.name) for profile in configuration.profiles}
         scheduler = Scheduler(client, recorders, Groups(groups), random=Random(), configuration=configuration)
-        scheduler.follow(nodes, pods, namespaces)
+        following = Following(scheduler)
+        following.follow(nodes, pods, namespaces)
         claims, volumes = Informer(client, PersistentVolumeClaim), Informer(client, PersistentVolume)
         classes, csi_nodes = Informer(client, StorageClass), Informer(client, CSINode)
-        scheduler.follow_storage(claims, volumes, classes, csi_nodes)
+        following.follow_storage(claims, volumes, classes, csi_nodes)
         budgets = Informer(client, PodDisruptionBudget)
-        scheduler.follow_budgets(budgets)
+        following.follow_budgets(budgets)
+        pod_groups = [Informer(client, PodGroup)] if "GenericWorkload" in config.gates else []
+        for each in pod_groups:
+            following.follow_groups(each)
         if configuration.extenders:
             # Imported only here: an HTTP client costs memory that most do not want to spend.
             from scheduler.extenders import Extenders
 
-            scheduler.ask(Extenders(configuration.extenders, partial(nodes.get, "")))
+            scheduler.ask(Extenders(configuration.extenders, partial(nodes.get, ""), scheduler.snapshot.pods))
         explainer = Explainer(scheduler, pods, nodes)
         server = Server(config.address, config.files, explainer.register, (SERVICE,), allowed=config.allowed)
         informers: list[Informer[Any]] = [
-            nodes, pods, namespaces, claims, volumes, classes, csi_nodes, budgets, *groups.values(),
+            nodes, pods, namespaces, claims, volumes, classes, csi_nodes, budgets, *groups.values(), *pod_groups,
         ]  # fmt: skip
 
         leading = not leads
@@ -99,7 +106,7 @@ async def run(config: Config) -> None:
             exposition = scheduler.metrics.exposition
             work.append(
                 monitor(
-                    config, configuration, exposition, client, access.target, is_leading=lambda: leading, synced=synced
+                    config, configuration, exposition, client, target, is_leading=lambda: leading, synced=synced
                 ).run()
             )
         told, known = [r.run() for r in recorders.values()], [i.run() for i in informers]

@@ -1,7 +1,6 @@
 """What extenders have said of nodes, as a decision is given it. Pure."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +12,11 @@ from scheduler.snapshots import Snapshot
 
 
 class Failed(Exception):
-    """An extender that is not ignorable has not answered, or with an error."""
+    """An extender has not answered, or with an error."""
+
+    def __init__(self, message: str, by: str) -> None:
+        super().__init__(message)
+        self.by = by
 
 
 class Refusal(NamedTuple):
@@ -28,7 +31,10 @@ class Advice:
     allowed: frozenset[str]
     """Of the nodes that were asked about; all others are out of the question, unless a plug-in rejects them anyway."""
     refused: dict[str, Refusal] = field(default_factory=dict)
-    points: Counter[str] = field(default_factory=Counter)
+    points: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    """By extender, what nodes are worth to it."""
+    preempts: bool = False
+    """There is one that has to be asked who may be preempted."""
 
     def rejections(self, snapshot: Snapshot) -> Iterator[tuple[str, Rejection]]:
         """With the name of the extender."""
@@ -47,4 +53,5 @@ class Advice:
             yield "", Rejection(left, "node(s) were not known to the extenders yet")
 
     def scores(self, snapshot: Snapshot, rows: Ints) -> Ints:
-        return np.array([self.points[snapshot.names[row]] for row in rows], dtype=np.int64)
+        names = [snapshot.names[row] for row in rows]
+        return np.array([sum(p.get(name, 0) for p in self.points.values()) for name in names], dtype=np.int64)

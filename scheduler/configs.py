@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from machinery.flags import duration
+from machinery.flags import duration, feature_gates
 from machinery.leases import Timing
 from machinery.serving import Files
 
@@ -29,6 +29,8 @@ class Config:
     """Who may call the gRPC service."""
     metrics_address: str = ""
     """HOST:PORT of /metrics and the like over HTTPS; "" is nowhere."""
+    gates: frozenset[str] = frozenset()
+    """The feature gates that are on."""
     verbosity: int = 0
     file: Path | None = None
     """A KubeSchedulerConfiguration. What it says of the kubeconfig and of leader election outdoes the flags."""
@@ -58,6 +60,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         help="serve /metrics, /configz, /healthz, /livez and /readyz over HTTPS there (upstream's port for them is "
         "gRPC's here); default: nowhere",
     )  # fmt: skip
+    add("--feature-gates", type=feature_gates, default=frozenset(), metavar="GenericWorkload=true")
     add("-v", dest="verbosity", type=int, default=0)
     given = parser.parse_args(arguments)
     return Config(
@@ -71,6 +74,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         ),
         identity=given.leader_elect_identity,
         metrics_address=given.metrics_bind_address,
+        gates=given.feature_gates,
         verbosity=given.verbosity,
         file=given.config,
     )

@@ -29,7 +29,7 @@ from scheduler.scores import SCORES
 API_VERSION: Literal["kubescheduler.config.k8s.io/v1"] = "kubescheduler.config.k8s.io/v1"
 KIND: Literal["KubeSchedulerConfiguration"] = "KubeSchedulerConfiguration"
 FIT, PREEMPTION, GATES, BINDING = "NodeResourcesFit", "DefaultPreemption", "SchedulingGates", "VolumeBinding"
-CLAIMS = "DynamicResources"
+CLAIMS, GANGS = "DynamicResources", "GangScheduling"
 FILTERING, SCORING = dict(FILTERS), {name: score for name, _, score in SCORES}
 # Upstream's default, "as many as are worth the time", is all of them here: the time does not depend on it.
 ALL = 100
@@ -184,6 +184,7 @@ def _profile(document: ProfileDocument, percentage: int | None) -> Profile:
         preempts=PREEMPTION in chosen.at("postFilter"),
         claims=CLAIMS in chosen.at("postFilter"),
         gates=GATES in chosen.at("preEnqueue"),
+        gangs=GANGS in chosen.at("preEnqueue"),
         binds_volumes=BINDING in reserves and BINDING in chosen.at("preBind"),
         percent_of_nodes=percentage or ALL,
     )

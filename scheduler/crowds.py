@@ -5,7 +5,7 @@ remembered, and adding a pod adds one to the columns of the sets that it belongs
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from api.labels import Selector
 from api.meta import Key
 from scheduler.columns import Ints, grown
+from scheduler.filing import Filing
 from scheduler.wishes import Term, Wish
 
 REMEMBERED = 512
@@ -34,7 +35,7 @@ class Crowds:
         self._rows = 0
         self._pods: dict[str, dict[Key, tuple[Wish, int]]] = {}  # by namespace: those on a known node
         self._counts: OrderedDict[Crowd, Ints] = OrderedDict()
-        self._of: dict[str, dict[Crowd, None]] = {}
+        self._of: dict[str, Filing[Crowd]] = {}
 
     def count(self, crowd: Crowd) -> Ints:
         """Pods of the crowd by row. Not to be changed, and valid until the next change of the snapshot."""
@@ -47,10 +48,10 @@ class Crowds:
             if crowd.holds(wish):
                 counts[row] += 1
         self._counts[crowd] = counts
-        self._of.setdefault(crowd.namespace, {})[crowd] = None
+        self._of.setdefault(crowd.namespace, Filing()).add(crowd, crowd.selector)
         if len(self._counts) > REMEMBERED:
             oldest, _ = self._counts.popitem(last=False)
-            del self._of[oldest.namespace][oldest]
+            self._of[oldest.namespace].remove(oldest, oldest.selector)
         return counts
 
     def total(self, namespaces: Iterable[str], selector: Selector) -> Ints:
@@ -77,9 +78,10 @@ class Crowds:
             self._counts[crowd] = grown(counts, rows)
 
     def _change(self, wish: Wish, row: int, by: int) -> None:
-        for crowd in self._of.get(wish.namespace, ()):
-            if crowd.holds(wish):
-                self._counts[crowd][row] += by
+        if (filed := self._of.get(wish.namespace)) is not None:
+            for crowd in filed.find(wish.labels):
+                if crowd.holds(wish):
+                    self._counts[crowd][row] += by
 
 
 class Standing(NamedTuple):
@@ -111,23 +113,32 @@ class StandingTerms:
 
     def __init__(self) -> None:
         self._rows = 0
-        self.counts: dict[Standing, Ints] = {}
+        self._counts: dict[Standing, Ints] = {}
         self._uses: dict[Standing, int] = {}
+        self._filed: Filing[Standing] = Filing()
+
+    def concerning(self, wish: Wish, namespaces: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[Standing, Ints]]:
+        """Those that speak of this pod, with their pods by row."""
+        for standing in self._filed.find(wish.labels):
+            if standing.concerns(wish, namespaces):
+                yield standing, self._counts[standing]
 
     def change(self, wish: Wish, row: int, by: int) -> None:
         for standing in _standing(wish):
-            counts = self.counts.get(standing)
+            counts = self._counts.get(standing)
             if counts is None:
-                counts = self.counts[standing] = np.zeros(self._rows, dtype=np.int64)
+                counts = self._counts[standing] = np.zeros(self._rows, dtype=np.int64)
+                self._filed.add(standing, standing.term.selector)
             counts[row] += by
             self._uses[standing] = self._uses.get(standing, 0) + by
             if not self._uses[standing]:
-                del self._uses[standing], self.counts[standing]
+                del self._uses[standing], self._counts[standing]
+                self._filed.remove(standing, standing.term.selector)
 
     def grow(self, rows: int) -> None:
         self._rows = rows
-        for standing, counts in self.counts.items():
-            self.counts[standing] = grown(counts, rows)
+        for standing, counts in self._counts.items():
+            self._counts[standing] = grown(counts, rows)
 
 
 def _standing(wish: Wish) -> Iterable[Standing]:

@@ -1,14 +1,14 @@
 """One pod, one snapshot, one decision. Pure, but for the random choice among equals, which is a parameter."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import numpy as np
 
 from scheduler import volumes
 from scheduler.advice import Advice
-from scheduler.columns import EVERYWHERE, Bits, Ints
+from scheduler.columns import EVERYWHERE, Bits, Ints, Mask
 from scheduler.judgements import Judgement, judge, summary
 from scheduler.preemption import NOTHING_HELPS, Preemption, preempt
 from scheduler.profiles import DEFAULT, Profile
@@ -20,6 +20,7 @@ NO_NODES = "no nodes available to schedule pods"
 FEWEST_COMPARED = 100
 # What upstream's DynamicResources says of a pod without claims, and of one that a plug-in before it has rejected.
 NOTHING_TO_GIVE_BACK, NOT_PREPARED = "no new claims to deallocate", "not found"
+STILL_NOT = "still not schedulable"
 Lap = Callable[[str], None]
 """Is told which extension point has been run."""
 
@@ -60,15 +61,12 @@ def schedule(
     """The node that the pod was nominated to, if it is feasible, or else a node with the highest score, at random."""
     if not len(snapshot):
         return Decision("", NO_NODES)
-    feasible, judgements = judge(snapshot, wish, profile)
-    if advice is not None:
-        for extender, rejection in advice.rejections(snapshot):
-            judgements.append(Judgement(extender, [rejection]))
-            feasible &= ~rejection.rejected
+    feasible, judgements = _judge(snapshot, wish, profile, advice)
     rows = np.flatnonzero(feasible)
     lap("Filter")
     if not len(rows):
-        decision = _rejection(snapshot, wish, judgements, random, profile)
+        preempted = advice is not None and advice.preempts
+        decision = _rejection(snapshot, wish, judgements, random, profile, preempted)
         lap("PostFilter")
         return decision
     nominated = snapshot.rows.get(snapshot.nominations.node_of(wish.key))
@@ -81,25 +79,40 @@ def schedule(
     return Decision(snapshot.names[row], choices=volumes.choose(wish, snapshot, row) if binds else ())
 
 
+def _judge(snapshot: Snapshot, wish: Wish, profile: Profile, advice: Advice | None) -> tuple[Mask, list[Judgement]]:
+    feasible, judgements = judge(snapshot, wish, profile)
+    if advice is not None:
+        for extender, rejection in advice.rejections(snapshot):
+            judgements.append(Judgement(extender, [rejection]))
+            feasible &= ~rejection.rejected
+    return feasible, judgements
+
+
 def _rejection(
-    snapshot: Snapshot, wish: Wish, judgements: list[Judgement], random: Random, profile: Profile
+    snapshot: Snapshot, wish: Wish, judgements: list[Judgement], random: Random, profile: Profile, extended: bool
 ) -> Decision:  # fmt: skip
     why, hopeless = summary(snapshot, judgements)
-    preemption, said = NOTHING_HELPS, [NOTHING_TO_GIVE_BACK] if profile.claims else []
+    rejectors = frozenset(name for name, found in judgements if any(r.rejected.any() for r in found))
+    decision = Decision("", why, rejectors, room=_room(snapshot, judgements))
     if profile.claims and any(r.whole for _, found in judgements for r in found):
         # Upstream's plug-ins after the filters end at the first error, and this is one: nobody is preempted then.
-        said = [NOT_PREPARED]
-    elif profile.preempts:
-        preemption = preempt(snapshot, wish, judgements, hopeless, random, profile)
-        said = [*said, f"preemption: {preemption.message}"] if preemption.message else []
-    rejectors = frozenset(name for name, found in judgements if any(r.rejected.any() for r in found))
-    return Decision(
-        "",
-        " ".join([why, ", ".join(said)]).rstrip(),
-        rejectors,
-        preemption=preemption,
-        room=_room(snapshot, judgements),
-    )
+        return replace(decision, message=f"{why} {NOT_PREPARED}")
+    if not profile.preempts:
+        return replace(decision, message=f"{why} {_given_back(wish)}") if profile.claims else decision
+    return preempting(decision, wish, preempt(snapshot, wish, judgements, hopeless, random, profile, extended), profile)
+
+
+def _given_back(wish: Wish) -> str:
+    """What has come of it that upstream gives claims back which do not help on any node."""
+    return STILL_NOT if wish.pod.spec.resourceClaims else NOTHING_TO_GIVE_BACK
+
+
+def preempting(decision: Decision, wish: Wish, preemption: Preemption, profile: Profile) -> Decision:
+    """The decision, which so far says only why there is no node, with what has come of preemption."""
+    said = [f"preemption: {preemption.message}"] if preemption.message else []
+    if said and profile.claims and not preemption.failed:  # what has failed drowns out what was said before
+        said = [_given_back(wish), *said]
+    return replace(decision, preemption=preemption, message=" ".join([decision.message, ", ".join(said)]).rstrip())
 
 
 def _room(snapshot: Snapshot, judgements: list[Judgement]) -> Bits:
@@ -113,7 +126,7 @@ def _room(snapshot: Snapshot, judgements: list[Judgement]) -> Bits:
     return Bits.of(left)
 
 
-def feasible_nodes(snapshot: Snapshot, wish: Wish, profile: Profile = DEFAULT) -> list[str]:
+def feasible_nodes(snapshot: Snapshot, wish: Wish, profile: Profile) -> list[str]:
     """Those that extenders are to be asked about."""
     feasible, _ = judge(snapshot, wish, profile)
     return [snapshot.names[row] for row in np.flatnonzero(feasible)]
@@ -143,9 +156,11 @@ def _sampled(snapshot: Snapshot, rows: Ints, profile: Profile) -> Ints:
     return chosen
 
 
-def explain(snapshot: Snapshot, wish: Wish, profile: Profile = DEFAULT) -> list[Verdict]:
+def explain(
+    snapshot: Snapshot, wish: Wish, profile: Profile = DEFAULT, advice: Advice | None = None
+) -> list[Verdict]:  # fmt: skip
     """A verdict on each node, by name."""
-    feasible, judgements = judge(snapshot, wish, profile)
+    feasible, judgements = _judge(snapshot, wish, profile, advice)
     verdicts = {row: Verdict(name) for name, row in sorted(snapshot.rows.items())}
     for name, found in judgements:
         for at, verdict in verdicts.items():
@@ -157,6 +172,9 @@ def explain(snapshot: Snapshot, wish: Wish, profile: Profile = DEFAULT) -> list[
         for name, points in _scores(snapshot, wish, rows, profile):
             for row, value in zip(rows, points, strict=True):
                 verdicts[int(row)].scores[name] = int(value)
+        for name, given in advice.points.items() if advice is not None else ():
+            for row in rows:
+                verdicts[int(row)].scores[name] = given.get(snapshot.names[row], 0)
     return [*verdicts.values()]
 
 

@@ -14,11 +14,15 @@ NATIVE = "kubernetes.io/"
 
 
 class TLSConfig(Struct, forbid_unknown_fields=True):
+    """What ends in Data is base64, and outdoes the file of its name."""
+
     insecure: bool = False
     serverName: str = ""
     certFile: str = ""
     keyFile: str = ""
     caFile: str = ""
+    certData: str = ""
+    keyData: str = ""
     caData: str = ""
 
 
@@ -30,6 +34,7 @@ class ManagedResource(Struct, forbid_unknown_fields=True):
 class Extender(Struct, forbid_unknown_fields=True):
     urlPrefix: str
     filterVerb: str = ""
+    preemptVerb: str = ""
     prioritizeVerb: str = ""
     weight: int = 0
     bindVerb: str = ""

@@ -1,4 +1,4 @@
-"""Webhooks that have a say in scheduling: they filter and value nodes, and may bind.
+"""Who has a say in scheduling beside the plug-ins: extenders filter and value nodes, choose victims, and may bind.
 
 https://kubernetes.io/docs/concepts/extend-kubernetes/#scheduler-extensions . They are asked about the nodes that the
 plug-ins left, one after another; what they say is advice that the decision, which stays pure, is given.
@@ -6,156 +6,127 @@ plug-ins left, one after another; what they say is advice that the decision, whi
 
 import asyncio
 import logging
-import ssl
-from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-import aiohttp
-import msgspec
-
-from api import errors, meta
+from api import errors
 from api.types import Node, Pod
-from machinery.running import CannotGoOn
 from scheduler.advice import Advice, Failed, Refusal
-from scheduler.extender_documents import Extender, TLSConfig
+from scheduler.extender_documents import Extender
+from scheduler.preemption import NO_CANDIDATE, Candidate, Preemption, chosen
+from scheduler.webhooks import Webhook
+from scheduler.wishes import Wish
 
 # An extender gives up to ten points; a plug-in up to a hundred.
 WORTH = 10
+Nodes = Callable[[str], Node | None]
+Pods = Callable[[str], Iterable[Wish]]
+# Of a node that is neither left nor listed among those that failed: upstream does not even mention it.
+UNSAID = "node(s) were rejected by an extender"
 log = logging.getLogger("extenders")
 
 
 class Extenders:
-    def __init__(self, configured: Sequence[Extender], node: Callable[[str], Node | None]) -> None:
-        """`node` finds one by its name.  Raises CannotGoOn if files of a TLS configuration cannot be read."""
-        self._extenders = [_Webhook(each, node) for each in configured]
+    def __init__(self, configured: Sequence[Extender], node: Nodes, pods: Pods) -> None:
+        """`node` finds one by its name, `pods` those on it.  Raises CannotGoOn if a TLS configuration is of no use."""
+        self._webhooks = [Webhook(each) for each in configured]
+        self._node = node
+        self._pods = pods
 
     def concern(self, pod: Pod) -> bool:
-        return any(each.is_interested(pod) for each in self._extenders)
+        return any(each.is_interested(pod) for each in self._webhooks)
 
-    async def advise(self, pod: Pod, nodes: Iterable[str]) -> Advice:
-        """Raises Failed."""
-        advice = Advice(frozenset(nodes))
-        interested = [each for each in self._extenders if each.is_interested(pod)]
+    async def advise(self, pod: Pod, nodes: Iterable[str], node: Nodes | None) -> Advice:
+        """`node`: where to find them, if elsewhere than in the cluster.  Raises Failed."""
+        node, advice = node or self._node, Advice(frozenset(nodes))
+        interested = [each for each in self._webhooks if each.is_interested(pod)]
+        advice.preempts = any(each.config.preemptVerb for each in interested)
         for each in interested:
             if not advice.allowed:
                 return advice
             if each.config.filterVerb:
-                await each.filter(pod, advice)
+                await self._filter(each, pod, advice, node)
         # Whoever fails to value nodes is passed over: there is a node without its opinion, too.
-        asked = [each.prioritize(pod, sorted(advice.allowed)) for each in interested if each.config.prioritizeVerb]
-        for points in await asyncio.gather(*asked):
-            advice.points.update(points)
+        asked = [each for each in interested if each.config.prioritizeVerb]
+        points = await asyncio.gather(*(self._prioritize(e, pod, sorted(advice.allowed), node) for e in asked))
+        advice.points = {each.name: given for each, given in zip(asked, points, strict=True)}
         return advice
 
-    def binder(self, pod: Pod) -> "_Webhook | None":
-        """Who binds the pod in the scheduler's place."""
-        return next((e for e in self._extenders if e.config.bindVerb and e.is_interested(pod)), None)
+    async def preempt(self, pod: Pod, candidates: Collection[Candidate]) -> Preemption:
+        """What is left of the preemption when all extenders that want to have had their say."""
+        for each in self._webhooks:
+            if not each.config.preemptVerb or not each.is_interested(pod):
+                continue
+            if not candidates:
+                break
+            try:
+                candidates = self._candidates(each, await each.preempt(pod, candidates), candidates)
+            except Failed as e:
+                if not each.config.ignorable:
+                    return Preemption(str(e), keeps=True, failed=True)
+                _skip(each, e)
+        return chosen(candidates) if candidates else Preemption(NO_CANDIDATE, keeps=True)
 
+    async def bind(self, pod: Pod, node: str) -> bool:
+        """Whether an extender has bound the pod in the scheduler's place.  Raises ApiError."""
+        for each in self._webhooks:
+            if not each.config.bindVerb or not each.is_interested(pod):
+                continue
+            try:
+                await each.bind(pod, node)
+            except Failed as e:
+                if not each.config.ignorable:
+                    raise errors.InternalError(str(e)) from e
+                _skip(each, e)
+            else:
+                return True
+        return False
 
-class _Webhook:
-    def __init__(self, config: Extender, node: Callable[[str], Node | None]) -> None:
-        self.config = config
-        self._node = node
-        self._managed = frozenset(resource.name for resource in config.managedResources)
-        self._server_name = (config.tlsConfig.serverName if config.tlsConfig else "") or None
-        self._tls = _context(config.tlsConfig) if config.enableHTTPS or config.tlsConfig else None
-
-    def is_interested(self, pod: Pod) -> bool:
-        if not self._managed:
-            return True
-        containers = (*pod.spec.initContainers, *pod.spec.containers)
-        return any(not self._managed.isdisjoint((*c.resources.requests, *c.resources.limits)) for c in containers)
-
-    async def filter(self, pod: Pod, advice: Advice) -> None:
+    async def _filter(self, webhook: Webhook, pod: Pod, advice: Advice, node: Nodes) -> None:
         """Raises Failed, unless the extender may be ignored."""
         try:
-            answer = await self._ask(self.config.filterVerb, self._arguments(pod, sorted(advice.allowed)))
-            if answer.get("error"):
-                raise Failed(answer["error"])
+            left, failed, final = await webhook.filter(pod, sorted(advice.allowed), node)
         except Failed as e:
-            if not self.config.ignorable:
+            if not webhook.config.ignorable:
                 raise
-            log.warning("skipping extender %s as it returned error %s and has ignorable flag set", self.name, e)
+            _skip(webhook, e)
             return
-        for final, said in ((False, "failednodes"), (True, "failedandunresolvablenodes")):
-            for node, why in (answer.get(said) or {}).items():
-                advice.refused[node] = Refusal(self.name, why, final)
-        if self.config.nodeCacheCapable and answer.get("nodenames") is not None:
-            left = frozenset(answer["nodenames"])
-        else:
-            left = frozenset(n["metadata"]["name"] for n in (answer.get("nodes") or {}).get("items") or ())
-        for node in advice.allowed - left - advice.refused.keys():
-            advice.refused[node] = Refusal(self.name, "")
+        refused = {name: Refusal(webhook.name, UNSAID, final=True) for name in advice.allowed - left}
+        refused |= {name: Refusal(webhook.name, why) for name, why in failed.items()}
+        advice.refused |= refused | {name: Refusal(webhook.name, why, final=True) for name, why in final.items()}
         advice.allowed &= left
 
-    async def prioritize(self, pod: Pod, nodes: Sequence[str]) -> Mapping[str, int]:
+    async def _prioritize(self, webhook: Webhook, pod: Pod, nodes: Sequence[str], node: Nodes) -> Mapping[str, int]:
         try:
-            answer = await self._ask(self.config.prioritizeVerb, self._arguments(pod, nodes))
-            listed = [_lowered(each) for each in answer]
-            return {each["host"]: each["score"] * self.config.weight * WORTH for each in listed}
-        except (Failed, KeyError, TypeError) as e:
-            log.warning("extender %s did not value nodes: %s", self.name, e)
-            return {}
-
-    async def bind(self, pod: Pod, node: str) -> None:
-        """Raises ApiError."""
-        m = pod.metadata
-        arguments = {"PodName": m.name, "PodNamespace": m.namespace, "PodUID": m.uid, "Node": node}
-        try:
-            answer = await self._ask(self.config.bindVerb, arguments)
+            scores = await webhook.prioritize(pod, nodes, node)
         except Failed as e:
-            raise errors.Unavailable(str(e)) from e
-        if answer.get("error"):
-            raise errors.InternalError(answer["error"])
+            log.warning("extender %s did not value nodes: %s", webhook.name, e)
+            return {}
+        return {name: score * webhook.config.weight * WORTH for name, score in scores.items()}
 
-    @property
-    def name(self) -> str:
-        return self.config.urlPrefix
-
-    def _arguments(self, pod: Pod, nodes: Sequence[str]) -> dict[str, Any]:
-        if self.config.nodeCacheCapable:
-            return {"Pod": pod, "Nodes": None, "NodeNames": nodes}
-        items = [node for name in nodes if (node := self._node(name)) is not None]
-        return {"Pod": pod, "Nodes": {"metadata": {}, "items": items}, "NodeNames": None}
-
-    async def _ask(self, verb: str, arguments: Mapping[str, Any]) -> Any:
-        """The answer's document, the keys of objects in lower case as Go reads them.  Raises Failed."""
-        url = f"{self.config.urlPrefix.rstrip('/')}/{verb}"
-        timeout = aiohttp.ClientTimeout(total=self.config.seconds)
-        try:
-            # A connection for each question: extenders are asked rarely enough, and may restart between two.
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(
-                    url,
-                    data=meta.encode(arguments),
-                    headers={"Content-Type": "application/json"},
-                    ssl=self._tls or True,
-                    server_hostname=self._server_name,
-                ) as response,
-            ):
-                if response.status != 200:
-                    raise Failed(f"failed {verb} with extender at URL {url}, code {response.status}")
-                answer = msgspec.json.decode(await response.read())
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as e:
-            raise Failed(f'Post "{url}": {e or "context deadline exceeded"}') from e
-        return _lowered(answer) if isinstance(answer, dict) else answer
+    def _candidates(
+        self, webhook: Webhook, said: Mapping[str, tuple[list[str], int]], asked: Iterable[Candidate]
+    ) -> list[Candidate]:  # fmt: skip
+        """What the extender made of those it was asked about.  Raises Failed."""
+        empty = {c.node for c in asked if not c.victims}
+        found = []
+        for name, (uids, violations) in said.items():
+            # A node that nobody has to go from so far may be left to the next extender; refused is what is left out.
+            if not uids and name not in empty:
+                if webhook.config.ignorable:
+                    continue
+                raise Failed(f'expected at least one victim pod on node "{name}"', webhook.name)
+            there = {w.pod.metadata.uid: w for w in self._pods(name)}
+            for uid in uids:
+                if uid not in there:
+                    raise Failed(
+                        f"extender: {webhook.name} claims to preempt pod (UID: {uid}) on node: {name}, but the pod is "
+                        "not found on that node",
+                        webhook.name,
+                    )
+            victims = sorted((there[uid] for uid in uids), key=lambda w: -w.priority)
+            found.append(Candidate(name, victims, violations))
+        return found
 
 
-def _lowered(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {key.lower(): value for key, value in document.items()}
-
-
-def _context(config: TLSConfig | None) -> ssl.SSLContext:
-    given = config or TLSConfig()
-    try:
-        ca = b64decode(given.caData).decode() if given.caData else None
-        context = ssl.create_default_context(cafile=given.caFile or None, cadata=ca)
-        if given.certFile:
-            context.load_cert_chain(given.certFile, given.keyFile or None)
-    except (OSError, ValueError) as e:
-        raise CannotGoOn(f"the TLS configuration of an extender cannot be used: {e}") from e
-    if given.insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
+def _skip(webhook: Webhook, error: Failed) -> None:
+    log.warning("Skipping extender %s as it returned error %s and has ignorable flag set", webhook.name, error)

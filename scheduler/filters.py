@@ -153,6 +153,12 @@ def _lacking(asked: Asked, snapshot: Snapshot, rows: Rows) -> npt.NDArray[np.int
     return found
 
 
+def dynamic_resources(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
+    """Nobody allocates claims here, as upstream without a driver: their pods wait, and never run without devices."""
+    if wish.pod.spec.resourceClaims:
+        yield Rejection(snapshot.exists.copy(), "cannot allocate all claims", final=True)
+
+
 # In upstream's order: a node counts under the first filter that rejects it.
 FILTERS: tuple[tuple[str, Filter], ...] = (
     ("NodeUnschedulable", node_unschedulable),
@@ -167,4 +173,5 @@ FILTERS: tuple[tuple[str, Filter], ...] = (
     ("VolumeZone", volumes.zones),
     ("PodTopologySpread", spreading.rejections),
     ("InterPodAffinity", inter_pod_affinity.rejections),
+    ("DynamicResources", dynamic_resources),
 )

@@ -39,6 +39,8 @@ HELPS: dict[str, frozenset[Event]] = {
     "VolumeBinding": _NODES | {Event.NODE_LABELS, Event.STORAGE},
     "VolumeZone": _NODES | {Event.NODE_LABELS, Event.STORAGE},
     "PodTopologySpread": _NODES | _PODS | {Event.NODE_REMOVED, Event.NODE_LABELS, Event.NODE_TAINTS},
+    "DynamicResources": frozenset(),  # no claim will ever be allocated
+    "GangScheduling": frozenset(),  # another pod of the gang, or a smaller gang: the cycles of gangs see to it
     "InterPodAffinity": _NODES | _PODS | {Event.NODE_LABELS, Event.NAMESPACE},
 }
 

@@ -27,8 +27,8 @@ def rejections(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
             met |= _around(term, _found(term, snapshot), snapshot) > 0
         yield Rejection(met, "node(s) didn't match pod anti-affinity rules")
     kept = np.zeros_like(snapshot.exists)
-    for standing, counts in snapshot.standing.counts.items():
-        if standing.excludes and standing.concerns(wish, snapshot.namespaces):
+    for standing, counts in snapshot.standing.concerning(wish, snapshot.namespaces):
+        if standing.excludes:
             kept |= _around(standing.term, counts, snapshot) > 0
     if kept.any():
         yield Rejection(kept, "node(s) didn't satisfy existing pods anti-affinity rules")
@@ -48,9 +48,8 @@ def scoring(hard: int, *, only_asked: bool = False) -> Callable[[Wish, Snapshot,
         for preference in wish.preferences:
             points += preference.weight * _around(preference.term, _found(preference.term, snapshot), snapshot)
         asked = bool(wish.preferences)
-        for standing, counts in snapshot.standing.counts.items():
-            weight = hard if standing.draws else standing.weight
-            if weight and standing.concerns(wish, snapshot.namespaces):
+        for standing, counts in snapshot.standing.concerning(wish, snapshot.namespaces):
+            if weight := hard if standing.draws else standing.weight:
                 points += weight * _around(standing.term, counts, snapshot)
                 asked = True
         if not asked:

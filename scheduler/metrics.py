@@ -3,12 +3,14 @@
 https://kubernetes.io/docs/reference/instrumentation/metrics/
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from machinery.clocks import Clock
 from machinery.metrics import Counter, Exposition, Gauge, Histogram
 from scheduler.decisions import Decision
+from scheduler.profiles import Profile
 from scheduler.queues import SchedulingQueue
+from scheduler.sampling import Sampling
 
 ATTEMPT_SECONDS = tuple(0.001 * 2**n for n in range(15))
 POINT_SECONDS = tuple(0.0001 * 2**n for n in range(12))
@@ -21,8 +23,13 @@ ATTEMPTS = 1.0, 2.0, 4.0, 8.0, 16.0
 class Metrics:
     """For one event loop. Decisions are made one after another: `begin`, then `lap` for each step, then `decided`."""
 
-    def __init__(self, queue: SchedulingQueue, clock: Clock, cached: Callable[[], Mapping[str, int]]) -> None:
-        """`cached`: how many nodes, pods and assumed pods are known."""
+    def __init__(
+        self, queue: SchedulingQueue, clock: Clock, cached: Callable[[], Mapping[str, int]],
+        binding: Callable[[], int], profiles: Iterable[Profile],
+    ) -> None:  # fmt: skip
+        """`cached`: how many nodes, pods and assumed pods are known; `binding`: how many bindings are under way."""
+        self.sampling = Sampling(clock)
+        self._profiles = {profile.name: profile for profile in profiles}
         self._clock = clock
         self._began = self._last = 0.0
         self._profile = ""
@@ -82,10 +89,31 @@ class Metrics:
             "scheduler_cache_size", "Number of nodes, pods, and assumed (bound) pods in the scheduler cache.",
             ("type",), lambda: {(kind,): count for kind, count in cached().items()},
         )  # fmt: skip
+        evaluations = Gauge(
+            "scheduler_plugin_evaluation",
+            "Number of attempts to schedule pods by each plugin and the extension point (available only in PreFilter, "
+            "Filter, PreScore, and Score).",
+            ("plugin", "extension_point", "profile"), self._evaluations, counts=True,
+        )  # fmt: skip
+        goroutines = Gauge(
+            "scheduler_goroutines", "Number of running goroutines split by the work they do such as binding.",
+            ("operation",), lambda: {("binding",): binding()},
+        )  # fmt: skip
         self.exposition = Exposition((
             self.attempts, self.durations, self.algorithm, self.waits, self.points, self.tries, self.preemptions,
-            self.victims, pending, incoming, unschedulable, size,
+            self.victims, pending, incoming, unschedulable, size, evaluations, goroutines, self.sampling.durations,
         ))  # fmt: skip
+
+    def _evaluations(self) -> dict[tuple[str, ...], float]:
+        """Each plug-in of a point looks at all nodes at once, whenever its point is run."""
+        found: dict[tuple[str, ...], float] = {}
+        for point, _, name in self.points.labels():
+            profile = self._profiles.get(name)
+            if profile is not None and point in ("Filter", "Score"):
+                named = profile.filters if point == "Filter" else profile.scores
+                count = self.points.count((point, "Success", name))
+                found |= {(plugin, point, name): count for plugin, *_ in named}
+        return found
 
     def begin(self, profile: str) -> None:
         self._profile = profile

@@ -50,7 +50,7 @@ def any_of(selector: NodeSelector, snapshot: Snapshot) -> Mask:
     return found
 
 
-def preferred(wish: Wish, snapshot: Snapshot, added: NodeAffinity | None = None) -> Ints | None:
+def preferred(wish: Wish, snapshot: Snapshot, added: NodeAffinity | None) -> Ints | None:
     """The summed weights of the preferences that each node fulfils; None if there are none."""
     affinity = wish.pod.spec.affinity
     own = affinity.nodeAffinity if affinity is not None else None

@@ -21,6 +21,7 @@ SCORED = "preScore score"
 DEFAULTS: Mapping[str, tuple[int, str]] = {
     "SchedulingGates": (0, "preEnqueue"),
     "PrioritySort": (0, "queueSort"),
+    "GangScheduling": (0, "preEnqueue"),  # without effect, unless the feature gate GenericWorkload is on
     "NodeUnschedulable": (0, "filter"),
     "NodeName": (0, "filter"),
     "TaintToleration": (3, f"filter {SCORED}"),

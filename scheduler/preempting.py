@@ -7,28 +7,53 @@ https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-c
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from api import errors, meta, times
+from api.meta import Key
 from api.types import Pod, PodCondition
 from machinery.client import Client
 from machinery.clocks import Clock
+from scheduler.hints import Event
 from scheduler.preemption import CONDITION, REASON, Preemption
+from scheduler.queues import SchedulingQueue
 from scheduler.snapshots import Snapshot
 from scheduler.wishes import Wish
+from scheduler.writes import Writes
 
 log = logging.getLogger("preempting")
 
 
 class Preempting:
-    def __init__(self, client: Client, tell: Callable[..., None], snapshot: Snapshot, clock: Clock) -> None:
+    def __init__(
+        self, client: Client, writes: Writes, snapshot: Snapshot, queue: SchedulingQueue, clock: Clock
+    ) -> None:  # fmt: skip
         self._client = client
-        self._tell = tell
+        self._writes = writes
         self._snapshot = snapshot
+        self._queue = queue
         self._clock = clock
 
-    def begin(self, wish: Wish, preemption: Preemption) -> tuple[list[Pod], list[Pod]]:
-        """Nominate the pod.  Who is to be deleted now, and who has lost the node."""
+    def begin(self, pod: Pod, wish: Wish, preemption: Preemption) -> None:
+        """Nominate the pod; ask its victims to go, and let those that have lost the node to it be tried elsewhere."""
+        victims, outranked = self._nominate(wish, preemption)
+        if victims:
+            self._writes.begin(self._evict_all(victims, pod, preemption.node))
+        for other in outranked:
+            self._writes.patch(other, {"nominatedNodeName": None})
+            self._queue.again(meta.key(other))
+
+    def renounce(self, key: Key, node: str = "") -> None:
+        """The pod needs no node any more but the one that it has; others may have the one it was nominated to."""
+        nominated = self._snapshot.renounce(key)
+        if nominated and nominated != node:
+            self._queue.happened(Event.POD_REMOVED)
+
+    def seen(self, pod: Pod) -> None:
+        """The pod is gone, or on its way."""
+        self._snapshot.nominations.leaving.discard(pod.metadata.uid)
+
+    def _nominate(self, wish: Wish, preemption: Preemption) -> tuple[list[Pod], list[Pod]]:
+        """Who is to be deleted now, and who has lost the node."""
         nominations = self._snapshot.nominations
         outranked = [other.pod for other in nominations.behind(wish, preemption.node)]
         for pod in outranked:
@@ -40,13 +65,9 @@ class Preempting:
         nominations.leaving.update(v.metadata.uid for v in victims)
         return victims, outranked
 
-    def seen(self, pod: Pod) -> None:
-        """The pod is gone, or on its way."""
-        self._snapshot.nominations.leaving.discard(pod.metadata.uid)
-
-    async def evict(self, victims: list[Pod], preemptor: Pod, node: str) -> bool:
-        """Whether all of them go."""
-        return all(await asyncio.gather(*(self._evict(v, preemptor, node) for v in victims)))
+    async def _evict_all(self, victims: list[Pod], preemptor: Pod, node: str) -> None:
+        if not all(await asyncio.gather(*(self._evict(v, preemptor, node) for v in victims))):
+            self._queue.again(meta.key(preemptor), error=True)
 
     async def _evict(self, victim: Pod, preemptor: Pod, node: str) -> bool:
         key, uid = meta.key(victim), victim.metadata.uid
@@ -62,7 +83,7 @@ class Preempting:
             self._snapshot.nominations.leaving.discard(uid)
             return False
         message = f"Preempted by pod {preemptor.metadata.uid} on node {node}"
-        self._tell(victim, "Normal", "Preempted", message, preemptor)
+        self._writes.event(victim, "Normal", "Preempted", message, preemptor)
         return True
 
     def _condition(self, victim: Pod, preemptor: Pod) -> PodCondition:

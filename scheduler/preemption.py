@@ -6,7 +6,7 @@ before them those that a disruption budget protects. Of the nodes, that one is t
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import add, lt, sub
 from random import Random
 from typing import NamedTuple
@@ -27,6 +27,7 @@ from scheduler.wishes import Wish
 FIT = "NodeResourcesFit"
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
 NO_VICTIMS = "No preemption victims found for incoming pod"
+NO_CANDIDATE = "no candidate node for preemption"
 # Priorities are made positive before they are summed, so that many victims never cost less than few.
 LOWEST_PRIORITY = -(2**31)
 # A pod that has not started counts as started last.
@@ -35,21 +36,9 @@ NEVER_SECONDS = times.parse(NEVER)
 CONDITION, REASON = "DisruptionTarget", "PreemptionByScheduler"
 
 
-class Preemption(NamedTuple):
-    """Without a node, `message` says why; `keeps`: then the pod keeps the node that it was nominated to."""
-
-    message: str = ""
-    node: str = ""
-    victims: tuple[Wish, ...] = ()
-    keeps: bool = False
-
-
-NOTHING_HELPS = Preemption()
-
-
-class _Candidate(NamedTuple):
+class Candidate(NamedTuple):
     node: str
-    victims: list[Wish]  # the most important first
+    victims: list[Wish]  # the most important first; none: only an extender can say who would have to go
     violations: int
 
     @property
@@ -64,21 +53,51 @@ class _Candidate(NamedTuple):
         )
 
 
+class Preemption(NamedTuple):
+    """Without a node, `message` says why; `keeps`: then the pod keeps the node that it was nominated to.
+
+    With `candidates`, extenders have to be asked before one is chosen of them.
+    """
+
+    message: str = ""
+    node: str = ""
+    victims: tuple[Wish, ...] = ()
+    keeps: bool = False
+    candidates: tuple[Candidate, ...] = ()
+    failed: bool = False
+    """An extender could not be asked."""
+
+
+NOTHING_HELPS = Preemption()
+
+
 def preempt(
-    snapshot: Snapshot, wish: Wish, judgements: list[Judgement], hopeless: Mask, random: Random, profile: Profile
+    snapshot: Snapshot, wish: Wish, judgements: list[Judgement], hopeless: Mask, random: Random, profile: Profile,
+    extended: bool = False,
 ) -> Preemption:  # fmt: skip
-    """For a pod that no node is feasible for; on the `hopeless` ones, removing pods does not help."""
+    """For a pod that no node is feasible for; on the `hopeless` ones, removing pods does not help.
+
+    `extended`: extenders choose among the candidates, and for them a node is one, too, that only they reject.
+    """
     if why := _ineligible(snapshot, wish, hopeless):
         return Preemption(f"not eligible due to {why}.", keeps=True)
     with snapshot.counting_nominated(wish):
         needs = _needs(wish) if profile.asks(FIT) else {}
         promising, reasons = _promising(snapshot, wish, judgements, hopeless, needs)
         enough = max(int((snapshot.exists & ~hopeless).sum()) * profile.candidates_percent // 100, profile.candidates)
-        trial = _Trial(snapshot, wish, needs, [f for name, f in _changing(snapshot, wish) if profile.asks(name)])
+        changing = [f for name, f in _changing(snapshot, wish) if profile.asks(name)]
+        trial = _Trial(snapshot, wish, needs, changing, extended)
         candidates = _candidates(trial, promising, reasons, enough, random)
     if not candidates:
         return Preemption(unavailable(snapshot, listed(reasons)))
-    best = min(candidates, key=lambda c: c.cost)
+    return Preemption(candidates=tuple(candidates)) if extended else chosen(candidates)
+
+
+def chosen(candidates: Iterable[Candidate]) -> Preemption:
+    """The one that costs least, of those that cost anything."""
+    best = min((c for c in candidates if c.victims), key=lambda c: c.cost, default=None)
+    if best is None:
+        return Preemption(NO_CANDIDATE, keeps=True)
     return Preemption(node=best.node, victims=tuple(best.victims))
 
 
@@ -122,12 +141,12 @@ def _promising(
 
 def _candidates(
     trial: "_Trial", promising: Mask, reasons: Counter[str], enough: int, random: Random
-) -> list[_Candidate]:  # fmt: skip
+) -> list[Candidate]:  # fmt: skip
     """What would have to go on each of `enough` nodes; the others' reasons are counted."""
     rows = np.flatnonzero(promising)
     if not len(rows):
         return []
-    found: list[_Candidate] = []
+    found: list[Candidate] = []
     for row in np.roll(rows, -random.randrange(len(rows))):
         try:
             result = trial.select(int(row))
@@ -151,7 +170,7 @@ def _changing(snapshot: Snapshot, wish: Wish) -> Iterator[tuple[str, Filter]]:
         yield "NodeVolumeLimits", volume_limits.rejections
     if wish.spreads_strictly:
         yield "PodTopologySpread", spreading.rejections
-    kept_away = (s.concerns(wish, snapshot.namespaces) for s in snapshot.standing.counts if s.excludes)
+    kept_away = (s.excludes for s, _ in snapshot.standing.concerning(wish, snapshot.namespaces))
     if wish.affinity or wish.anti_affinity or any(kept_away):
         yield "InterPodAffinity", inter_pod_affinity.rejections
 
@@ -159,7 +178,10 @@ def _changing(snapshot: Snapshot, wish: Wish) -> Iterator[tuple[str, Filter]]:
 class _Trial:
     """One node after another, while pods are thought away from it and back. `undo` restores the snapshot."""
 
-    def __init__(self, snapshot: Snapshot, wish: Wish, needs: Amounts, changing: list[Filter]) -> None:
+    def __init__(
+        self, snapshot: Snapshot, wish: Wish, needs: Amounts, changing: list[Filter], extended: bool
+    ) -> None:  # fmt: skip
+        self._extended = extended
         self._snapshot = snapshot
         self._wish = wish
         self._changing = changing
@@ -169,7 +191,7 @@ class _Trial:
         self._away: dict[Key, Wish] = {}
         self._uses: dict[tuple[tuple[str, int], ...], list[int]] = {}
 
-    def select(self, row: int) -> _Candidate | list[str]:
+    def select(self, row: int) -> Candidate | list[str]:
         """The victims, or the reasons why none would do."""
         self._row, self._node = row, self._snapshot.names[row]
         self._free = [_free(self._snapshot, resource, row) for resource in self._resources]
@@ -182,9 +204,9 @@ class _Trial:
         violating, others = budgets.split(lower, self._snapshot.budgets.values())
         broken = [pod for pod in violating if not self._reprieve(pod)]
         victims = {w.key for w in broken} | {pod.key for pod in others if not self._reprieve(pod)}
-        if not victims:
+        if not victims and not self._extended:
             return [NO_VICTIMS]
-        return _Candidate(self._node, [w for w in lower if w.key in victims], len(broken))
+        return Candidate(self._node, [w for w in lower if w.key in victims], len(broken))
 
     def undo(self) -> None:
         for pod in [*self._away.values()]:

@@ -3,9 +3,11 @@
 https://kubernetes.io/docs/reference/scheduling/config/#profiles
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
+from api.types import Pod
 from scheduler.filters import FILTERS, Filter
 from scheduler.scores import SCORES, Score
 from scheduler.wishes import SYSTEM_SPREADS, Spread
@@ -21,6 +23,8 @@ class Profile:
     """DynamicResources has its word after the filters: of pods without claims that there are none to give back."""
     gates: bool = True
     """Pods with scheduling gates wait."""
+    gangs: bool = True
+    """Pods of a gang come together, where there are pod groups."""
     binds_volumes: bool = True
     # Upstream's minCandidateNodesPercentage and minCandidateNodesAbsolute: so many nodes are compared.
     candidates_percent: int = 10
@@ -43,3 +47,19 @@ class Profile:
 
 
 DEFAULT = Profile()
+
+
+class Profiles:
+    """By the schedulerName of pods; there is at least one."""
+
+    def __init__(self, profiles: Iterable[Profile]) -> None:
+        self._named = {profile.name: profile for profile in profiles}
+        self._first = next(iter(self._named.values()))
+
+    def serve(self, pod: Pod) -> bool:
+        """Whether the pod is to be scheduled by this scheduler."""
+        return (pod.spec.schedulerName or DEFAULT.name) in self._named
+
+    def of(self, pod: Pod) -> Profile:
+        """Pods of other schedulers are judged by the first one."""
+        return self._named.get(pod.spec.schedulerName or DEFAULT.name, self._first)

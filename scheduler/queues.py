@@ -5,7 +5,7 @@ The rules:
 - back-off: to be tried when its time has come: 1 s after the first failure, doubling, at most 10 s; or earlier, when
   there is nothing else to do, unless it was an error that sent it back (upstream's SchedulerPopFromBackoffQ);
 - unschedulable: to be tried when an event may help, and after five minutes anyway;
-- gated: not to be tried while the pod has scheduling gates.
+- gated: not to be tried while the pod has scheduling gates, or its gang is not complete.
 A pod is in one of these, or in flight: handed out by `get`, until it is bound (`done`) or put back.
 https://github.com/kubernetes/community/blob/master/contributors/devel/sig-scheduling/scheduler_queues.md
 """
@@ -20,7 +20,7 @@ from enum import Enum
 
 from api.meta import Key
 from api.types import Pod
-from machinery.clocks import SYSTEM, Clock
+from machinery.clocks import Clock
 from scheduler.columns import EVERYWHERE, Bits
 from scheduler.hints import Event, may_help
 from scheduler.wishes import Wish
@@ -73,7 +73,7 @@ class SchedulingQueue:
     """For one event loop."""
 
     def __init__(
-        self, clock: Clock = SYSTEM, *, first_backoff: float = FIRST_BACKOFF, longest_backoff: float = LONGEST_BACKOFF,
+        self, clock: Clock, *, first_backoff: float = FIRST_BACKOFF, longest_backoff: float = LONGEST_BACKOFF,
         is_gated: Callable[[Pod], bool] = has_gates,
     ) -> None:  # fmt: skip
         self._clock = clock
@@ -130,6 +130,15 @@ class SchedulingQueue:
         """A newer revision of a pod, which changes nothing about where it may go."""
         if (waiting := self._pods.get(key)) is not None:
             waiting.pod = pod
+
+    def find(self, key: Key) -> Waiting | None:
+        return self._pods.get(key)
+
+    def take(self, waiting: Waiting) -> None:
+        """Hand this one out, too, wherever it waits and whatever its turn."""
+        self._unschedulable.pop(waiting.key, None)
+        waiting.ticket = next(self._count)
+        self._taken(waiting)
 
     def holds(self, waiting: Waiting) -> bool:
         """Whether the pod still waits for what it was handed out for."""

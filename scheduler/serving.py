@@ -1,8 +1,10 @@
 """The gRPC service wherry.v1.Scheduler: why is a pod where it is, what waits, what would be if."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import msgspec
@@ -13,11 +15,17 @@ from api.types import Node, Pod
 from machinery.informers import Informer
 from proto import scheduler_pb2 as pb
 from proto.scheduler_pb2_grpc import SchedulerServicer, add_SchedulerServicer_to_server
+from scheduler.advice import Failed
+from scheduler.consulting import consult, silence
 from scheduler.decisions import Decision, Verdict, explain, schedule
 from scheduler.queues import State, Waiting
 from scheduler.scheduling import Scheduler
-from scheduler.simulation import Change, simulate
+from scheduler.simulation import Change, Simulation
+from scheduler.snapshots import Snapshot
 from scheduler.wishes import Wish
+
+if TYPE_CHECKING:  # it brings an HTTP client, which most do not need
+    from scheduler.extenders import Extenders
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Scheduler"].full_name
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -38,7 +46,7 @@ class Explainer(SchedulerServicer):
         pod = self._pods.get(request.namespace, request.name)
         if pod is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, f'pods "{request.name}" not found')
-        return explanation(self._scheduler, pod)
+        return await explanation(self._scheduler, pod)
 
     async def Queue(self, request: pb.QueueRequest, context: Context) -> pb.QueueState:
         queue = self._scheduler.queue
@@ -50,7 +58,7 @@ class Explainer(SchedulerServicer):
 
     async def Simulate(self, request: pb.SimulateRequest, context: Context) -> pb.Simulation:
         try:
-            return simulation(self._scheduler, self._nodes.list(), request)
+            return await simulation(self._scheduler, self._nodes.list, request)
         except (msgspec.MsgspecError, ValueError) as e:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(e))
 
@@ -59,27 +67,42 @@ class Explainer(SchedulerServicer):
         return pb.Exposition(content_type=content_type, body=body)
 
 
-def simulation(scheduler: Scheduler, known: list[Node], request: pb.SimulateRequest) -> pb.Simulation:
+async def simulation(
+    scheduler: Scheduler, known: Callable[[], list[Node]], request: pb.SimulateRequest
+) -> pb.Simulation:  # fmt: skip
     """Raises ValueError and what decoding raises."""
     if len(request.pods) > SIMULATED_PODS:
         raise ValueError(f"at most {SIMULATED_PODS} pods can be placed at once")
     change = Change([meta.decode(each, Node) for each in request.nodes], request.without)
     wishes = [scheduler.wish_of(_free(meta.decode(each, Pod))) for each in request.pods]
-    decide = partial(_decide, scheduler, Random(0))
-    decisions = simulate(scheduler.snapshot, wishes, change, known, decide)
+    supposed, random = Simulation(scheduler.snapshot, wishes, change, known), Random(0)
+    extenders = scheduler.extenders
+    if extenders is None or not any(extenders.concern(wish.pod) for wish in wishes):
+        supposed.decide(lambda w: schedule(scheduler.snapshot, w, random, scheduler.profile_of(w.pod)))
+    else:
+        await supposed.consult(partial(_consulted, scheduler, extenders, random, supposed))
     return pb.Simulation(
         placements=[
             pb.Placement(
                 namespace=wish.namespace, name=wish.key.name, node=decision.node, message=decision.message,
                 preemption=preemption_of(decision),
             )
-            for wish, decision in zip(wishes, decisions, strict=True)
+            for wish, decision in zip(wishes, supposed.decisions, strict=True)
         ]
     )  # fmt: skip
 
 
-def _decide(scheduler: Scheduler, random: Random, wish: Wish) -> Decision:
-    return schedule(scheduler.snapshot, wish, random, scheduler.profile_of(wish.pod))
+async def _consulted(
+    scheduler: Scheduler, extenders: "Extenders", random: Random, supposed: Simulation, wish: Wish
+) -> Decision:  # fmt: skip
+    try:
+        decision, _ = await consult(
+            extenders, scheduler.snapshot, wish, scheduler.profile_of(wish.pod), random, standing=supposed.standing,
+            node=supposed.node,
+        )  # fmt: skip
+    except Failed as e:
+        return Decision("", str(e))
+    return decision
 
 
 def _free(pod: Pod) -> Pod:
@@ -89,25 +112,41 @@ def _free(pod: Pod) -> Pod:
     return pod
 
 
-def explanation(scheduler: Scheduler, pod: Pod) -> pb.Explanation:
+async def explanation(scheduler: Scheduler, pod: Pod) -> pb.Explanation:
     """What would be decided now; for a pod that has a node, as if it had none yet."""
-    key, bound_to = meta.key(pod), pod.spec.nodeName
+    bound_to, profile = pod.spec.nodeName, scheduler.profile_of(pod)
     snapshot, wish = scheduler.snapshot, scheduler.wish_of(_free(meta.clone(pod)))
-    node = snapshot.node_of(key)
-    counted = snapshot.remove_pod(key)
-    try:
-        profile = scheduler.profile_of(pod)
-        decision, verdicts = schedule(snapshot, wish, Random(0), profile), explain(snapshot, wish, profile)
-    finally:
-        if counted is not None:
-            snapshot.set_pod(counted, node)
+    apart = partial(_apart, snapshot, meta.key(pod))
+    if scheduler.extenders is not None and scheduler.extenders.concern(wish.pod):
+        try:
+            decision, advice = await consult(scheduler.extenders, snapshot, wish, profile, Random(0), standing=apart)
+        except Failed as e:
+            with apart():
+                decision, advice = Decision("", str(e)), silence(snapshot, wish, profile, e)
+        with apart():
+            verdicts = explain(snapshot, wish, profile, advice)
+    else:
+        with apart():
+            decision, verdicts = schedule(snapshot, wish, Random(0), profile), explain(snapshot, wish, profile)
     return pb.Explanation(
         node=bound_to or _best(verdicts),
         bound=bool(bound_to),
-        message=decision.message,
+        message=decision.message or ("" if bound_to else scheduler.holds_up(pod)),
         verdicts=[_verdict(v) for v in verdicts],
         preemption=preemption_of(decision),
     )
+
+
+@contextmanager
+def _apart(snapshot: Snapshot, key: Key) -> Iterator[None]:
+    """As if the pod were on no node."""
+    node = snapshot.node_of(key)
+    counted = snapshot.remove_pod(key)
+    try:
+        yield
+    finally:
+        if counted is not None:
+            snapshot.set_pod(counted, node)
 
 
 def preemption_of(decision: Decision) -> pb.Preemption | None:

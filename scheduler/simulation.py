@@ -1,6 +1,6 @@
 """What if: decisions on a snapshot that is changed for as long as they take, and is as it was afterwards."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -17,24 +17,57 @@ class Change(NamedTuple):
     without: Collection[str] = ()
 
 
-def simulate(
-    snapshot: Snapshot, pods: Sequence[Wish], change: Change, known: Sequence[Node], decide: Callable[[Wish], Decision]
-) -> list[Decision]:  # fmt: skip
-    """A decision on each pod, one after another; `known` are the nodes as they are, `decide` looks at the snapshot.
+class Simulation:
+    """Pods that look for a place one after another.
 
     A pod that is on a node already is moved. One that others would have to go for takes no room: they go when they
     are deleted.
     """
-    decisions = []
-    with _changed(snapshot, change, known), _restored(snapshot, pods):
-        for wish in pods:
-            snapshot.remove_pod(wish.key)
-            decision = decide(wish)
-            decisions.append(decision)
-            if decision.node:
-                snapshot.set_pod(wish, decision.node)
-                snapshot.storage.reserve(decision.choices, decision.node)
-    return decisions
+
+    def __init__(
+        self, snapshot: Snapshot, pods: Sequence[Wish], change: Change, known: Callable[[], Sequence[Node]]
+    ) -> None:  # fmt: skip
+        """`known` are the nodes as they are."""
+        self._snapshot = snapshot
+        self._pods = pods
+        self._change = change
+        self._known = known
+        self.decisions: list[Decision] = []
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """The snapshot is as it would be when all pods but the last ones, which are not decided, have their places."""
+        with _changed(self._snapshot, self._change, self._known()), _restored(self._snapshot, self._pods):
+            for wish, decision in zip(self._pods, self.decisions, strict=False):
+                self._snapshot.remove_pod(wish.key)
+                self._place(wish, decision)
+            if len(self.decisions) < len(self._pods):
+                self._snapshot.remove_pod(self._pods[len(self.decisions)].key)
+            yield
+
+    def decide(self, decide: Callable[[Wish], Decision]) -> None:
+        """All at once; `decide` looks at the snapshot."""
+        with self.standing():
+            for wish in self._pods[len(self.decisions) :]:
+                self._snapshot.remove_pod(wish.key)
+                self.decisions.append(decide(wish))
+                self._place(wish, self.decisions[-1])
+
+    async def consult(self, consult: Callable[[Wish], Awaitable[Decision]]) -> None:
+        """One by one: `consult` enters `standing` when it looks at the snapshot, which is as it is meanwhile."""
+        for wish in self._pods:
+            self.decisions.append(await consult(wish))
+
+    def node(self, name: str) -> Node | None:
+        """A node as it would be."""
+        if name in self._change.without:
+            return None
+        return next((n for n in (*self._change.nodes, *self._known()) if n.metadata.name == name), None)
+
+    def _place(self, wish: Wish, decision: Decision) -> None:
+        if decision.node:
+            self._snapshot.set_pod(wish, decision.node)
+            self._snapshot.storage.reserve(decision.choices, decision.node)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from api import labels, quantities, volumes
+from api import labels, meta, quantities, volumes
 from api.meta import Key
 from api.types import PersistentVolume, PersistentVolumeClaim
 from scheduler import node_affinity
@@ -79,13 +79,19 @@ def choose(wish: Wish, snapshot: Snapshot, row: int) -> tuple[Choice, ...]:
 
 
 def _useless(claim: PersistentVolumeClaim | None, name: str, wish: Wish) -> str:
+    pod = wish.pod
+    ephemeral = any(v.ephemeral is not None and volumes.claim_name(pod, v) == name for v in pod.spec.volumes)
     if claim is None:
-        if any(v.ephemeral is not None and volumes.claim_name(wish.pod, v) == name for v in wish.pod.spec.volumes):
+        if ephemeral:
             return f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{name}"'
         return f'persistentvolumeclaim "{name}" not found'
     if claim.status.phase == "Lost":
         return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{claim.spec.volumeName}"'
-    return f'persistentvolumeclaim "{name}" is being deleted' if claim.metadata.deletionTimestamp else ""
+    if claim.metadata.deletionTimestamp:
+        return f'persistentvolumeclaim "{name}" is being deleted'
+    if ephemeral and not meta.is_controlled_by(claim, pod):
+        return f"PVC {meta.key(claim)} was not created for pod {meta.key(pod)} (pod is not owner)"
+    return ""
 
 
 def _bound(claim: PersistentVolumeClaim, snapshot: Snapshot) -> Iterator[Rejection]:

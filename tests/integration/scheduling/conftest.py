@@ -22,6 +22,7 @@ from tests.integration.processes import NODE, controller_manager, kubelet, sched
 from tests.integration.scheduling.workloads import CLASSES, EMPTY_NODE, HOSTNAME, Lab
 
 _numbers = itertools.count(1)
+GATES = "--feature-gates=GenericWorkload=true"
 PROFILES = """
 apiVersion: kubescheduler.config.k8s.io/v1
 kind: KubeSchedulerConfiguration
@@ -46,14 +47,14 @@ class Cluster(NamedTuple):
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     directory = tmp_path_factory.mktemp("scheduling")
     async with AsyncExitStack() as stack:
-        plane = await stack.enter_async_context(control_plane(directory))
+        plane = await stack.enter_async_context(control_plane(directory, GATES))
         # Nobody tells of the health of the node that is only an object.
-        patient = ("--leader-elect=false", "--node-monitor-grace-period=1h")
+        patient = ("--leader-elect=false", GATES, "--node-monitor-grace-period=1h")
         await stack.enter_async_context(controller_manager(plane, directory, *patient))
         profiles = directory / "profiles.yaml"
         profiles.write_text(PROFILES)
         port = free_port()
-        flags = "--leader-elect=false", "--config", str(profiles), "--secure-port", str(port)
+        flags = "--leader-elect=false", GATES, "--config", str(profiles), "--secure-port", str(port)
         await stack.enter_async_context(scheduler(plane, directory, *flags))
         await stack.enter_async_context(kubelet(plane, directory))
         connected = await stack.enter_async_context(connect(plane.access()))

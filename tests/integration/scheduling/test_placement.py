@@ -113,7 +113,7 @@ async def test_taints_are_respected_and_tolerated(client: Client, lab: Lab) -> N
             f"0/2 nodes are available: 1 Insufficient {lab.resource}, 1 node(s) had untolerated taint(s). no new"
         )
     finally:
-        await client.patch(Node, EMPTY_NODE, "", {"spec": {"taints": None}})
+        await client.patch(Node, EMPTY_NODE, "", {"metadata": {"labels": {"probe": None}}, "spec": {"taints": None}})
     await lab.until("other", has_node)
 
 
@@ -173,10 +173,13 @@ async def test_a_pod_avoids_nodes_that_have_a_preference_against_it(client: Clie
     for node in (NODE, EMPTY_NODE):
         await lab.give(node, 9)
     taints = [Taint(key=f"{KEY}-{n}", value="v", effect="PreferNoSchedule") for n in range(3)]
-    await client.patch(Node, EMPTY_NODE, "", {"spec": {"taints": taints}})
+    change = {"metadata": {"labels": {"probe": lab.namespace}}, "spec": {"taints": taints}}
+    await client.patch(Node, EMPTY_NODE, "", change)
     try:
-        # Known to the scheduler when a pod that it concerns has been told so.
+        # Whoever has a place by the label has been decided on by a scheduler that knows the taints.
+        await lab.create("probe", "low", 0, nodeSelector={"probe": lab.namespace})
+        await lab.until("probe", has_node)
         await lab.create("first", "low", 1)
         assert (await lab.until("first", has_node)).spec.nodeName == NODE
     finally:
-        await client.patch(Node, EMPTY_NODE, "", {"spec": {"taints": None}})
+        await client.patch(Node, EMPTY_NODE, "", {"metadata": {"labels": {"probe": None}}, "spec": {"taints": None}})

@@ -4,7 +4,8 @@ import pytest
 
 from api import meta
 from api.types import Event, Node
-from machinery.client import Client, channel
+from machinery.channels import channel
+from machinery.client import Client
 from proto import scheduler_pb2 as pb
 from proto.scheduler_pb2_grpc import SchedulerStub
 from tests.integration.processes import NODE, until

@@ -1,7 +1,7 @@
 """Extenders, asked over HTTP as they are: what they say is done."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,10 +9,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from api import meta
+from api.types import Node
+from proto import scheduler_pb2 as pb
 from scheduler.configurations import Configuration
 from scheduler.extender_documents import Extender, ManagedResource
 from scheduler.extenders import Extenders
 from scheduler.queues import State
+from scheduler.serving import explanation, simulation
 from tests.unit.scheduler.objects import container, node, pod
 from tests.unit.scheduler.test_scheduling import Cluster, running
 
@@ -35,14 +39,14 @@ class Hook:
 
 
 @asynccontextmanager
-async def extended(hook: Hook, **config: Any) -> AsyncIterator[Cluster]:
+async def extended(hook: Hook, nodes: Mapping[str, Node] = NODES, **config: Any) -> AsyncIterator[Cluster]:
     app = web.Application()
     app.router.add_post("/prefix/{verb}", hook.answer)
     async with TestServer(app) as server:
         given = {f"{verb}Verb": verb for verb in hook._verbs} | config
         extender = Extender(urlPrefix=str(server.make_url("/prefix")), weight=1, **given)
-        async with running(*NODES.values(), configuration=Configuration()) as cluster:
-            cluster.scheduler.ask(Extenders([extender], NODES.get))
+        async with running(*nodes.values(), configuration=Configuration()) as cluster:
+            cluster.scheduler.ask(Extenders([extender], nodes.get, cluster.scheduler.snapshot.pods))
             yield cluster
 
 
@@ -126,3 +130,64 @@ async def test_an_extender_is_asked_about_pods_with_its_resources_only() -> None
         cluster.put(pod("a", containers=[container(cpu="1")]))
         assert await placed(cluster)
     assert hook.asked == []
+
+
+@pytest.mark.parametrize("ignorable", [False, True])
+async def test_a_binding_that_the_extender_refuses_fails_or_is_made_without_it(ignorable: bool) -> None:
+    async with extended(Hook(bind=lambda asked: {"Error": "not today"}), ignorable=ignorable) as cluster:
+        cluster.put(pod("a"))
+        assert bool(await placed(cluster)) == ignorable
+        told = [message for _, reason, message in cluster.server.told if reason == "FailedScheduling"]
+        assert told == ([] if ignorable else ["binding rejected: not today"])
+
+
+async def test_a_node_that_was_not_asked_about_cannot_be_what_is_left() -> None:
+    async with extended(Hook(filter=lambda asked: {"NodeNames": ["n9"]}), nodeCacheCapable=True) as cluster:
+        cluster.put(pod("a"))
+        assert await placed(cluster) == ""
+        [waiting] = cluster.scheduler.queue.waiting(State.BACKOFF)
+        assert waiting.message.endswith('claims a filtered node "n9" which is not found in the input node list')
+
+
+async def test_an_explanation_tells_what_the_extender_says_of_each_node() -> None:
+    def prioritize(asked: dict[str, Any]) -> Any:
+        return [{"Host": n, "Score": 7} for n in asked["NodeNames"]]
+
+    async with extended(Hook(filter=only("n3"), prioritize=prioritize), nodeCacheCapable=True) as cluster:
+        url = cluster.scheduler.extenders._webhooks[0].name  # type: ignore[union-attr]
+        found = await explanation(cluster.scheduler, pod("a"))
+        assert found.node == "n3"
+        assert [(v.node, v.rejected_by, v.reason) for v in found.verdicts] == [
+            ("n1", url, "too cold"), ("n2", url, "too cold"), ("n3", "", ""),
+        ]  # fmt: skip
+        assert found.verdicts[2].scores[url] == 70
+
+
+async def test_an_explanation_names_the_extender_that_does_not_answer() -> None:
+    async with extended(Hook(filter=lambda asked: 503), nodeCacheCapable=True) as cluster:
+        found = await explanation(cluster.scheduler, pod("a"))
+        assert found.node == ""
+        assert {v.rejected_by for v in found.verdicts} == {
+            found.message.split(" URL ")[1].removesuffix("/filter, code 503")
+        }
+        assert {v.reason for v in found.verdicts} == {found.message}
+
+
+async def test_a_simulation_asks_extenders_as_if_the_pods_before_were_placed() -> None:
+    """Also about nodes that there are only in the simulation; the cluster stays what it is."""
+    seen: list[list[str]] = []
+
+    def judge(asked: dict[str, Any]) -> Any:
+        nodes = asked["Nodes"]["items"]
+        seen.append(sorted(n["metadata"]["name"] for n in nodes))
+        return {"Nodes": {"items": [n for n in nodes if n["metadata"]["name"] != "n1"]}}
+
+    async with extended(Hook(filter=judge)) as cluster:
+        pods = [meta.encode(pod(name, cpu="4")) for name in ("a", "b", "c")]
+        request = pb.SimulateRequest(pods=pods, nodes=[meta.encode(node("n4"))], without=["n3"])
+        found = await simulation(cluster.scheduler, lambda: [*NODES.values()], request)
+        first, second, none = (p.node for p in found.placements)
+        assert ({first, second}, none) == ({"n2", "n4"}, "")
+        assert seen == [["n1", "n2", "n4"], sorted({"n1", "n2", "n4"} - {first}), ["n1"]]
+        assert sorted(cluster.scheduler.snapshot.rows) == [*NODES]
+        assert cluster.scheduler.snapshot.pod_count == 0

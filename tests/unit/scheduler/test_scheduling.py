@@ -26,6 +26,7 @@ from proto import scheduler_pb2 as pb
 from scheduler.configs import parse
 from scheduler.configurations import DEFAULT, Configuration
 from scheduler.decisions import explain
+from scheduler.following import Following
 from scheduler.groups import KINDS, Groups
 from scheduler.profiles import Profile
 from scheduler.queues import State
@@ -99,6 +100,7 @@ class Cluster:
             self.server, dict.fromkeys((p.name for p in configuration.profiles), self.server), Groups(self.stores), random=Random(1), configuration=configuration,
             clock=self.clock,
         )  # type: ignore[arg-type] # fmt: skip
+        self.following = Following(self.scheduler)
         self.pods: dict[str, Pod] = {}
 
     def put(self, new: Pod | None, name: str = "") -> None:
@@ -107,7 +109,7 @@ class Cluster:
         old = self.pods.pop(name, None)
         if new is not None:
             self.pods[name] = new
-        self.scheduler.on_pod(old, new)
+        self.following.on_pod(old, new)
 
     def confirm(self, name: str) -> None:
         """Tell of what was bound."""
@@ -129,7 +131,7 @@ class Cluster:
 async def running(*nodes: Any, configuration: Configuration = DEFAULT) -> AsyncIterator[Cluster]:
     cluster = Cluster(configuration)
     for each in nodes:
-        cluster.scheduler.on_node(None, each)
+        cluster.following.on_node(None, each)
     task = asyncio.create_task(cluster.scheduler.run())
     await settle()
     try:
@@ -191,8 +193,8 @@ async def test_the_same_condition_is_written_once() -> None:
         known = meta.clone(cluster.pods["a"])
         known.status.conditions = [cluster.server.conditions.pop("a")]
         cluster.put(known)
-        cluster.scheduler.on_node(None, node("n2", cpu="1", taints=[]))
-        cluster.scheduler.on_node(node("n2", cpu="1"), None)
+        cluster.following.on_node(None, node("n2", cpu="1", taints=[]))
+        cluster.following.on_node(node("n2", cpu="1"), None)
         await settle()
         await cluster.clock.advance(1)
         assert len(cluster.server.told) == 2
@@ -226,7 +228,7 @@ async def test_a_binding_that_seemed_to_fail_but_was_stored_is_believed() -> Non
 
 async def test_a_scheduler_that_ends_waits_for_the_bindings_that_it_has_sent() -> None:
     cluster = Cluster()
-    cluster.scheduler.on_node(None, node("n1"))
+    cluster.following.on_node(None, node("n1"))
     cluster.server.held = asyncio.Event()
     cluster.put(pod("a"))
     running = asyncio.create_task(cluster.scheduler.run())
@@ -374,8 +376,8 @@ async def test_a_nomination_that_has_become_hopeless_is_taken_back() -> None:
         waiting = meta.clone(cluster.pods["a"])
         waiting.status.nominatedNodeName = "n1"
         cluster.put(waiting)
-        cluster.scheduler.on_node(node("n1", cpu="1"), None)
-        cluster.scheduler.on_node(None, node("n3", cpu="500m"))
+        cluster.following.on_node(node("n1", cpu="1"), None)
+        cluster.following.on_node(None, node("n3", cpu="500m"))
         await cluster.clock.advance(1)
         assert cluster.server.nominated == {"a": None}
 
@@ -416,7 +418,7 @@ async def test_what_no_node_could_hold_is_not_tried_again_when_pods_go() -> None
         cluster.put(None, "a")
         await cluster.clock.advance(60)
         assert {w.attempts for w in cluster.scheduler.queue.waiting(State.UNSCHEDULABLE)} == {1}
-        cluster.scheduler.on_node(None, node("n2", cpu="2"))
+        cluster.following.on_node(None, node("n2", cpu="2"))
         await cluster.clock.advance(1)
         assert len(cluster.bound) == 1
 
@@ -442,26 +444,42 @@ async def test_attempts_and_what_waits_are_counted() -> None:
             "scheduler_preemption_attempts_total 2.0",
             "scheduler_preemption_victims_sum 1.0",
             "scheduler_pod_scheduling_attempts_sum 2.0",
+            'scheduler_goroutines{operation="binding"} 0.0',
+            'scheduler_plugin_evaluation_total{extension_point="Filter",plugin="NodePorts",profile="default-scheduler"} 3.0',
         ):
             assert line in shown
 
 
-def test_a_simulation_answers_and_leaves_everything_as_it_was() -> None:
+async def test_every_tenth_decision_times_its_plug_ins_and_comes_to_the_same() -> None:
+    async with running(*(node(f"n{number}", cpu="1") for number in range(19))) as cluster:
+        for number in range(20):
+            cluster.put(pod(f"p{number}", cpu="1", schedulerName="default-scheduler"))
+        await settle(300)
+        assert len({*cluster.bound.values()}) == 19
+        shown = cluster.scheduler.metrics.exposition.render()[1].decode()
+        name = "scheduler_plugin_execution_duration_seconds_count"
+        # The tenth saw nodes that were full, the twentieth no others.
+        assert f'{name}{{extension_point="Filter",plugin="NodeResourcesFit",status="Unschedulable"}} 2.0' in shown
+        assert f'{name}{{extension_point="Filter",plugin="NodePorts",status="Success"}} 2.0' in shown
+        assert f'{name}{{extension_point="Score",plugin="NodeResourcesFit",status="Success"}} 1.0' in shown
+
+
+async def test_a_simulation_answers_and_leaves_everything_as_it_was() -> None:
     cluster = Cluster()
     nodes = [node("n1", cpu="1"), node("n2", cpu="1", taints=[taint("x")])]
     for each in nodes:
-        cluster.scheduler.on_node(None, each)
+        cluster.following.on_node(None, each)
     cluster.put(low("victim"))
     probe = cluster.scheduler.wish_of(pod("probe", cpu="1"))
     before = explain(cluster.scheduler.snapshot, probe)
     pods = [meta.encode(each) for each in (high("a"), pod("b", cpu="3"), cluster.pods["victim"], pod("d", cpu="3"))]
     added = [meta.encode(node("n2", cpu="4")), meta.encode(node("n3", cpu="500m"))]
     request = pb.SimulateRequest(pods=pods, nodes=added, without=["n1"])
-    found = simulation(cluster.scheduler, nodes, request).placements
+    found = (await simulation(cluster.scheduler, lambda: nodes, request)).placements
     assert [p.node for p in found] == ["n2", "n2", "", ""]
     assert found[3].message.startswith("0/2 nodes are available: 2 Insufficient cpu.")
     assert found[3].preemption.node == ""
-    [alone] = simulation(cluster.scheduler, nodes, pb.SimulateRequest(pods=pods[:1])).placements
+    [alone] = (await simulation(cluster.scheduler, lambda: nodes, pb.SimulateRequest(pods=pods[:1]))).placements
     assert (alone.node, alone.preemption.node) == ("", "n1")
     assert [v.name for v in alone.preemption.victims] == ["victim"]
     assert explain(cluster.scheduler.snapshot, probe) == before
@@ -549,13 +567,13 @@ async def test_an_explanation_names_the_filter_or_the_scores_and_changes_nothing
         cluster.put(pod("a", cpu="2"))
         await settle()
         cluster.confirm("a")
-        found = explanation(cluster.scheduler, cluster.pods["a"])
+        found = await explanation(cluster.scheduler, cluster.pods["a"])
         assert (found.node, found.bound, found.message) == ("n2", True, "")
         rejected, feasible = found.verdicts
         assert (rejected.node, rejected.rejected_by, rejected.reason) == ("n1", "NodeResourcesFit", "Insufficient cpu")
         assert feasible.total == sum(feasible.scores.values()) > 0
         assert cluster.scheduler.snapshot.node_of(Key("default", "a")) == "n2"
-        nowhere = explanation(cluster.scheduler, pod("big", cpu="9"))
+        nowhere = await explanation(cluster.scheduler, pod("big", cpu="9"))
         assert (nowhere.node, nowhere.bound) == ("", False)
         assert nowhere.message.startswith("0/2 nodes are available: 2 Insufficient cpu.")
 
@@ -563,9 +581,9 @@ async def test_an_explanation_names_the_filter_or_the_scores_and_changes_nothing
 async def test_namespaces_are_known_by_their_labels() -> None:
     async with running(node("n1")) as cluster:
         team = Namespace(metadata=ObjectMeta(name="team", labels={"a": "b"}))
-        cluster.scheduler.on_namespace(None, team)
+        cluster.following.on_namespace(None, team)
         assert cluster.scheduler.snapshot.namespaces == {"team": {"a": "b"}}
-        cluster.scheduler.on_namespace(team, None)
+        cluster.following.on_namespace(team, None)
         assert cluster.scheduler.snapshot.namespaces == {}
 
 

@@ -133,6 +133,12 @@ def test_an_ephemeral_claim_is_waited_for() -> None:
     assert why in world().decide(waiting).message
 
 
+def test_a_claim_of_somebody_else_is_no_ephemeral_one() -> None:
+    confused = pod(volumes=[Volume(name="v", ephemeral=EphemeralVolumeSource())])
+    why = "PVC default/pod-v was not created for pod default/pod (pod is not owner)"
+    assert why in world(claim("pod-v")).decide(confused).message
+
+
 def test_the_smallest_free_volume_of_the_node_is_chosen() -> None:
     given = world(
         claim(), late("kubernetes.io/no-provisioner"),
@@ -243,7 +249,7 @@ class Storage:
     """Answers to writes of claims and volumes, and tells the scheduler of them as the binder would."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self.cluster, self.prebinding = cluster, cluster.scheduler._prebinding
+        self.cluster, self.prebinding = cluster, cluster.scheduler.bindings.prebinding
         self.patched: list[Any] = []
         self.updated: list[PersistentVolume] = []
         self.refusal: errors.ApiError | None = None

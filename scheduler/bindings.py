@@ -1,0 +1,120 @@
+"""From the decision to the binding, and back if it fails.
+
+The invariant: a pod is counted on a node from the moment it is decided, not from when the API server says so. Until it
+does, the pod is *assumed*; a binding that fails takes it back. So decisions never wait for bindings.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from api import errors
+from api.meta import Key
+from api.types import Binding, ObjectMeta, ObjectReference, Pod
+from machinery.client import Client
+from machinery.clocks import Clock
+from scheduler.decisions import Decision
+from scheduler.hints import Event
+from scheduler.metrics import Metrics
+from scheduler.prebinding import Prebinding
+from scheduler.profiles import Profile
+from scheduler.queues import SchedulingQueue, Waiting
+from scheduler.snapshots import Snapshot
+from scheduler.writes import Writes
+
+if TYPE_CHECKING:  # it brings an HTTP client, which most do not need
+    from scheduler.extenders import Extenders
+
+# Bindings under way at once; the client joins them into messages of as many.
+BINDINGS = 128
+# So long a scheduler that ends waits for the bindings that it has sent: who takes over must not decide before them.
+LAST_SECONDS = 2.0
+
+log = logging.getLogger("bindings")
+
+
+class Bindings:
+    def __init__(
+        self, client: Client, writes: Writes, metrics: Metrics, snapshot: Snapshot, queue: SchedulingQueue,
+        profile_of: Callable[[Pod], Profile], clock: Clock,
+    ) -> None:  # fmt: skip
+        self._client = client
+        self._writes = writes
+        self._metrics = metrics
+        self._snapshot = snapshot
+        self._queue = queue
+        self._profile_of = profile_of
+        self._clock = clock
+        self.prebinding = Prebinding(client, snapshot.storage)
+        self.extenders: Extenders | None = None
+        self.slots = asyncio.Semaphore(BINDINGS)
+        """Whoever has a pod bound acquires one before; it is given back when that is done, or has failed."""
+        self.assumed: dict[Key, Waiting] = {}
+        """To be forgotten by whoever learns where the pod is."""
+        self.under_way: set[asyncio.Task[None]] = set()
+        """Those that only wait for the API server."""
+
+    def begin(self, waiting: Waiting, decision: Decision) -> None:
+        """Assume the pod, which the snapshot counts already, and bind it; gives a slot back when that is over."""
+        self.assumed[waiting.key] = waiting
+        binding = self._writes.begin(self._bind(waiting, decision))
+        if not decision.choices:  # volumes may take minutes
+            self.under_way.add(binding)
+            binding.add_done_callback(self.under_way.discard)
+
+    async def last(self) -> None:
+        """Returns when none is under way, or after LAST_SECONDS."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                while self.under_way:
+                    await asyncio.wait(self.under_way)
+
+    async def _bind(self, waiting: Waiting, decision: Decision) -> None:
+        node = decision.node
+        key, metadata = waiting.key, waiting.pod.metadata
+        target = Binding(
+            metadata=ObjectMeta(name=key.name, namespace=key.namespace, uid=metadata.uid),
+            target=ObjectReference(apiVersion="v1", kind="Node", name=node),
+        )
+        try:
+            if decision.choices:
+                await self._prepare(decision, self._profile_of(waiting.pod).bind_seconds)
+            if self.extenders is None or not await self.extenders.bind(waiting.pod, node):
+                await self._client.create_subresource(Pod, key.name, key.namespace, "binding", target)
+        except errors.ApiError as e:
+            self._metrics.failed(self._profile_of(waiting.pod).name)
+            self._take_back(waiting, node, e)
+        else:
+            waited = self._clock.monotonic() - waiting.came
+            self._metrics.bound(self._profile_of(waiting.pod).name, waiting.attempts, waited)
+            self._writes.event(
+                waiting.pod, "Normal", "Scheduled", f"Successfully assigned {key.namespace}/{key.name} to {node}"
+            )
+        finally:
+            self.slots.release()
+
+    async def _prepare(self, decision: Decision, seconds: float) -> None:
+        """Have the pod's claims bound; others use the time.  Raises ApiError."""
+        self.slots.release()
+        try:
+            await self.prebinding.bind(decision.choices, decision.node, seconds)
+        finally:
+            self._snapshot.storage.release(decision.choices)
+            await self.slots.acquire()
+
+    def _take_back(self, waiting: Waiting, node: str, error: errors.ApiError) -> None:
+        """A binding that failed, or of which it is not known: the informer has the last word on where the pod is."""
+        log.info("%s could not be bound to %s: %s", waiting.key, node, error)
+        if self.assumed.get(waiting.key) is not waiting:
+            return  # deleted, or placed after all
+        del self.assumed[waiting.key]
+        self._snapshot.remove_pod(waiting.key)
+        self._queue.happened(Event.POD_REMOVED)
+        if isinstance(error, errors.NotFound):
+            self._queue.remove(waiting.key)
+            return
+        message = f"binding rejected: {error.message}"
+        self._queue.failed(waiting, message)
+        self._writes.event(waiting.pod, "Warning", "FailedScheduling", message)
