@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
+from machinery.flags import feature_gates
 from machinery.leases import Timing
 from machinery.serving import Files
 
@@ -29,6 +30,8 @@ class Config:
     tls: Files = field(default_factory=lambda: Files(PKI / "tls.crt", PKI / "tls.key", PKI / "ca.crt"))
     allowed: tuple[str, ...] = ("kubernetes-admin",)
     """Who may call the gRPC service and see the metrics."""
+    gates: frozenset[str] = frozenset()
+    """The feature gates that are on."""
     metrics_address: str = ""
     """Where /metrics and /healthz are served over HTTPS; "": nowhere."""
     cluster_cidr: IPv4Network | IPv6Network = IPv4Network("10.244.0.0/16")  # noqa: RUF009  it cannot be changed
@@ -139,6 +142,7 @@ def parser() -> argparse.ArgumentParser:
         "--service-lb-addresses", type=spans, default=d.service_lb_addresses,
         help="IPv4 addresses, ranges A-B or CIDRs, separated by commas, for services of type LoadBalancer",
     )  # fmt: skip
+    add("--feature-gates", type=feature_gates, default=d.gates, metavar="GenericWorkload=true")
     add("--concurrent-syncs", type=int, default=d.concurrent_syncs, help="workers of each controller")
     add("-v", "--v", type=int, default=0, dest="verbosity", help="2 and more: say everything")
     return flags
@@ -168,5 +172,5 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         signing_certificate=a.cluster_signing_cert_file, signing_key=a.cluster_signing_key_file,
         signing_seconds=a.cluster_signing_duration,
         service_lb_addresses=a.service_lb_addresses,
-        concurrent_syncs=a.concurrent_syncs, verbosity=a.verbosity,
+        gates=a.feature_gates, concurrent_syncs=a.concurrent_syncs, verbosity=a.verbosity,
     )  # fmt: skip

@@ -10,7 +10,7 @@ gone must be asked of the server: it may only not be seen yet, and what was dele
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
@@ -44,10 +44,10 @@ def new(context: Context) -> Controller:
     return GarbageCollector(context).controller
 
 
-def collected() -> list[Kind]:
+def collected(served: Iterable[Kind]) -> list[Kind]:
     """Every kind that may own or be owned, each in one version only. Events are too many and own nothing."""
     by_kind: dict[tuple[str, str], Kind] = {}
-    for kind in kinds.BUILT_IN:
+    for kind in served:
         if {"list", "watch", "delete"} <= set(kind.verbs) and kind.name != "Event":
             by_kind.setdefault((kind.group, kind.name), kind)
     return list(by_kind.values())
@@ -60,7 +60,7 @@ class GarbageCollector:
         self._graph = Graph()
         self._absent: OrderedDict[tuple[str, ...], None] = OrderedDict()
         self._went: set[tuple[str, str]] = set()
-        self._kinds = {(k.group, k.name): k for k in collected()}
+        self._kinds = {(k.group, k.name): k for k in collected(kinds.served(context.config.gates))}
         self._informers: dict[Kind, Informer[Any]] = {k: context.informers.metadata(k) for k in self._kinds.values()}
         self.controller = Controller(
             "garbage-collector-controller", self.reconcile, workers=20, informers=tuple(self._informers.values())

@@ -29,10 +29,10 @@ def new(context: Context) -> Controller:
     return NamespaceController(context).controller
 
 
-def contents() -> list[Kind]:
+def contents(served: Iterable[Kind] = kinds.BUILT_IN) -> list[Kind]:
     """Every kind that a namespace can hold, each in one version only; pods first."""
     by_resource: dict[tuple[str, str], Kind] = {}
-    for kind in kinds.BUILT_IN:
+    for kind in served:
         # Events are stored once and served under two groups.
         if kind.namespaced and "deletecollection" in kind.verbs and kind.group != "events.k8s.io":
             by_resource.setdefault((kind.group, kind.plural), kind)
@@ -53,7 +53,7 @@ class NamespaceController:
     def __init__(self, context: Context) -> None:
         self._client = context.client
         self._clock = context.clock
-        self._kinds = contents()
+        self._kinds = contents(kinds.served(context.config.gates))
         self._namespaces = context.informers(Namespace)
         self.controller = Controller("namespace-controller", self.reconcile, workers=10, informers=(self._namespaces,))
         self._namespaces.on_change(lambda old, new: self.controller.queue.add(meta.key(new or old)))

@@ -1,9 +1,9 @@
-"""What the state of nodes means: conditions of silent nodes, taints of unhealthy ones, disruption of zones. Pure.
+"""What the state of nodes means: conditions of silent nodes, taints of unhealthy ones. Pure.
 
 https://kubernetes.io/docs/concepts/architecture/nodes/#node-controller
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import Enum
 
 from api import meta, times
@@ -96,40 +96,9 @@ def _no_schedule(node: Node) -> list[Taint]:
     return [Taint(key=key, effect="NoSchedule") for key in keys]
 
 
-class Disruption(Enum):
-    NONE = "Normal"
-    PARTIAL = "PartialDisruption"
-    FULL = "FullDisruption"
-
-
 def zone_of(node: Node) -> str:
     labels = node.metadata.labels
     return f"{labels.get(REGION, '')}:{labels.get(ZONE, '')}"
-
-
-def disruption(nodes: Sequence[Node], threshold: float) -> Disruption:
-    """How badly a zone is hit. When many nodes fall silent at once, the network is likelier to be broken than they."""
-    bad = sum(readiness(n) != "True" for n in nodes)
-    if bad and bad == len(nodes):
-        return Disruption.FULL
-    if bad > 2 and bad / len(nodes) >= threshold:
-        return Disruption.PARTIAL
-    return Disruption.NONE
-
-
-def eviction_rate(
-    zone: str, nodes: Iterable[Node], *, rate: float, secondary_rate: float, large: int, threshold: float
-) -> float | None:
-    """How many nodes of `zone` may begin to be evicted in a second; 0: none; None: none, and those begun must stop."""
-    zones: dict[str, list[Node]] = {}
-    for node in nodes:
-        zones.setdefault(zone_of(node), []).append(node)
-    states = {z: disruption(members, threshold) for z, members in zones.items()}
-    if all(state is Disruption.FULL for state in states.values()):
-        return None  # nobody is heard: it is we who are cut off
-    if states.get(zone) is Disruption.PARTIAL:
-        return secondary_rate if len(zones[zone]) > large else 0.0
-    return rate
 
 
 def tolerates(toleration: Toleration, taint: Taint) -> bool:

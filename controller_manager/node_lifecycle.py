@@ -15,6 +15,7 @@ from controller_manager.contexts import Context
 from controller_manager.gathering import all_of
 from controller_manager.informing import Written
 from controller_manager.node_health import Eviction, readiness
+from controller_manager.node_zones import Zones
 from controller_manager.pods import is_ready
 from machinery.controllers import Controller
 
@@ -32,6 +33,11 @@ class NodeLifecycleController:
         self._config = context.config
         self._events = context.recorder("node-controller")
         self._heard: dict[str, float] = {}
+        c = context.config
+        self._zones = Zones(
+            rate=c.node_eviction_rate, secondary_rate=c.secondary_node_eviction_rate,
+            large=c.large_cluster_size_threshold, threshold=c.unhealthy_zone_threshold,
+        )  # fmt: skip
         self._next_eviction: dict[str, float] = {}  # zone → when the next node may begin to be evicted
         self._nodes = context.informers(Node)
         self._written = Written(self._nodes)
@@ -54,7 +60,8 @@ class NodeLifecycleController:
             assert old is not None
             self._heard.pop(old.metadata.name, None)
             self._tell(old, "RemovingNode", f"Removing Node {old.metadata.name} from Controller")
-            self._reconsider_others(old)
+            if self._zones.remove(old.metadata.name):
+                self._reconsider()
             return
         if old is None:
             self._tell(new, "RegisteredNode", f"Registered Node {new.metadata.name} in Controller")
@@ -62,17 +69,19 @@ class NodeLifecycleController:
             self._heard[new.metadata.name] = self._clock.monotonic()
         if old is None or _essence(old) != _essence(new):
             self.controller.queue.add(meta.key(new))
-            if old is None or readiness(old) != readiness(new):
-                self._reconsider_others(new)
+            self._count(new)
 
     def _tell(self, node: Node, reason: str, message: str) -> None:
         self._events.event(node, "Normal", reason, f"Node {node.metadata.name} event: {message}")
 
-    def _reconsider_others(self, node: Node) -> None:
+    def _count(self, node: Node) -> None:
+        if self._zones.put(node):
+            self._reconsider()
+
+    def _reconsider(self) -> None:
         """Whether a node may be evicted depends on how many others are well."""
-        for other in self._nodes.list():
-            if other.metadata.name != node.metadata.name and readiness(other) != "True":
-                self.controller.queue.add(meta.key(other))
+        for name in self._zones.unwell:
+            self.controller.queue.add(Key("", name))
 
     async def reconcile(self, key: Key) -> float | None:
         node = self._nodes.get(*key)
@@ -124,7 +133,11 @@ class NodeLifecycleController:
     async def _taint(self, node: Node) -> float | None:
         """Bring the taints in line with the conditions; seconds to wait for the turn to be evicted, or None."""
         zone, now = node_health.zone_of(node), self._clock.monotonic()
-        rate = self._rate(zone, node)
+        seen = self._nodes.get("", node.metadata.name)
+        if seen is None or seen.metadata.uid != node.metadata.uid:
+            return None  # gone meanwhile, and it must not be counted again
+        self._count(node)  # the informer may not show yet what was just written about it
+        rate = self._zones.rate(zone)
         wait = self._next_eviction.get(zone, 0.0) - now
         if not rate:
             eviction = Eviction.CANCEL if rate is None else Eviction.KEEP
@@ -140,15 +153,6 @@ class NodeLifecycleController:
             self._next_eviction[zone] = now + 1 / rate
         waits = readiness(node) != "True" and not _is_evicted(taints) and rate
         return max(wait, 0.001) if waits else None
-
-    def _rate(self, zone: str, node: Node) -> float | None:
-        c = self._config
-        # The informer may not show yet what was just written about this node.
-        nodes = [n if n.metadata.name != node.metadata.name else node for n in self._nodes.list()]
-        return node_health.eviction_rate(
-            zone, nodes, rate=c.node_eviction_rate, secondary_rate=c.secondary_node_eviction_rate,
-            large=c.large_cluster_size_threshold, threshold=c.unhealthy_zone_threshold,
-        )  # fmt: skip
 
 
 def _is_evicted(taints: Sequence[Taint]) -> bool:

@@ -26,7 +26,8 @@ class TaintEvictionController:
         self._client = context.client
         self._clock = context.clock
         self._events = context.recorder("taint-eviction-controller")
-        self._since: dict[str, float] = {}  # uid of a pod → when it was first seen under taints without a time
+        # uid of a pod → the time that its taints tell, and when that was by a clock that nobody sets
+        self._begun: dict[str, tuple[str, float]] = {}
         self._nodes = context.informers(Node)
         self._pods = context.informers(Pod, indexes=("node",))
         self.controller = Controller(
@@ -44,7 +45,7 @@ class TaintEvictionController:
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         if new is None:
             assert old is not None
-            self._since.pop(old.metadata.uid, None)
+            self._begun.pop(old.metadata.uid, None)
             return
         moved = old is None or old.spec.nodeName != new.spec.nodeName or old.spec.tolerations != new.spec.tolerations
         node = self._nodes.get("", new.spec.nodeName) if moved else None
@@ -60,10 +61,10 @@ class TaintEvictionController:
         taints = _evicting(node) if node is not None else []
         stands = toleration_time(pod, taints) if taints else None
         if stands is None:
-            if self._since.pop(pod.metadata.uid, None) is not None:
+            if self._begun.pop(pod.metadata.uid, None) is not None:
                 self._events.event(pod, "Normal", "TaintManagerEviction", f"Cancelling deletion of Pod {key}")
             return None
-        left = self._begin(pod, taints) + stands - self._clock.now()
+        left = self._begin(pod, taints) + stands - self._clock.monotonic()
         if stands > 0 and left > 0:
             return left
         self._events.event(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {key}")
@@ -76,12 +77,18 @@ class TaintEvictionController:
         return None
 
     def _begin(self, pod: Pod, taints: list[Taint]) -> float:
-        """From when on the pod stands the taints: their own time, so that a restart of ours gives no respite."""
-        seen = self._since.setdefault(pod.metadata.uid, self._clock.now())
-        if any(not t.timeAdded for t in taints):
-            return seen
-        created = times.parse(pod.metadata.creationTimestamp) if pod.metadata.creationTimestamp else 0.0
-        return max(created, *(times.parse(t.timeAdded) for t in taints))
+        """From when on the pod stands the taints: their own time, so that a restart of ours gives no respite.
+
+        Their time is compared with ours once, when they are seen first.  A clock that is set afterwards would evict
+        pods before their time, or leave them there for as long as it was set back.
+        """
+        told = max(t.timeAdded for t in taints) if all(t.timeAdded for t in taints) else ""
+        known = self._begun.get(pod.metadata.uid)
+        if known is None or known[0] != told:
+            since = max(times.parse(at) for at in (told, pod.metadata.creationTimestamp) if at) if told else None
+            passed = max(0.0, self._clock.now() - since) if since is not None else 0.0
+            known = self._begun[pod.metadata.uid] = told, self._clock.monotonic() - passed
+        return known[1]
 
 
 def _evicting(node: Node) -> list[Taint]:

@@ -340,7 +340,7 @@ class VolumeBinder:
         await self._set_volume(volume, "Failed", message)
 
     async def _set_volume(self, volume: PersistentVolume, phase: str, message: str = "") -> PersistentVolume:
-        if (volume.status.phase, volume.status.message) == (phase, message):
+        if volume.status.phase == phase:  # what others say of it stays, as upstream
             return volume
         changed = meta.clone(volume)
         changed.status.phase, changed.status.message = phase, message

@@ -18,7 +18,7 @@ from controller_manager.catalogue import CONTROLLERS
 from controller_manager.configs import Config
 from controller_manager.running import run
 from machinery import kubeconfigs
-from machinery.client import channel
+from machinery.channels import channel
 from machinery.kubeconfigs import Access
 from machinery.serving import Files
 from machinery.testing import free_port, write_certificates

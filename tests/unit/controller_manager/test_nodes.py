@@ -1,6 +1,7 @@
 """Nodes: their address ranges, their silence, and what becomes of their pods."""
 
 from ipaddress import ip_network
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,14 +15,14 @@ from controller_manager.cidrs import Parts
 from controller_manager.node_health import (
     NOT_READY,
     UNREACHABLE,
-    Disruption,
+    ZONE,
     Eviction,
-    disruption,
-    eviction_rate,
     tolerates,
     toleration_time,
     wanted_taints,
+    zone_of,
 )
+from controller_manager.node_zones import Disruption, Zones, disruption
 from machinery.testing import FakeClock
 from tests.unit.controller_manager.making import NOW, make_ready, node, pod
 from tests.unit.controller_manager.worlds import World, controllers, rest
@@ -115,15 +116,46 @@ def test_a_taint_keeps_its_time_until_the_trouble_changes() -> None:
     [(0, 3, Disruption.NONE), (1, 2, Disruption.NONE), (3, 2, Disruption.PARTIAL), (3, 0, Disruption.FULL)],
 )
 def test_a_zone_is_disrupted_when_most_of_it_is_silent(bad: int, good: int, expected: Disruption) -> None:
-    nodes = [node(f"b{n}", ready="Unknown") for n in range(bad)] + [node(f"g{n}") for n in range(good)]
-    assert disruption(nodes, 0.55) is expected
+    assert disruption(bad, bad + good, 0.55) is expected
 
 
 def test_nobody_is_evicted_when_nobody_is_heard() -> None:
-    silent = [node(f"n{n}", ready="Unknown") for n in range(3)]
-    assert eviction_rate(":", silent, **RATES) is None
-    assert eviction_rate(":", [*silent[:1], node("well")], **RATES) == 0.1
-    assert eviction_rate(":", [*silent, node("well")], **RATES) == 0
+    zones = Zones(**RATES)
+    for n in range(3):
+        zones.put(node(f"n{n}", ready="Unknown"))
+    assert zones.rate(":") is None
+    assert zones.put(node("well"))
+    assert zones.rate(":") == 0
+    assert zones.remove("n0")
+    assert zones.rate(":") == 0.1
+
+
+def test_what_zones_say_depends_on_how_nodes_are_and_not_on_how_they_came_to_be_so() -> None:
+    random = Random(1)
+    zones, nodes = Zones(**RATES), dict[str, Node]()
+    for _ in range(300):
+        name = f"n{random.randrange(60)}"
+        if random.random() < 0.2:
+            nodes.pop(name, None)
+            zones.remove(name)
+        else:
+            nodes[name] = node(name, ready=random.choice(["True", "Unknown", "False"]))
+            nodes[name].metadata.labels = {ZONE: random.choice("abc")}
+            zones.put(nodes[name])
+        anew = Zones(**RATES)
+        for each in nodes.values():
+            anew.put(each)
+        assert zones.unwell == anew.unwell
+        assert all(zones.rate(zone_of(each)) == anew.rate(zone_of(each)) for each in nodes.values())
+
+
+def test_zones_tell_when_a_rate_changes_and_only_then() -> None:
+    zones = Zones(**RATES)
+    assert zones.put(node("a"))
+    assert not zones.put(node("a"))
+    assert not zones.put(node("b"))
+    assert not zones.put(node("b", ready="False"))
+    assert zones.put(node("a", ready="Unknown"))
 
 
 @pytest.mark.parametrize(
@@ -251,6 +283,24 @@ async def test_pods_are_evicted_when_their_toleration_is_over(world: World, cloc
         await term.controllers[0].reconcile_now(Key("default", "patient"))
         await rest()
         assert {p.metadata.name for p in world.all(Pod)} == {"eternal", "elsewhere"}
+
+
+@pytest.mark.parametrize("jump", [400, -400])
+async def test_a_clock_that_is_set_evicts_neither_sooner_nor_later(
+    world: World, clock: FakeClock, jump: int
+) -> None:  # fmt: skip
+    patience = Toleration(key=UNREACHABLE, operator="Exists", effect="NoExecute", tolerationSeconds=300)
+    await world.create(pod("patient", tolerations=[patience]))
+    async with controllers(world, "taint-eviction-controller") as term:
+        await world.create(tainted())
+        await rest()
+        clock.jump(jump)
+        await term.controllers[0].reconcile_now(Key("default", "patient"))
+        assert len(world.all(Pod)) == 1
+        await clock.advance(301)
+        await term.controllers[0].reconcile_now(Key("default", "patient"))
+        await rest()
+        assert world.all(Pod) == []
 
 
 async def test_an_evicted_pod_says_that_it_is_not_its_own_fault(world: World) -> None:

@@ -101,6 +101,19 @@ async def test_a_claim_takes_no_volume_that_is_of_another_kind(world: World, cha
         assert phase(world, PersistentVolumeClaim, "data") == ("Bound" if bound else "Pending")
 
 
+async def test_what_others_say_of_a_volume_stays(world: World) -> None:
+    await world.create(volume("only"))
+    await world.create(claim())
+    async with controllers(world, BINDER):
+        await rest(30)
+        bound = world.one(PersistentVolume, "only")
+        bound.status.message = "said by somebody else"
+        await world.update_status(bound)
+        await rest(30)
+        status = world.one(PersistentVolume, "only").status
+        assert (status.phase, status.message) == ("Bound", "said by somebody else")
+
+
 async def test_two_claims_never_get_one_volume(world: World) -> None:
     await world.create(volume("only"))
     await world.create(claim("a"))
