@@ -83,8 +83,9 @@ def parse(text: str) -> Selector:
 
 
 def _tokens(text: str) -> list[str]:
+    text = text.rstrip()
     tokens, at = [], 0
-    while text[at:].strip():
+    while at < len(text):
         found = _TOKEN.match(text, at)
         assert found is not None  # every character but white space is a word's or a sign
         tokens.append(found["word"] or found["sign"])

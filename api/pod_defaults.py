@@ -33,6 +33,8 @@ def pod(obj: Pod) -> None:
     if it.hostNetwork:
         _host_ports(it)
     spec(it)
+    if (it.terminationGracePeriodSeconds or 0) < 0:
+        it.terminationGracePeriodSeconds = 1
     if not obj.status.phase:
         obj.status.phase = "Pending"
 

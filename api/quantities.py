@@ -10,17 +10,24 @@ from functools import lru_cache
 
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-_FORM = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([KMGTPE]i)|([eE][+-]?[0-9]+)|([numkMGTPE]?))")
+# Digits in one way only: with `[0-9]+\.?[0-9]*`, eight thousand of them take eight seconds to be refused.
+_FORM = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:([KMGTPE]i)|([eE][+-]?[0-9]+)|([numkMGTPE]?))")
 _LARGEST, _FINEST = Decimal(2**63 - 1), Decimal("1e-9")
 _LONGEST_EXPONENT = 6
+_LONGEST_REMEMBERED = 64
 
 MESSAGE = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
 
-@lru_cache(maxsize=4096)
 def parse(text: str | int | float) -> Decimal:
     """The value in base units (cores, bytes, pieces), exact between a billionth and 2⁶³; upstream rounds what is
     finer up and cuts off what is larger.  Raises ValueError with upstream's message."""
+    long = isinstance(text, str) and len(text) > _LONGEST_REMEMBERED  # thousands of megabytes are not remembered
+    return _parse.__wrapped__(text) if long else _parse(text)
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str | int | float) -> Decimal:
     found = _FORM.fullmatch(str(text))
     if not found:
         raise ValueError(MESSAGE)
@@ -46,9 +53,14 @@ def milli(text: str | int | float) -> int:
     return int((parse(text) * 1000).to_integral_value(ROUND_CEILING))
 
 
-@lru_cache(maxsize=4096)
 def canonical(text: str | int | float) -> str:
     """The one text that upstream prints for this value, keeping the family of its suffix: `0.5` → `500m`."""
+    long = isinstance(text, str) and len(text) > _LONGEST_REMEMBERED
+    return _canonical.__wrapped__(text) if long else _canonical(text)
+
+
+@lru_cache(maxsize=4096)
+def _canonical(text: str | int | float) -> str:
     return spelled(parse(text), family(text))
 
 

@@ -11,10 +11,12 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+import re2
+
 from api import quantities
 
 _UUID = r"(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?%s-?%s[0-9a-f]{3}-?[0-9a-f]{12}"
-_HOST = r"([a-zA-Z0-9\u00a1-\uffff]([a-zA-Z0-9\u00a1-\uffff-]{0,62}[a-zA-Z0-9\u00a1-\uffff])?\.?)+"
+_HOST = r"([a-zA-Z0-9\x{a1}-\x{ffff}]([a-zA-Z0-9\x{a1}-\x{ffff}-]{0,62}[a-zA-Z0-9\x{a1}-\x{ffff}])?\.?)+"
 _DATE_TIME = r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)([.,]\d+)?([Zz]|[+-]\d\d:?\d\d)?"
 _DURATION = r"[+-]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)(((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))*)"
 _SPOKEN = r"(\d+)\s*(ns|nano|us|µs|micro|ms|milli|s|sec|second|seconds|m|min|minute|minutes|h|hr|hour|hours|d|day|days|w|wk|week|weeks)"  # noqa: E501
@@ -22,8 +24,11 @@ _COLOURS = re.compile(r"\s*rgb\((\s*(\d{1,3}%?)\s*,){2}\s*(\d{1,3}%?)\s*\)\s*")
 
 
 def _expression(text: str) -> Callable[[str], bool]:
-    compiled = re.compile(text)
+    compiled = re2.compile(text)  # in linear time: as Python reads it, a name of 30 letters takes minutes
     return lambda value: compiled.fullmatch(value) is not None
+
+
+_is_host, _is_duration, _is_spoken = map(_expression, (_HOST, _DURATION, _SPOKEN))
 
 
 def _parsed(function: Callable[[str], object]) -> Callable[[str], bool]:
@@ -57,7 +62,7 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "bsonobjectid": _expression("[0-9a-fA-F]{24}"),
     "uri": _uri,
     "email": _expression(r"[^@\s,;:<>()\[\]\\\"]+@[^@\s,;<>()\\\"]+"),
-    "hostname": lambda v: len(v) <= 255 and _expression(_HOST)(v),
+    "hostname": lambda v: len(v) <= 255 and _is_host(v),
     "ipv4": _parsed(ipaddress.IPv4Address),
     "ipv6": _parsed(ipaddress.IPv6Address),
     "cidr": lambda v: "/" in v and _parsed(lambda t: ipaddress.ip_network(t, strict=False))(v),
@@ -78,7 +83,7 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "byte": _parsed(lambda v: base64.b64decode(v, validate=True)),
     "password": lambda _: True,
     "date": _parsed(lambda v: datetime.datetime.strptime(v, "%Y-%m-%d")),  # noqa: DTZ007
-    "duration": lambda v: bool(re.fullmatch(_DURATION, v) or re.fullmatch(_SPOKEN, v) or v == "0"),
+    "duration": lambda v: _is_duration(v) or _is_spoken(v) or v == "0",
     "date-time": _date_time,
     "datetime": _date_time,
     "quantity": _parsed(quantities.parse),

@@ -3,7 +3,6 @@
 decode (prune, strictness) ▸ default ▸ prepare ▸ validate
 """
 
-import json
 from typing import Any
 
 import msgspec
@@ -13,10 +12,10 @@ from api.custom import CustomObject
 from api.errors import BadRequest
 from api.kinds import Kind
 from api.names import dns_subdomain_faults
-from api.paths import Fault, Path, invalid
+from api.paths import Fault, Path, invalid, show
 from apiserver.customs import defaulting, lists, metadata, pruning, values
 from apiserver.customs.values import ABSENT, NOWHERE
-from apiserver.rules import decoding
+from apiserver.rules import decoding, strictness
 from apiserver.rules.validation import metadata as object_metadata
 
 Tree = dict[str, Any]
@@ -31,7 +30,7 @@ _MOST = 2**31 - 1
 def decode(kind: Kind, document: bytes, *, validation: str = "") -> tuple[CustomObject, list[str]]:
     """As `apiserver.rules.decode`: unknown fields are dropped, and so are nulls that may not be."""
     tree = _tree(kind, document)
-    faults = [] if validation == "Ignore" else _duplicates(document, tree)
+    faults = [] if validation == "Ignore" else strictness.duplicates(document, tree)
     dropped = tidy(kind, tree)
     try:
         obj = custom.from_tree(tree)
@@ -94,33 +93,6 @@ def tidy(kind: Kind, tree: Tree) -> list[str]:
     dropped += sorted(pruning.prune(tree, kind.shape.schema))
     metadata.coerce(tree, kind.shape.schema, dropped=dropped)
     return dropped
-
-
-class _Pairs(list[tuple[str, Any]]):
-    pass
-
-
-def _duplicates(document: bytes, tree: Tree) -> list[str]:
-    # A key that was dropped takes its colon along; colons inside strings are the same on both sides.
-    if document.count(b":") == msgspec.json.encode(tree).count(b":"):
-        return []
-    found: list[str] = []
-    _walk(json.loads(document, object_pairs_hook=_Pairs), "", found)
-    return list(dict.fromkeys(found))
-
-
-def _walk(value: Any, path: str, found: list[str]) -> None:
-    if isinstance(value, _Pairs):
-        seen = set()
-        for name, inner in value:
-            at = f"{path}.{name}" if path else name
-            if name in seen:
-                found.append(f'duplicate field "{at}"')
-            seen.add(name)
-            _walk(inner, at, found)
-    elif isinstance(value, list):
-        for i, inner in enumerate(value):
-            _walk(inner, f"{path}[{i}]", found)
 
 
 def default(kind: Kind, obj: CustomObject) -> None:
@@ -201,6 +173,18 @@ def validate_update(kind: Kind, new: CustomObject, old: CustomObject, subresourc
         return faults
     faults += object_metadata.updated(new.metadata, old.metadata)
     return faults + _content(kind, custom.to_tree(new), custom.to_tree(old))
+
+
+def warnings(new: CustomObject, old: CustomObject | None) -> list[str]:
+    """What is let through, but may meet what others mean by the same name."""
+    before = old.metadata.finalizers if old is not None else []
+    added = sorted({*new.metadata.finalizers} - {*before})
+    return [
+        f"metadata.finalizers: {show(name)}: prefer a domain-qualified finalizer name including a path (/) to avoid "
+        "accidental conflicts with other finalizer writers"
+        for name in added
+        if not object_metadata.is_standard_finalizer(name)
+    ]
 
 
 def _identity(kind: Kind, obj: CustomObject) -> list[Fault]:

@@ -8,6 +8,7 @@ Pure functions from objects to objects and faults: no I/O, no clock, no caches o
     defaulting    what upstream's SetDefaults_* functions fill in
     strategies    which parts of an object a verb may set; metadata.generation
     validation    upstream's rules, with its field paths, messages and order
+    warnings      what is valid and yet is probably not meant
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,9 @@ from api.paths import Fault
 from apiserver.customs import objects as customs
 from apiserver.rules import decoding, defaulting, strategies
 from apiserver.rules import validation as validating
+from apiserver.rules import warnings as warning
 
-__all__ = ["decode", "default", "prepare_create", "prepare_update", "validate", "validate_update"]
+__all__ = ["decode", "default", "prepare_create", "prepare_update", "validate", "validate_update", "warnings"]
 
 
 def decode(kind: Kind, document: bytes, *, validation: str = "", repeated: Sequence[str] = ()) -> tuple[Any, list[str]]:
@@ -33,8 +35,9 @@ def decode(kind: Kind, document: bytes, *, validation: str = "", repeated: Seque
         return read(kind, document, validation=validation)
     obj, warnings = read(kind, document, validation="Warn")
     if validation == "Strict":
-        lines = "\n  ".join(["yaml: unmarshal errors:", *repeated])
-        raise decoding.unfit(kind, "strict decoding error: " + ", ".join([lines, *warnings]))
+        if repeated[0].startswith("line "):  # of a YAML document
+            repeated = ["\n  ".join(["yaml: unmarshal errors:", *repeated])]
+        raise decoding.unfit(kind, "strict decoding error: " + ", ".join([*repeated, *warnings]))
     return obj, [*repeated, *warnings]
 
 
@@ -66,3 +69,8 @@ def validate_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> li
     if kind.custom:
         return customs.validate_update(kind, new, old, subresource)
     return validating.validate_update(kind, new, old, subresource)
+
+
+def warnings(kind: Kind, new: Any, old: Any | None) -> list[str]:
+    """What to tell the writer of a valid object, in the place of `old` if there is one."""
+    return customs.warnings(new, old) if kind.custom else warning.about(kind, new, old)

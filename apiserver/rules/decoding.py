@@ -13,7 +13,7 @@ from api import kinds, meta, schema
 from api.errors import BadRequest
 from api.kinds import Kind
 from apiserver.rules import scalars, strictness, syntax
-from apiserver.rules.mismatches import first_mismatch, without_nulls
+from apiserver.rules.mismatches import first_mismatch, first_unrestorable, without_nulls
 from apiserver.rules.shapes import struct
 
 T = TypeVar("T")
@@ -84,6 +84,11 @@ def read(type_: type[T], document: bytes) -> T:
 def full_name(kind: Kind) -> str:
     """The full name of the kind's definition in the schema."""
     return schema.names()[kind.type.__name__]
+
+
+def unrestorable(kind: Kind, tree: dict[str, Any]) -> str | None:
+    """Why a tree that was never text cannot become an object of the kind, in upstream's other words for that."""
+    return first_unrestorable(tree, struct(full_name(kind)))
 
 
 def _decode_slowly(kind: Kind, document: bytes) -> tuple[Any, Any]:

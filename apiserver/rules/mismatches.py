@@ -77,6 +77,47 @@ def _find(value: Any, shape: Shape, owner: str, path: str) -> str | None:
     return f"json: cannot unmarshal {shown} into Go {where} of type {shape.go}"
 
 
+def first_unrestorable(value: Any, shape: Shape) -> str | None:
+    """The same for a tree that upstream turns into an object without a text in between; None if its words are those
+    of the decoder."""
+    if value is None:
+        return None
+    match shape.kind:
+        case "struct":
+            if not isinstance(value, dict):
+                return f"cannot restore struct from: {_go_kind(value)}"
+            fields = shape.fields()
+            found = (first_unrestorable(item, fields[name]) for name, item in value.items() if name in fields)
+            return next(filter(None, found), None)
+        case "map" | "list" if isinstance(value, dict if shape.kind == "map" else list):
+            assert shape.inner is not None
+            items = value.values() if isinstance(value, dict) else value
+            return next(filter(None, (first_unrestorable(item, shape.inner) for item in items)), None)
+        case "map":
+            return f"cannot restore map from {_go_kind(value)}"
+        case "list":
+            return f"cannot restore slice from {_go_kind(value)}"
+        case "bytes" if not isinstance(value, str):
+            return f"cannot restore slice from {_go_kind(value)}"
+        case "string" if _is_int(value):  # which Go could take for the number of a letter
+            return f"cannot convert int64 to {shape.go}"
+        case "string" if not isinstance(value, str):
+            return "unrecognized type: string"
+        case "bool" if not isinstance(value, bool):
+            return "unrecognized type: bool"
+        case "int" if isinstance(value, float):
+            return f"cannot convert float64 to {shape.go}"
+        case "int" | "number" if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"unrecognized type: {shape.go}"
+    return None
+
+
+def _go_kind(value: Any) -> str:
+    """As reflect has it for a value out of JSON."""
+    names = {dict: "map", list: "slice", str: "string", bool: "bool", int: "int64"}
+    return names.get(type(value), "float64")
+
+
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 

@@ -20,6 +20,10 @@ from api.types import (
     PersistentVolumeClaim,
     Pod,
     PodCondition,
+    PodGroup,
+    PodGroupSpec,
+    PodGroupTemplate,
+    Workload,
 )  # fmt: skip
 from apiserver.customs import definitions
 
@@ -29,6 +33,7 @@ COUNTED = {
     ("apps", "StatefulSet"), ("batch", "CronJob"), ("batch", "Job"), ("discovery.k8s.io", "EndpointSlice"),
     ("networking.k8s.io", "Ingress"), ("networking.k8s.io", "IngressClass"), ("networking.k8s.io", "NetworkPolicy"),
     ("networking.k8s.io", "ServiceCIDR"), ("policy", "PodDisruptionBudget"), ("scheduling.k8s.io", "PriorityClass"),
+    ("scheduling.k8s.io", "PodGroup"), ("scheduling.k8s.io", "Workload"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"), ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
     ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
@@ -43,7 +48,7 @@ STATUS_ALONE = {
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"),
     ("flowcontrol.apiserver.k8s.io", "FlowSchema"), ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
-    ("resource.k8s.io", "ResourceClaim"),
+    ("resource.k8s.io", "ResourceClaim"), ("scheduling.k8s.io", "PodGroup"),
 }  # fmt: skip
 TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 APART = {"apiVersion", "kind", "metadata", "status"}
@@ -161,10 +166,30 @@ def _job(obj: Job) -> None:
     if obj.spec.selector is None:
         obj.spec.selector = LabelSelector()
     obj.spec.selector.matchLabels.setdefault("batch.kubernetes.io/controller-uid", uid)
+    # A job without labels has its pods'.  Left to the default of the next write, they would belong to its author.
+    obj.metadata.labels = obj.metadata.labels or dict(labels)
 
 
 def _pending(obj: PersistentVolume | PersistentVolumeClaim) -> None:
     obj.status.phase = "Pending"
+
+
+def _pod_group(obj: PodGroup) -> None:
+    """What belongs to features that are not there is not kept, as upstream without their gates."""
+    obj.spec.parentCompositePodGroupName = obj.spec.preemptionPolicy = ""
+    _group_basics(obj.spec)
+
+
+def _workload(obj: Workload) -> None:
+    obj.spec.compositePodGroupTemplates = []
+    for template in obj.spec.podGroupTemplates:
+        template.preemptionPolicy = ""
+        _group_basics(template)
+
+
+def _group_basics(it: PodGroupSpec | PodGroupTemplate) -> None:
+    it.schedulingConstraints = None
+    it.resourceClaims = []
 
 
 FIRST: dict[tuple[str, str], Callable[[Any], None]] = {
@@ -176,4 +201,6 @@ FIRST: dict[tuple[str, str], Callable[[Any], None]] = {
     ("batch", "Job"): _job,
     ("apps", "DaemonSet"): count_templates,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.prepare_create,
+    ("scheduling.k8s.io", "PodGroup"): _pod_group,
+    ("scheduling.k8s.io", "Workload"): _workload,
 }

@@ -34,12 +34,75 @@ def faults(kind: Kind, full: str, document: bytes, clean: Any = None) -> list[st
     except msgspec.ValidationError:
         pass
     else:
-        # A key that was dropped takes its colon along; colons inside strings are the same on both sides.
-        if document.count(b":") == _encode(_decode(document)).count(b":"):
+        if says_once(document, _decode(document)):
             return []
     found: list[str] = []
     _walk(json.loads(document, object_pairs_hook=_Pairs), struct(full), "", found)
     return list(dict.fromkeys(found))
+
+
+def duplicates(document: bytes, tree: Any) -> list[str]:
+    """Fields that a document has twice, as upstream prints them. `tree` is its content."""
+    if says_once(document, tree):
+        return []
+    found: list[str] = []
+    _walk_plain(json.loads(document, object_pairs_hook=_Pairs), "", found)
+    return list(dict.fromkeys(found))
+
+
+def says_once(document: bytes, tree: Any) -> bool:
+    """Whether the document names no field twice. `tree` is its content.
+
+    A key that was dropped takes its colon along; colons inside strings are the same on both sides.
+    """
+    return document.count(b":") == _encode(tree).count(b":")
+
+
+OPERATION = frozenset({"op", "path", "from", "value"})
+"""The fields of an operation of a JSON patch."""
+
+
+def of_patch(body: bytes, patch_type: str) -> list[str]:
+    """Fields that a patch has twice, and in a JSON patch those that no operation has, as upstream prints them.
+
+    They are gone from the document that the patch makes. Nothing is said of a body that cannot be read.
+    """
+    try:
+        plain = _decode(body)
+        if patch_type != "json":
+            return duplicates(body, plain)
+        operations = json.loads(body, object_pairs_hook=_Pairs)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return []
+    found: list[str] = []
+    if isinstance(operations, list) and not isinstance(operations, _Pairs):
+        for at, operation in enumerate(operations):
+            _walk_operation(operation, f"[{at}]", found)
+    return list(dict.fromkeys(found))
+
+
+def _walk_plain(value: Any, path: str, found: list[str]) -> None:
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for name, inner in value:
+            at = f"{path}.{name}" if path else name
+            if name in seen:
+                found.append(f'duplicate field "{at}"')
+            seen.add(name)
+            _walk_plain(inner, at, found)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _walk_plain(item, f"{path}[{index}]", found)
+
+
+def _walk_operation(operation: Any, path: str, found: list[str]) -> None:
+    seen: set[str] = set()
+    for name, _ in operation if isinstance(operation, _Pairs) else ():
+        if name not in OPERATION:
+            found.append(f'json patch unknown field "{path}.{name}"')
+        elif name in seen:
+            found.append(f'json patch duplicate field "{path}.{name}"')
+        seen.add(name)
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -1,6 +1,5 @@
 """Regular expressions in RE2's form, whose time is linear in the text: nobody can hang the server with one."""
 
-from functools import lru_cache
 from typing import Any
 
 import re2
@@ -8,13 +7,14 @@ import re2
 from apiserver.cel.faults import EvaluationFault
 from apiserver.cel.libraries.declaring import Declared, member
 from apiserver.cel.types import INT, STRING, listed
+from machinery.remembering import remembered
 
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 _OPTIONS.max_mem = 8 << 20
 
 
-@lru_cache(maxsize=1024)
+@remembered(256)
 def pattern(text: str) -> Any:
     """Raises EvaluationFault."""
     try:

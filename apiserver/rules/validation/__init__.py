@@ -26,8 +26,10 @@ from apiserver.rules.validation import (
     events,
     extensions,
     flows,
+    job_status,
     limits,
     metadata,
+    pod_groups,
     pod_updates,
     pods,
     policies,
@@ -115,7 +117,7 @@ RULES: dict[tuple[str, str], Rules] = {
     ("apps", "StatefulSet"): Rules(workloads.stateful_set, workloads.stateful_set_updated),
     ("autoscaling", "HorizontalPodAutoscaler"): Rules(policies.autoscaler),
     ("batch", "CronJob"): Rules(batch.cron_job),
-    ("batch", "Job"): Rules(batch.job, batch.job_updated),
+    ("batch", "Job"): Rules(batch.job, batch.job_updated, subresources=_status(job_status.updated)),
     ("certificates.k8s.io", "CertificateSigningRequest"): Rules(
         certificates.created,
         certificates.updated,
@@ -141,6 +143,8 @@ RULES: dict[tuple[str, str], Rules] = {
     ("resource.k8s.io", "ResourceClaimTemplate"): Rules(devices.template, devices.template_updated),
     ("resource.k8s.io", "ResourceSlice"): Rules(devices.slice_, devices.slice_updated),
     ("scheduling.k8s.io", "PriorityClass"): Rules(clusters.priority_class, clusters.priority_class_updated),
+    ("scheduling.k8s.io", "PodGroup"): Rules(pod_groups.pod_group, pod_groups.pod_group_updated),
+    ("scheduling.k8s.io", "Workload"): Rules(pod_groups.workload, pod_groups.workload_updated),
     ("storage.k8s.io", "CSIDriver"): Rules(drivers.csi_driver, drivers.csi_driver_updated),
     ("storage.k8s.io", "CSINode"): Rules(drivers.csi_node, drivers.csi_node_updated),
     ("storage.k8s.io", "CSIStorageCapacity"): Rules(drivers.storage_capacity, drivers.storage_capacity_updated),
@@ -149,12 +153,16 @@ RULES: dict[tuple[str, str], Rules] = {
     ("storage.k8s.io", "StorageClass"): Rules(policies.storage_class, policies.storage_class_updated),
 }
 PLAIN = Rules()
+ANY_FINALIZER = {"admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"}
+"""Groups whose objects may have finalizers of any name, as custom ones may."""
 
 
 def validate(kind: Kind, obj: Any) -> list[Fault]:
     """What is wrong with a new object; empty if nothing."""
     rules = RULES.get((kind.group, kind.name), PLAIN)
     faults = list(metadata.created(obj.metadata, kind.namespaced, rules.name))
+    if kind.group not in ANY_FINALIZER:
+        faults += metadata.standard_finalizers(obj.metadata)
     if rules.create is not None:
         faults += rules.create(obj)
     return faults
@@ -164,6 +172,8 @@ def validate_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> li
     """What is wrong with `new` in the place of `old`, both as `prepare_update` left them; empty if nothing."""
     rules = RULES.get((kind.group, kind.name), PLAIN)
     faults = list(metadata.updated(new.metadata, old.metadata))
+    if kind.group not in ANY_FINALIZER:
+        faults += metadata.standard_finalizers(new.metadata)
     if subresource:
         own = dict(rules.subresources).get(subresource)
         return faults + list(own(new, old)) if own is not None else faults

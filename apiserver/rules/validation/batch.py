@@ -2,9 +2,9 @@
 
 import zoneinfo
 
-from api import schedules
+from api import meta, schedules
 from api.paths import Path, invalid, not_supported, required
-from api.types import CronJob, Job, JobSpec
+from api.types import Affinity, CronJob, Job, JobSpec, PodTemplateSpec
 from apiserver.rules.validation import job_policies, pods
 from apiserver.rules.validation.selectors import is_empty, selector, selects
 from apiserver.rules.validation.values import Faults, immutable, nonnegative, one_of, optional
@@ -71,8 +71,39 @@ def job_updated(new: Job, old: Job) -> Faults:
                 yield invalid(SPEC.child(name), new.spec.completions, "can only be modified in tandem with parallelism")
             continue
         yield from immutable(SPEC.child(name), getattr(new.spec, name), getattr(old.spec, name))
-    if not old.spec.suspend:
-        yield from immutable(SPEC.child("template"), new.spec.template, old.spec.template)
+    template = old.spec.template
+    if _stands_still(old):
+        template = _with_scheduling_of(new.spec.template, template)
+    yield from immutable(SPEC.child("template"), new.spec.template, template)
+
+
+def _stands_still(it: Job) -> bool:
+    """Suspended, and either never started or with no pod left."""
+    stopped = meta.is_true(it, "Suspended") and not it.status.active
+    return bool(it.spec.suspend) and (not it.status.startTime or stopped)
+
+
+def _with_scheduling_of(new: PodTemplateSpec, old: PodTemplateSpec) -> PodTemplateSpec:
+    """The old template with what may be changed while a job stands still: where its pods may run, and what they need.
+
+    https://kubernetes.io/docs/concepts/workloads/controllers/job/#mutable-scheduling-directives
+    """
+    found = meta.clone(old)
+    found.metadata.labels, found.metadata.annotations = new.metadata.labels, new.metadata.annotations
+    for name in ("nodeSelector", "tolerations", "schedulingGates"):
+        setattr(found.spec, name, getattr(new.spec, name))
+    found.spec.affinity = _with_nodes_of(new.spec.affinity, found.spec.affinity)
+    for kind in ("containers", "initContainers"):
+        for mine, its in zip(getattr(found.spec, kind), getattr(new.spec, kind), strict=False):
+            mine.resources = its.resources
+    return found
+
+
+def _with_nodes_of(new: Affinity | None, old: Affinity | None) -> Affinity | None:
+    """Of affinities only that to nodes may be changed."""
+    found = meta.clone(old) if old is not None else Affinity()
+    found.nodeAffinity = new.nodeAffinity if new is not None else None
+    return None if new is None and found == Affinity() else found
 
 
 def cron_job(it: CronJob) -> Faults:
@@ -85,7 +116,9 @@ def cron_job(it: CronJob) -> Faults:
     else:
         yield from _schedule(SPEC.child("schedule"), spec.schedule, has_zone=bool(spec.timeZone))
     yield from nonnegative(SPEC.child("startingDeadlineSeconds"), spec.startingDeadlineSeconds)
-    if spec.timeZone and spec.timeZone not in zoneinfo.available_timezones():
+    if spec.timeZone == "":
+        yield invalid(SPEC.child("timeZone"), "", "timeZone must be nil or non-empty string")
+    elif spec.timeZone is not None and spec.timeZone not in zoneinfo.available_timezones():
         yield invalid(SPEC.child("timeZone"), spec.timeZone, f"unknown time zone {spec.timeZone}")
     yield from one_of(SPEC.child("concurrencyPolicy"), spec.concurrencyPolicy, {"Allow", "Forbid", "Replace"})
     for name in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 from api import names
-from api.paths import Path, duplicate, forbidden, invalid, not_found, required
+from api.paths import Path, duplicate, forbidden, invalid, not_found, not_supported, required, too_many
 from api.types import Container, ContainerPort, EphemeralContainer, PodSpec
 from apiserver.rules.validation import environments, handlers, resources, security, volumes
 from apiserver.rules.validation.values import PROTOCOLS, Faults, formed, one_of, port_number
 
 MESSAGE_POLICIES = {"File", "FallbackToLogsOnError"}
 PROBES = "livenessProbe", "readinessProbe", "startupProbe"
+RULE_ACTIONS = ("Restart", "RestartAllContainers")
+MOST_RULES, MOST_CODES = 20, 255
 NOT_IN_INIT = "may not be set for init containers without restartPolicy=Always"
 NOT_IN_EPHEMERAL = "cannot be set for an Ephemeral Container"
 EPHEMERAL_EXCLUDES = "ports", "resources", "lifecycle", *PROBES, "resizePolicy", "restartPolicy", "restartPolicyRules"
@@ -41,8 +43,7 @@ def regular(path: Path, around: Surroundings) -> Faults:
             yield duplicate(at.child("name"), it.name)
         seen.add(it.name)
         yield from _hooks(at, it, around)
-        if it.restartPolicy:
-            yield from one_of(at.child("restartPolicy"), it.restartPolicy, ("Always", "OnFailure", "Never"))
+        yield from _restarts(at, it)
     yield from _host_ports(path, containers)
 
 
@@ -52,8 +53,7 @@ def initial(path: Path, around: Surroundings) -> Faults:
     for i, it in enumerate(spec.initContainers):
         at = path.index(i)
         yield from _common(at, it, around)
-        if it.restartPolicy:
-            yield from one_of(at.child("restartPolicy"), it.restartPolicy, ("Always", "OnFailure", "Never"))
+        yield from _restarts(at, it)
         if it.name in seen:
             yield duplicate(at.child("name"), it.name)
         elif it.name:
@@ -135,6 +135,28 @@ def _hooks(path: Path, it: Container, around: Surroundings) -> Faults:
         yield from handlers.readiness(path.child("readinessProbe"), it.readinessProbe, around.grace)
     if it.startupProbe is not None:
         yield from handlers.liveness(path.child("startupProbe"), it.startupProbe, around.grace)
+
+
+def _restarts(path: Path, it: Container) -> Faults:
+    """https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restart-rules"""
+    if it.restartPolicy:
+        yield from one_of(path.child("restartPolicy"), it.restartPolicy, ("Always", "OnFailure", "Never"))
+    elif it.restartPolicyRules:
+        yield required(path.child("restartPolicy"), "must specify restartPolicy when restartPolicyRules are used")
+    at = path.child("restartPolicyRules")
+    if len(it.restartPolicyRules) > MOST_RULES:
+        yield too_many(at, len(it.restartPolicyRules), MOST_RULES)
+    for i, rule in enumerate(it.restartPolicyRules):
+        if rule.action not in RULE_ACTIONS:
+            yield not_supported(at.index(i).child("action"), rule.action or "", RULE_ACTIONS)
+        codes = at.index(i).child("exitCodes")
+        if rule.exitCodes is None:
+            yield required(codes, "must be specified")
+            continue
+        if rule.exitCodes.operator not in ("In", "NotIn"):
+            yield not_supported(codes.child("operator"), rule.exitCodes.operator or "", ("In", "NotIn"))
+        if len(rule.exitCodes.values) > MOST_CODES:
+            yield too_many(codes.child("values"), len(rule.exitCodes.values), MOST_CODES)
 
 
 def _ports(path: Path, ports: list[ContainerPort]) -> Faults:

@@ -3,14 +3,15 @@
 https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy
 """
 
-import re
-
-from api.paths import Path, invalid, not_supported, required
+from api.paths import Path, invalid, not_supported, required, too_long, too_many
 from api.types import JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule
+from apiserver.rules.validation import indexes
 from apiserver.rules.validation.values import Faults, nonnegative, one_of, optional
 
 ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 BOTH = "specifying both OnExitCodes and OnPodConditions is not supported"
+MOST_RULES = 20
+MOST_INDEXES = 64 * 1024
 NEITHER = "specifying one of OnExitCodes and OnPodConditions is required"
 
 
@@ -70,13 +71,27 @@ def _on_success(path: Path, it: JobSpec) -> Faults:
     if not it.successPolicy.rules:
         why = "at least one rules must be specified when the successPolicy is specified"
         yield required(path.child("rules"), why)
+    if len(it.successPolicy.rules) > MOST_RULES:
+        yield too_many(path.child("rules"), len(it.successPolicy.rules), MOST_RULES)
+    completions = it.completions or 0
     for i, rule in enumerate(it.successPolicy.rules):
         at = path.child("rules").index(i)
+        listed: list[tuple[int, int]] = []
         if not rule.succeededIndexes and rule.succeededCount is None:
             yield required(at, "at least one of succeededCount or succeededIndexes must be specified")
-        yield from nonnegative(at.child("succeededCount"), rule.succeededCount)
-        if rule.succeededIndexes and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", rule.succeededIndexes):
-            why = (
-                f'error parsing succeededIndexes: cannot convert string to integer for index: "{rule.succeededIndexes}"'
-            )
-            yield invalid(at.child("succeededIndexes"), rule.succeededIndexes, why)
+        if len(rule.succeededIndexes) > MOST_INDEXES:
+            yield too_long(at.child("succeededIndexes"), MOST_INDEXES)
+        try:
+            listed = indexes.parse(rule.succeededIndexes, completions)
+        except ValueError as e:
+            yield invalid(at.child("succeededIndexes"), rule.succeededIndexes, f"error parsing succeededIndexes: {e}")
+        enough = rule.succeededCount
+        if enough is None:
+            continue
+        yield from nonnegative(at.child("succeededCount"), enough)
+        if enough > completions:
+            why = f"must be less than or equal to {completions} (the number of specified completions)"
+            yield invalid(at.child("succeededCount"), enough, why)
+        if rule.succeededIndexes and enough > (total := indexes.count(listed)):
+            of = "the number of indexes in the specified succeededIndexes field"
+            yield invalid(at.child("succeededCount"), enough, f"must be less than or equal to {total} ({of})")

@@ -118,10 +118,18 @@ def _finalizers(path: Path, finalizers: list[str]) -> Faults:
     if {"orphan", "foregroundDeletion"} <= set(finalizers):
         why = "finalizer orphan and foregroundDeletion cannot be both set"
         yield invalid(path, finalizers, why)
-    for i, name in enumerate(finalizers):
-        yield from standard_finalizer(path.index(i), name)
+
+
+def standard_finalizers(meta: ObjectMeta) -> Faults:
+    """What most built-in kinds ask of finalizers beyond their form."""
+    for i, name in enumerate(meta.finalizers):
+        yield from standard_finalizer(METADATA.child("finalizers").index(i), name)
+
+
+def is_standard_finalizer(name: str) -> bool:
+    return "/" in name or name in STANDARD_FINALIZERS
 
 
 def standard_finalizer(path: Path, name: str) -> Faults:
-    if "/" not in name and name not in STANDARD_FINALIZERS:
+    if not is_standard_finalizer(name):
         yield invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified")

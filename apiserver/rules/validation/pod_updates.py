@@ -6,7 +6,7 @@ https://kubernetes.io/docs/concepts/workloads/pods/#pod-update-and-replacement
 import difflib
 import json
 
-from api import names
+from api import names, restart_rules
 from api.meta import clone, encode
 from api.paths import Path, forbidden, invalid, not_supported, required
 from api.qos import qos_class
@@ -179,14 +179,8 @@ def status_updated(new: Pod, old: Pod) -> Faults:
         yield from formed(at.child("nominatedNodeName"), new.status.nominatedNodeName, names.dns_subdomain_faults)
     if old.status.qosClass:
         yield from immutable(at.child("qosClass"), new.status.qosClass, old.status.qosClass)
-    policy = old.spec.restartPolicy
-    sidecars = {c.name for c in old.spec.initContainers if c.restartPolicy == "Always"}
-    for name, restarts, skipped in (
-        ("containerStatuses", policy, set()),
-        ("initContainerStatuses", policy, sidecars),
-        ("ephemeralContainerStatuses", "Never", set()),
-    ):
-        yield from _transitions(at.child(name), getattr(new.status, name), getattr(old.status, name), restarts, skipped)
+    for kind in ("containers", "initContainers", "ephemeralContainers"):
+        yield from _transitions(at, kind, new, old)
     for i, pod_ip in enumerate(new.status.podIPs):
         yield from ip(at.child("podIPs").index(i), pod_ip.ip)
     for i, host_ip in enumerate(new.status.hostIPs):
@@ -196,18 +190,21 @@ def status_updated(new: Pod, old: Pod) -> Faults:
         yield invalid(first, new.status.hostIPs[0].ip, "must be equal to `hostIP`")
 
 
-def _transitions(
-    path: Path, new: list[ContainerStatus], old: list[ContainerStatus], policy: str, skipped: set[str]
-) -> Faults:
+def _transitions(path: Path, kind: str, new: Pod, old: Pod) -> Faults:
     """A container that has ended for good stays so."""
-    if policy == "Always":
+    name = f"{kind[:-1]}Statuses"
+    lasting = kind == "ephemeralContainers"
+    if not lasting and restart_rules.may_restart_all(old):
         return
-    for i, before in enumerate(old):
-        ended = before.state.terminated
-        if ended is None or before.name in skipped or (ended.exitCode and policy == "OnFailure"):
+    containers = {c.name: c for c in getattr(old.spec, kind)}
+    after: dict[str, ContainerStatus] = {s.name: s for s in getattr(new.status, name)}
+    for i, before in enumerate(getattr(old.status, name)):
+        ended, of = before.state.terminated, containers.get(before.name)
+        if ended is None or before.name not in after or after[before.name].state.terminated is not None:
             continue
-        if any(now.name == before.name and now.state.terminated is None for now in new):
-            yield forbidden(path.index(i).child("state"), "may not be transitioned to non-terminated state")
+        if lasting or not restart_rules.follows(old, of or Container(), ended.exitCode or 0):
+            why = "may not be transitioned to non-terminated state"
+            yield forbidden(path.child(name).index(i).child("state"), why)
 
 
 def bound(target_kind: str, target_name: str) -> Faults:

@@ -20,6 +20,13 @@ def created(pod: Pod) -> Faults:
     yield from body(pod)
     if pod.spec.ephemeralContainers:
         yield forbidden(SPEC.child("ephemeralContainers"), "cannot be set on create")
+    if pod.spec.schedulingGroup is not None:
+        at = SPEC.child("schedulingGroup")
+        if not pod.spec.schedulingGroup.podGroupName:
+            yield invalid(at, "", "must specify one of: `podGroupName`")
+        else:
+            name = pod.spec.schedulingGroup.podGroupName
+            yield from formed(at.child("podGroupName"), name, names.dns_subdomain_faults)
     if pod.spec.nodeName and pod.spec.schedulingGates:
         yield forbidden(SPEC.child("nodeName"), "cannot be set until all schedulingGates have been cleared")
 

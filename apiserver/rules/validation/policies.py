@@ -3,7 +3,7 @@
 from ipaddress import ip_network
 from typing import Any
 
-from api import names, quantities
+from api import names, quantities, volumes
 from api.paths import Path, forbidden, invalid, not_supported, required
 from api.types import (
     ClusterRole,
@@ -263,7 +263,8 @@ def claim_updated(new: PersistentVolumeClaim, old: PersistentVolumeClaim) -> Fau
     yield from claim(new)
     ignored = {"resources", "volumeAttributesClassName"} | ({"volumeName"} if not old.spec.volumeName else set())
     fixed = [n for n in new.spec.__struct_fields__ if n not in ignored]
-    if any(getattr(new.spec, n) != getattr(old.spec, n) for n in fixed):
+    changed = {n for n in fixed if getattr(new.spec, n) != getattr(old.spec, n)}
+    if changed - ({"storageClassName"} if _takes_a_class(new, old) else set()):
         exceptions = "resources.requests and volumeAttributesClassName for bound claims"
         yield forbidden(SPEC, f"spec is immutable after creation except {exceptions}")
     if new.spec.resources is not None and old.spec.resources is not None:
@@ -271,6 +272,12 @@ def claim_updated(new: PersistentVolumeClaim, old: PersistentVolumeClaim) -> Fau
         if quantities.parse(now) < quantities.parse(was):
             at = SPEC.child("resources", "requests", "storage")
             yield forbidden(at, "field can not be less than status.capacity")
+
+
+def _takes_a_class(new: PersistentVolumeClaim, old: PersistentVolumeClaim) -> bool:
+    """A claim that has no class, not even "", may be given one: the default class may be younger than the claim."""
+    given = old.spec.storageClassName is None and new.spec.storageClassName is not None
+    return given and old.metadata.annotations.get(volumes.CLASS) in (None, new.spec.storageClassName)
 
 
 def storage_class(it: StorageClass) -> Faults:

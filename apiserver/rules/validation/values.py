@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from api import names
+from api.addresses import decimal
 from api.paths import Fault, Path, invalid, not_supported, required
 
 Faults = Iterator[Fault]
@@ -103,7 +104,7 @@ def ordinary_ip(path: Path, value: str | None) -> Faults:
 
 def parse_ip(value: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(value or "")
+        return ipaddress.ip_address(decimal(value or ""))
     except ValueError:
         return None
 

@@ -54,6 +54,12 @@ def test_what_is_limited_is_requested_in_pods_and_not_in_templates():
     assert template["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "500m"}
 
 
+def test_less_than_no_grace_is_a_second_in_pods_and_kept_in_templates():
+    assert defaulted("Pod", {"spec/terminationGracePeriodSeconds": -1})["spec"]["terminationGracePeriodSeconds"] == 1
+    changes = {"spec/template/spec/terminationGracePeriodSeconds": -1}
+    assert defaulted("Deployment", changes)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == -1
+
+
 def test_ports_of_the_hosts_network_are_the_hosts():
     ports = {"spec/hostNetwork": True, "spec/containers/0/ports": [{"containerPort": 80}]}
     assert defaulted("Pod", ports)["spec"]["containers"][0]["ports"] == [

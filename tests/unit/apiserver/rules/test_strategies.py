@@ -43,6 +43,10 @@ def test_a_jobs_pods_are_those_with_its_uid():
         job.spec.template.metadata.labels.items()
         >= {"job-name": "j", "batch.kubernetes.io/controller-uid": "u"}.items()
     )
+    plain = made("Job", {"spec/template/metadata": {}})
+    assert "job-name" in plain.metadata.labels
+    assert plain.metadata.labels == plain.spec.template.metadata.labels
+    assert made("Job", {"metadata/labels": {"app": "x"}}).metadata.labels == {"app": "x"}
     by_hand = made("Job", {"spec/manualSelector": True, "spec/selector": {"matchLabels": {"app": "x"}}})
     assert by_hand.spec.selector.matchLabels == {"app": "x"}
 

@@ -4,6 +4,7 @@ from tests.unit.apiserver.rules.manifests import faults
 
 RULE = "spec.podFailurePolicy.rules[0]"
 ON = {"operator": "In", "values": [1]}
+AT = "spec.successPolicy.rules[0]"
 INDEXED = {"spec/completionMode": "Indexed", "spec/completions": 3}
 
 
@@ -28,6 +29,12 @@ def test_rules_on_failures(rule, said):
         ([], ["spec.successPolicy.rules: Required value: at least one rules must be specified when the successPolicy is specified"]),
         ([{}], ["spec.successPolicy.rules[0]: Required value: at least one of succeededCount or succeededIndexes must be specified"]),
         ([{"succeededIndexes": "a"}], ['spec.successPolicy.rules[0].succeededIndexes: Invalid value: "a": error parsing succeededIndexes: cannot convert string to integer for index: "a"']),
+        ([{"succeededIndexes": "3"}], [f'{AT}.succeededIndexes: Invalid value: "3": error parsing succeededIndexes: too large index: "3"']),
+        ([{"succeededIndexes": "1,1-2"}], [f'{AT}.succeededIndexes: Invalid value: "1,1-2": error parsing succeededIndexes: non-increasing order, previous: 1, current: 1']),
+        ([{"succeededIndexes": "0-1-2"}], [f"{AT}.succeededIndexes: Invalid value: \"0-1-2\": error parsing succeededIndexes: the fragment \"0-1-2\" violates the requirement that an index interval can have at most two parts separated by '-'"]),
+        ([{"succeededCount": 4}], [f"{AT}.succeededCount: Invalid value: 4: must be less than or equal to 3 (the number of specified completions)"]),
+        ([{"succeededIndexes": "0-1", "succeededCount": 3}], [f"{AT}.succeededCount: Invalid value: 3: must be less than or equal to 2 (the number of indexes in the specified succeededIndexes field)"]),
+        ([{"succeededCount": 1}] * 21, ["spec.successPolicy.rules: Too many: 21: must have at most 20 items"]),
     ],
 )  # fmt: skip
 def test_rules_on_success(rules, said):

@@ -2,10 +2,12 @@ import base64
 
 import pytest
 
+from api import volumes
 from tests.unit.apiserver.rules.manifests import DROP, faults, update_faults
 
 KEY = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
 FROZEN = "Forbidden: field is immutable when `immutable` is set"
+CLAIMED = "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 BIG = base64.b64encode(b"x" * (1 << 20 | 1)).decode()
 
 
@@ -101,7 +103,10 @@ def test_a_config_map_of_just_the_limit_is_good():
         ("RoleBinding", {"roleRef/name": "s"}, {}, ['roleRef: Invalid value: {"kind":"Role","apiGroup":"rbac.authorization.k8s.io","name":"s"}: cannot change roleRef']),
         ("StorageClass", {"provisioner": "x"}, {}, ["provisioner: Forbidden: updates to provisioner are forbidden."]),
         ("PersistentVolumeClaim", {"spec/volumeName": "v"}, {}, []),
-        ("PersistentVolumeClaim", {"spec/volumeMode": "Block"}, {}, ["spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"]),
+        ("PersistentVolumeClaim", {"spec/storageClassName": "younger"}, {}, []),
+        ("PersistentVolumeClaim", {"spec/storageClassName": "b"}, {"metadata/annotations": {volumes.CLASS: "a"}}, [CLAIMED]),
+        ("PersistentVolumeClaim", {"spec/storageClassName": "a"}, {"spec/storageClassName": ""}, [CLAIMED]),
+        ("PersistentVolumeClaim", {"spec/volumeMode": "Block"}, {}, [CLAIMED]),
         ("events.k8s.io/Event", {"note": "other"}, {}, ['message: Invalid value: "other": field is immutable']),
     ],
 )  # fmt: skip

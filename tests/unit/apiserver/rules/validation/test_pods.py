@@ -101,6 +101,36 @@ def test_volumes(volume, said):
     assert faults("Pod", {"spec/volumes": [volume]}) == said
 
 
+def item(path):
+    return {"key": "k", "path": path}
+
+
+FIELD = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "a/..", "..", "/etc/x", "..data", "..x/y"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda path: {"configMap": {"name": "c", "items": [item(path)]}},
+        lambda path: {"secret": {"secretName": "s", "items": [item(path)]}},
+        lambda path: {"downwardAPI": {"items": [{"path": path, **FIELD}]}},
+        lambda path: {"projected": {"sources": [{"configMap": {"name": "c", "items": [item(path)]}}]}},
+        lambda path: {"projected": {"sources": [{"secret": {"name": "s", "items": [item(path)]}}]}},
+        lambda path: {"projected": {"sources": [{"downwardAPI": {"items": [{"path": path, **FIELD}]}}]}},
+        lambda path: {"projected": {"sources": [{"serviceAccountToken": {"path": path, "expirationSeconds": 600}}]}},
+    ],
+)
+def test_no_file_of_a_volume_leads_out_of_it_or_into_what_the_kubelet_keeps_there(source, path):
+    def said(path):
+        return faults("Pod", {"spec/serviceAccountName": "a", "spec/volumes": [{"name": "v", **source(path)}]})
+
+    whys = ("must not contain '..'", "must not start with '..'", "must be a relative path")
+    assert said("a/b") == []
+    assert said(path)
+    assert all(any(why in fault for why in whys) for fault in said(path))
+
+
 def test_a_volume_without_a_source_is_an_empty_directory():
     assert faults("Pod", {"spec/volumes": [{"name": "v"}]}) == []
 
@@ -231,6 +261,39 @@ def test_a_container_that_ended_for_good_stays_so():
         "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"
     ]
     assert update_faults("Pod", {"status": RUNNING}, {"status": ENDED}, "status") == []
+
+
+@pytest.mark.parametrize("action", ["Restart", "RestartAllContainers"])
+def test_a_container_whose_rules_restart_it_does_not_end_for_good(action):
+    before = {
+        "spec/restartPolicy": "Never",
+        "status": ENDED,
+        f"{C}/restartPolicy": "Never",
+        f"{C}/restartPolicyRules": [rule(action, 0)],
+    }
+    assert update_faults("Pod", {"status": RUNNING}, before, "status") == []
+
+
+def rule(action, *codes, operator="In"):
+    return {"action": action, "exitCodes": {"operator": operator, "values": list(codes)}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"restartPolicy": "Never", "restartPolicyRules": [rule("Restart", 1), rule("RestartAllContainers", 2)]}, []),
+        ({"restartPolicyRules": [rule("Restart", 1)]}, ["restartPolicy: Required value: must specify restartPolicy when restartPolicyRules are used"]),
+        ({"restartPolicy": "Never", "restartPolicyRules": [rule("x", 1)]}, ['restartPolicyRules[0].action: Unsupported value: "x": supported values: "Restart", "RestartAllContainers"']),
+        ({"restartPolicy": "Never", "restartPolicyRules": [{"action": "Restart"}]}, ["restartPolicyRules[0].exitCodes: Required value: must be specified"]),
+        ({"restartPolicy": "Never", "restartPolicyRules": [rule("Restart", 1, operator="x")]}, ['restartPolicyRules[0].exitCodes.operator: Unsupported value: "x": supported values: "In", "NotIn"']),
+        ({"restartPolicy": "Never", "restartPolicyRules": [rule("Restart", 1)] * 21}, ["restartPolicyRules: Too many: 21: must have at most 20 items"]),
+    ],
+)  # fmt: skip
+def test_restart_rules(fields, said):
+    of_regular = faults("Pod", {f"{C}/{name}": value for name, value in fields.items()})
+    of_initial = faults("Pod", {"spec/initContainers": [{"name": "i", "image": "i", **fields}]})
+    assert of_regular == [f"{PATH}.{s}" for s in said]
+    assert of_initial == [f"spec.initContainers[0].{s}" for s in said]
 
 
 def test_ephemeral_containers_are_only_added():

@@ -204,6 +204,33 @@ def test_a_jobs_template_is_fixed():
     assert found.endswith(": field is immutable")
 
 
+NODES = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{}]}}}
+STOPPED = {
+    "spec/suspend": True,
+    "status": {"startTime": "2026-01-01T00:00:00Z", "conditions": [{"type": "Suspended", "status": "True"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "before", "fixed"),
+    [
+        ({"nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}], "schedulingGates": [{"name": "a/b"}]}, {"spec/suspend": True}, False),
+        ({"affinity": NODES}, {"spec/suspend": True}, False),
+        ({"affinity": {"podAffinity": {}}}, {"spec/suspend": True}, True),
+        ({"containers/0/resources": {"requests": {"cpu": "1"}}}, {"spec/suspend": True}, False),
+        ({"containers/0/image": "x"}, {"spec/suspend": True}, True),
+        ({"nodeSelector": {"a": "b"}}, {}, True),
+        ({"nodeSelector": {"a": "b"}}, STOPPED, False),
+        ({"nodeSelector": {"a": "b"}}, {**STOPPED, "status/active": 1}, True),
+        ({"nodeSelector": {"a": "b"}}, {"spec/suspend": True, "status": {"startTime": "2026-01-01T00:00:00Z"}}, True),
+    ],
+)  # fmt: skip
+def test_where_a_suspended_jobs_pods_run_may_be_changed_once_none_is_left(changes, before, fixed):
+    by_hand = {"spec/manualSelector": True, "spec/selector": {"matchLabels": {"app": "x"}}}
+    found = update_faults("Job", {f"spec/template/spec/{k}": v for k, v in changes.items()}, by_hand | before)
+    assert [f.split(":")[0] for f in found] == (["spec.template"] if fixed else [])
+
+
 @pytest.mark.parametrize(
     ("schedule", "said"),
     [
@@ -219,6 +246,9 @@ def test_schedules(schedule, said):
 
 
 def test_cron_jobs():
+    assert faults("CronJob", {"spec/timeZone": ""}) == [
+        'spec.timeZone: Invalid value: "": timeZone must be nil or non-empty string'
+    ]
     assert faults("CronJob", {"spec/timeZone": "Europe/Nowhere"}) == [
         'spec.timeZone: Invalid value: "Europe/Nowhere": unknown time zone Europe/Nowhere'
     ]
