@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+from collections.abc import Iterable
 from functools import partial
 
 import grpc
 
+from api.kinds import served
 from apiserver import aggregation, auditing, encryption, policy_statuses
 from apiserver.access import Access, access
 from apiserver.admission import Admission, standard
@@ -27,10 +29,11 @@ from apiserver.metrics import Metrics
 from apiserver.nodes.kubelets import Kubelets
 from apiserver.nodes.meters import NODE_METRICS, POD_METRICS, Meter
 from apiserver.outgoing import Outgoing, outgoing
-from apiserver.registry import Registry, cluster_addresses, default_roles, trust
+from apiserver.registry import Registry, cluster_addresses, default_roles, trust, upgrading
 from apiserver.registry.bootstrapping import bootstrap, keep, reachable
 from apiserver.registry.objects import Objects
-from apiserver.rest.serving import Rest, Settings
+from apiserver.rest.pages import Fixed
+from apiserver.rest.serving import DRAIN, Rest, Settings
 from apiserver.storage.compaction import Compactor
 from apiserver.storage.etcd import Endpoints, Etcd
 from apiserver.storage.leases import Leases
@@ -43,16 +46,20 @@ from machinery.clocks import SYSTEM, Clock
 from machinery.running import CannotGoOn
 from machinery.serving import Files, Server
 
+Task = asyncio.Task[None]
+READY_SECONDS = 2.0
+"""How long etcd may be out of reach before a server is not ready, as upstream's --etcd-readycheck-timeout."""
+
 
 async def run(config: Config, clock: Clock = SYSTEM) -> None:
-    """Serve until cancelled.  Raises CannotGoOn."""
+    """Serve until cancelled, and then until clients have had the time to notice.  Raises CannotGoOn."""
     try:
         etcd = _etcd(config)
     except (OSError, ValueError) as e:
         raise CannotGoOn(str(e)) from e
     metrics = Metrics()
     leases = Leases(etcd, clock, config.event_seconds)
-    world, store = World(etcd, clock), Store(etcd, leases, metrics.storage.observe)
+    world, store = World(etcd, clock, served(config.gates)), Store(etcd, leases, metrics.storage.observe)
     metrics.look_at(world.resources)
     kubelets = Kubelets(config.kubelet_ca, config.kubelet_certificate, config.kubelet_key)
     async with etcd, outgoing(Objects(world, store), kubelets) as out, asyncio.TaskGroup() as tasks:
@@ -68,7 +75,7 @@ async def run(config: Config, clock: Clock = SYSTEM) -> None:
         if audit_log is not None:
             tasks.create_task(audit_log.run())
         authenticate, authorizer = who.authenticate, who.authorizer if auditor is None else Audited(who.authorizer)
-        catalogue = Catalogue()
+        catalogue = Catalogue(served(config.gates))
         views = Views(out.caller)
         admission = partial(_admission, config, who, out, metrics, catalogue, Served(views))
         keeper = Keeper(world, catalogue, clock)
@@ -87,27 +94,47 @@ async def run(config: Config, clock: Clock = SYSTEM) -> None:
         await trust.publish(registry, config.client_ca, config.proxies)
         files = config.proxy_certificate, config.proxy_key
         behind = aggregation.assemble(out, registry, authorizer, files, clock)
-        checks = {"etcd": lambda: world.following}
+        checks = {"etcd": lambda: world.has_followed(READY_SECONDS)}
         rest = Rest(
             _settings(config), registry, authenticate, checks, authorizer=authorizer, clock=clock,
             fixed=_published(config, who), auditor=auditor, metrics=metrics, gate=gate,
             elsewhere=behind.aggregator.answer, others=behind.merger,
             catalogue=catalogue, settled=keeper.settled,
         )  # fmt: skip
-        door = _door(config, registry, authenticate, authorizer, kubelets, auditor, metrics, gate)
-        tasks.create_task(rest.run())
-        tasks.create_task(door.run())
+        door = _door(config, registry, authenticate, authorizer, kubelets, auditor, metrics, gate, world)
+        # In the order in which they close: /readyz is answered until the last pipeline has ended, else a balancer would
+        # take the server for dead and cut off what is still being answered.
+        doors = tasks.create_task(door.run()), tasks.create_task(rest.run())
         tasks.create_task(keeper.run())
         tasks.create_task(behind.checker.run())
         tasks.create_task(Registrar(world, registry, catalogue, keeper.settled, clock).run())
         tasks.create_task(Establisher(world, registry, keeper, clock).run())
         tasks.create_task(Compactor(etcd, clock).run())
-        tasks.create_task(keep(registry, clock, members, config.first_service_address, config.secure_port))
+        present = tasks.create_task(keep(registry, clock, members, config.first_service_address, config.secure_port))
         tasks.create_task(cluster_addresses.keep(registry, clock, config.service_cidrs))
         tasks.create_task(policy_statuses.keep(registry, clock))
+        tasks.create_task(trust.keep(registry, clock, config.client_ca, config.proxies))
         tasks.create_task(keeping.keep(registry, clock))
+        tasks.create_task(upgrading.complete(registry.objects, clock))
         await rest.bound()
         await door.ready()
+        try:
+            await asyncio.wait(doors)
+        finally:
+            if not any(task.done() for task in doors):
+                rest.leave()
+                await _leave(doors, present, clock, config.shutdown_delay)
+
+
+async def _leave(doors: Iterable[Task], present: Task, clock: Clock, delay: float) -> None:
+    """While everything else goes on, so that what is under way can be answered: first those who choose among the API
+    servers are told that this one goes, then its doors close, one after the other."""
+    present.cancel()
+    await asyncio.wait([present])
+    await clock.sleep(delay)
+    for door in doors:
+        door.cancel()
+        await asyncio.wait([door])
 
 
 def _etcd(config: Config) -> Etcd:
@@ -123,7 +150,7 @@ def _auditor(config: Config, audit_log: Log | None, clock: Clock) -> Auditor | N
     return Auditor(auditing.load(config.audit_policy), audit_log.tell, clock)
 
 
-def _published(config: Config, who: Access) -> dict[str, tuple[str, bytes]]:
+def _published(config: Config, who: Access) -> Fixed:
     """Pages beside the API's own."""
     address = config.advertise_address or config.first_service_address
     return publishing.pages(who.keys, f"{address}:{config.secure_port}") if who.keys is not None else {}
@@ -158,7 +185,7 @@ def _settings(config: Config) -> Settings:
 
 def _door(
     config: Config, registry: Registry, authenticate: Authenticator, authorizer: Authorizer, kubelets: Kubelets,
-    auditor: Auditor | None, metrics: Metrics, gate: Gate,
+    auditor: Auditor | None, metrics: Metrics, gate: Gate, world: World,
 ) -> Server:  # fmt: skip
     if config.certificate is None or config.key is None or config.client_ca is None:
         raise CannotGoOn("the gRPC door needs a certificate, its key and the clients' authority")
@@ -171,8 +198,15 @@ def _door(
         resources.register(server)
         streams.register(server, SERVICE)
 
+    def leave() -> None:
+        world.end_watches()
+        resources.leave()
+
     open_address = f"{config.bind_address}:{config.token_port}" if config.token_port else ""
-    return Server(address, files, register, (SERVICE,), share_port=config.share_port, open_address=open_address)
+    return Server(
+        address, files, register, (SERVICE,), share_port=config.share_port, open_address=open_address, grace=DRAIN,
+        on_stop=leave,
+    )  # fmt: skip
 
 
 def main() -> None:

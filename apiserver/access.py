@@ -54,5 +54,5 @@ def access(config: Config, world: World, store: Store, clock: Clock) -> Access:
         About(Escalation(authorizer, rbac), *granting),
     )  # fmt: skip
     proxies = Proxies(config.proxies) if config.proxies is not None else None
-    who = Authenticator(config.tokens, accounts, proxies, config.client_ca, anonymous=config.anonymous)
+    who = Authenticator(config.tokens, accounts, proxies, config.client_ca, anonymous=config.anonymous, clock=clock)
     return Access(who, authorizer, guards, (About(SignerGuard(authorizer), REQUESTS),), keys)

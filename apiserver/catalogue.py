@@ -20,6 +20,9 @@ class Catalogue:
         """Everything served: built-in kinds in their order, then custom ones."""
         return self._kinds
 
+    def built_in(self) -> tuple[Kind, ...]:
+        return self._built_in
+
     def customs(self) -> tuple[Kind, ...]:
         return self._kinds[len(self._built_in) :]
 

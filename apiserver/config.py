@@ -10,7 +10,7 @@ from pathlib import Path
 
 from apiserver.auditing.logs import Limits
 from apiserver.authentication.proxies import ProxySettings
-from machinery.flags import truth
+from machinery.flags import feature_gates, truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,10 @@ class Config:
     are for many cores: what one event loop has begun beyond this only waits there, where nobody's turn counts."""
     event_seconds: float = 3600.0
     """How long events are kept after they were last written."""
+    shutdown_delay: float = 0.0
+    """Seconds for which a server that is asked to stop still serves, so that those in front of it notice."""
+    gates: frozenset[str] = frozenset()
+    """The feature gates that are on."""
     verbosity: int = 0
 
     @property
@@ -122,6 +126,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--event-ttl", type=_seconds, default=_DEFAULTS.event_seconds, help="how long events are kept: 1h0m0s")
     add("--max-requests-inflight", type=int, default=_DEFAULTS.reads, help="and the next: seats of all levels")
     add("--max-mutating-requests-inflight", type=int, default=_DEFAULTS.writes)
+    add("--shutdown-delay-duration", type=_seconds, default=0.0, help="how long to serve on, no longer ready: 2s")
+    add("--feature-gates", type=feature_gates, default=frozenset(), metavar="GenericWorkload=true")
     add("-v", dest="verbosity", type=int, default=0)
     flags = parser.parse_args(arguments)
     try:
@@ -163,6 +169,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         account_keys=tuple(flags.service_account_key_file),
         encryption=flags.encryption_provider_config,
         event_seconds=flags.event_ttl,
+        shutdown_delay=flags.shutdown_delay_duration,
+        gates=flags.feature_gates,
         verbosity=flags.verbosity,
     )
 

@@ -5,7 +5,7 @@ one watch event are shared by everybody who reads them, so nothing in this modul
 (except a Request, which belongs to the task that serves it).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -110,6 +110,10 @@ class Request:
                 return value
         return ""
 
+    def warn(self, messages: Iterable[str]) -> None:
+        """Each once, however often what it is about is tried."""
+        self.warnings += [message for message in messages if message not in self.warnings]
+
     def at(self, **changes: object) -> "Request":
         """The same request about something else, sharing its list of warnings."""
         other = object.__new__(Request)  # what dataclasses.replace does, at a fifth of its price
@@ -158,6 +162,8 @@ class DeleteOptions:
     propagation: str = ""
     """Orphan, Background, Foreground or ""."""
     dry_run: bool = False
+    cascading: bool = False
+    """`orphanDependents: false` was said, the older way to ask for Background."""
 
     def shown(self) -> dict[str, object]:
         """As a DeleteOptions document has it, dryRun apart."""
@@ -198,6 +204,7 @@ def parse_delete_options(body: bytes) -> DeleteOptions:
         resource_version=(conditions.resourceVersion or "") if conditions else "",
         propagation=propagation,
         dry_run="All" in wire.dryRun,
+        cascading=wire.orphanDependents is False,
     )
 
 

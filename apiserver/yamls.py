@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -11,21 +12,27 @@ from api.errors import BadRequest
 
 DEEPEST = 300
 """Levels of a YAML document; the converter below calls itself for each."""
+MOST_VALUES = 100_000
+"""Of a document: each is an object of some 440 bytes while it is read, so that three megabytes would be half a
+gigabyte, and half a minute. A large definition of custom resources has 20,000."""
 MERGE = "tag:yaml.org,2002:merge"
 MOST_MERGED = 100_000
 ALIASING = "yaml: document contains excessive aliasing"
-_OFF_THREAD = 64 * 1024
+_OFF_THREAD = 16 * 1024
+_ONE_AT_A_TIME = ThreadPoolExecutor(1, "yaml")
+"""For the larger ones: what several hold at once would have no bound, and none is done sooner for it."""
 
 
-async def as_json(text: bytes, kind: str) -> bytes:
+async def as_json(text: bytes, kind: str, repeated: list[str] | None = None) -> bytes:
     """A YAML document as JSON. `kind` is what upstream's messages call the object expected; "" leaves it out.
 
-    Raises BadRequest in upstream's words.
+    `repeated` is told of the keys that a mapping has twice, as Go's YAML tells of them: `line 3: key "a" already set in
+    map`.  Raises BadRequest in upstream's words.
     """
     try:
         if len(text) > _OFF_THREAD:
-            return await asyncio.to_thread(_convert, text)
-        return _convert(text)
+            return await asyncio.get_running_loop().run_in_executor(_ONE_AT_A_TIME, _convert, text, repeated)
+        return _convert(text, repeated)
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, OverflowError) as e:
         about = f" (must be of type {kind})" if kind else ""
         raise BadRequest(f"the object provided is unrecognized{about}: error converting YAML to JSON: {_say(e)}") from e
@@ -56,16 +63,25 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _convert(text: bytes) -> bytes:
-    _check_depth(text)
-    loaded = yaml.load(text, _Loader)  # noqa: S506 - a subclass of the safe loader
-    return msgspec.json.encode(_Plain(10 * len(text) + 100_000).plain(loaded))
+def _convert(text: bytes, repeated: list[str] | None) -> bytes:
+    _check_size(text)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        told = _duplicates(node) if repeated is not None else []  # before merges are copied into the nodes
+        loaded = loader.construct_document(node) if node is not None else None
+    finally:
+        loader.dispose()
+    found = msgspec.json.encode(_Plain(10 * len(text) + 100_000).plain(loaded))
+    if repeated is not None:
+        repeated += told
+    return found
 
 
-def _check_depth(text: bytes) -> None:
+def _check_size(text: bytes) -> None:
     """The loader's C code calls itself for every level, and at some 30,000 levels the process is dead. The parser
-    below it does not, so it goes first.  Raises ValueError."""
-    depth = 0
+    below it does not, and keeps nothing, so it goes first.  Raises ValueError."""
+    depth = values = 0
     for event in yaml.parse(text, yaml.CSafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
@@ -73,15 +89,15 @@ def _check_depth(text: bytes) -> None:
                 raise ValueError(f"yaml: exceeded max depth of {DEEPEST}")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+            continue
+        values += 1
+        if values > MOST_VALUES:
+            raise ValueError(f"yaml: document contains more than {MOST_VALUES} values")
 
 
-def duplicates(text: bytes) -> list[str]:
-    """The keys that a mapping has twice, as Go's YAML tells of them: `line 3: key "a" already set in map`.
-
-    For documents that `as_json` has taken.
-    """
+def _duplicates(root: yaml.Node | None) -> list[str]:
     found: list[tuple[int, str]] = []
-    pending = [yaml.compose(text, yaml.CSafeLoader)]
+    pending = [root]
     seen: set[int] = set()  # an alias leads to a node that was looked at
     while pending:
         node = pending.pop()

@@ -14,6 +14,7 @@ from apiserver.admission.namespaces import NamespaceLifecycle
 from apiserver.admission.new_nodes import NODES, TaintNodesByCondition
 from apiserver.admission.pod_security import NAMESPACES, PODS, WITH_TEMPLATES, PodSecurity
 from apiserver.admission.priorities import CLASSES as PRIORITY_CLASSES
+from apiserver.admission.priorities import GROUPS as POD_GROUPS
 from apiserver.admission.priorities import Priority
 from apiserver.admission.reading import Ledger
 from apiserver.admission.resource_quotas import ResourceQuotas
@@ -154,7 +155,7 @@ def standard(
             About(limits, PODS),
             About(ServiceAccounts(reader, mount_tokens=mount_tokens), PODS),
             About(TaintNodesByCondition(), NODES),
-            About(Priority(reader), PODS, PRIORITY_CLASSES),
+            About(Priority(reader), PODS, PRIORITY_CLASSES, POD_GROUPS),
             About(DefaultTolerationSeconds(), PODS),
             About(DefaultStorageClass(reader), CLAIMS),
             About(StorageObjectInUseProtection(), *FINALIZERS),

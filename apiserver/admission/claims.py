@@ -4,6 +4,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from api import kinds
+from api.addresses import decimal
 from api.kinds import Kind
 from api.types import Service
 
@@ -25,8 +26,8 @@ def addresses(service: Service) -> list[str]:
     if service.spec.type == "ExternalName":
         return []
     given = service.spec.clusterIPs or [service.spec.clusterIP]
-    # One IPv6 address has many spellings; a claim has one.
-    return [str(ip_address(ip)) if ":" in ip else ip for ip in given if ip not in ("", "None")]
+    # One address has many spellings; a claim has one.
+    return [str(ip_address(ip)) if ":" in ip else decimal(ip) for ip in given if ip not in ("", "None")]
 
 
 def node_ports(service: Service) -> set[int]:

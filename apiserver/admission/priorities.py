@@ -3,12 +3,13 @@
 from typing import Any
 
 from api import errors, kinds
-from api.types import Pod, PriorityClass
+from api.types import Pod, PodGroup, PriorityClass
 from apiserver.admission.reading import Reader, find
 from apiserver.requests import Request
 
 PODS = kinds.of(Pod)
 CLASSES = kinds.of(PriorityClass)
+GROUPS = kinds.of(PodGroup)
 DEFAULT_POLICY = "PreemptLowerPriority"
 HIGHEST_USER = 1_000_000_000
 # Upstream stores these two as objects; they count here whether or not the objects are there.
@@ -26,6 +27,8 @@ class Priority:
             return
         if request.kind is PODS:
             await self._resolve(obj, old)
+        elif request.kind is GROUPS:
+            await self._resolve_group(obj, old)
         elif request.kind is CLASSES:
             self._one_default(obj)
 
@@ -52,7 +55,20 @@ class Priority:
             )  # fmt: skip
         pod.spec.preemptionPolicy = policy
 
-    async def _class_of(self, pod: Pod) -> tuple[str, int, str]:
+    async def _resolve_group(self, group: PodGroup, old: PodGroup | None) -> None:
+        if old is not None:
+            if group.spec.priority is None:
+                group.spec.priority = old.spec.priority
+            return
+        name, value, _ = await self._class_of(group)
+        if group.spec.priority is not None and group.spec.priority != value:
+            raise _refusal(
+                group, f"the integer value of priority ({group.spec.priority}) must not be provided in pod group spec; "
+                f"priority admission controller computed {value} from the given PriorityClass name",
+            )  # fmt: skip
+        group.spec.priorityClassName, group.spec.priority = name, value
+
+    async def _class_of(self, pod: Pod | PodGroup) -> tuple[str, int, str]:
         name = pod.spec.priorityClassName
         if not name:
             default = self._default()
@@ -80,5 +96,5 @@ class Priority:
             )  # fmt: skip
 
 
-def _refusal(pod: Pod, why: str) -> errors.Forbidden:
-    return errors.forbidden("pods", pod.metadata.name, why)
+def _refusal(obj: Pod | PodGroup, why: str) -> errors.Forbidden:
+    return errors.forbidden((PODS if isinstance(obj, Pod) else GROUPS).group_resource, obj.metadata.name, why)

@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
+from api.addresses import decimal
+
 TRIES = 32
 
 
@@ -66,7 +68,7 @@ class Addresses:
 
     def check(self, address: str, taken: Container[str]) -> None:
         """Raises Unavailable if that address cannot be given."""
-        ip = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(decimal(address))
         if ip not in self.network or not self.band.first <= int(ip) <= self.band.last:
             raise Unavailable(
                 f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {self.network}"

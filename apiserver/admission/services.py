@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from api import errors, kinds, meta
+from api.addresses import decimal
 from api.paths import Fault, Path, invalid, refusal
 from api.types import IPAddress, Service, ServiceCIDR, ServicePort
 from apiserver.admission import families
@@ -60,19 +61,19 @@ class ServiceAddresses:
         if spec.type == "ExternalName" or spec.clusterIPs[:1] == ["None"]:
             return
         held = set(addresses(old)) if old is not None else set()
-        if held and spec.clusterIPs and spec.clusterIPs[0] not in held:
+        if held and spec.clusterIPs and decimal(spec.clusterIPs[0]) not in held:
             return  # validation says that it may not change
         taken: Taken[str] | None = None
         given = []
         for i, family in enumerate(spec.ipFamilies):
             wanted = spec.clusterIPs[i] if i < len(spec.clusterIPs) else ""
-            if wanted and wanted in held:
+            if wanted and decimal(wanted) in held:
                 given.append(wanted)
                 continue
             if taken is None:
                 taken = Taken(self.held_addresses.now(), self.named_addresses.now(), own=held)
             given.append(self._address(service, list(self._sources(family)), wanted, taken))
-            taken.add(given[-1])
+            taken.add(decimal(given[-1]))
         spec.clusterIPs = given
         spec.clusterIP = given[0]
 
@@ -93,7 +94,7 @@ class ServiceAddresses:
                     return source.choose(taken, self.rng)
             message = "Internal error occurred: failed to allocate a serviceIP: range is full"
             raise errors.InternalError(message)
-        source = next((s for s in sources if ip_address(wanted) in s.network), sources[0])
+        source = next((s for s in sources if ip_address(decimal(wanted)) in s.network), sources[0])
         try:
             source.check(wanted, taken)
         except Unavailable as e:

@@ -124,6 +124,7 @@ system:kube-scheduler
   patch,update  :persistentvolumeclaims,persistentvolumes
   create  authentication.k8s.io:tokenreviews authorization.k8s.io:subjectaccessreviews
   READ  storage.k8s.io:csidrivers,csinodes,csistoragecapacities,storageclasses,volumeattachments
+  patch,update  scheduling.k8s.io:podgroups/status
   READ  scheduling.k8s.io:* resource.k8s.io:deviceclasses,resourceslices
   get,list,watch,create,patch,update  resource.k8s.io:resourceclaims,resourceclaims/status
 system:volume-scheduler

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from api.types import PolicyRule
 from apiserver.authorization.deciding import Decision
 from apiserver.requests import Request
+from machinery.remembering import LONGEST
 
 ANY = "*"
 REMEMBERED = 4096
@@ -63,7 +64,9 @@ class Rights:
         if known is None:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            known = self._known[asked] = self._look(*asked)
+            known = self._look(*asked)
+            if len(request.namespace) <= LONGEST:
+                self._known[asked] = known
         decision, named = known
         if not decision.allowed and named and (name := request.asked_name):
             for grant in named:

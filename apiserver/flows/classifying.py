@@ -17,6 +17,7 @@ from api.types import (
     ResourcePolicyRule,
 )
 from apiserver.requests import Request, User
+from machinery.remembering import LONGEST
 
 SCHEMAS, LEVELS = kinds.of(FlowSchema), kinds.of(PriorityLevelConfiguration)
 REMEMBERED = 4096
@@ -57,7 +58,10 @@ class Classifier:
         at = (user.name, user.groups, request.verb, kind.group, kind.plural, request.subresource, request.namespace,
               request.path)  # fmt: skip
         if at not in self._known:
-            self._known[at] = self._classify(request)
+            found = self._classify(request)
+            if len(request.path) + len(request.namespace) > LONGEST:  # whatever it is, it is no frequent one
+                return found
+            self._known[at] = found
         return self._known[at]
 
     def _refresh(self) -> None:

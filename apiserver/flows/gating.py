@@ -87,6 +87,10 @@ class Gate:
         self._dispatched.add(names)
         return ticket
 
+    def narrow(self, ticket: Ticket) -> None:
+        """The request needs no more than one of its seats from now on."""
+        self._dispatcher.narrow(ticket)
+
     def leave(self, ticket: Ticket) -> None:
         self._dispatcher.leave(ticket)
 

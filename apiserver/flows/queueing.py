@@ -180,8 +180,17 @@ class Dispatcher:
                 ticket.queue.waiting.remove(ticket)
                 level.waiting -= 1
             return
-        level.used -= ticket.width
         level.executing -= 1
+        self._give_back(level, ticket.width)
+
+    def narrow(self, ticket: Ticket) -> None:
+        """All its seats but one are free; for a request that is being served."""
+        freed, ticket.width = ticket.width - 1, 1
+        if freed > 0:
+            self._give_back(ticket.level, freed)
+
+    def _give_back(self, level: Level, seats: int) -> None:
+        level.used -= seats
         self._serve(level)
         for other in self.levels.values():  # what this level does not need may be lent
             if other is not level and other.waiting:

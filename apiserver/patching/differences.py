@@ -73,6 +73,10 @@ def _compare_lists(node: Node, old: list[Any], new: list[Any]) -> Difference:
         if was is _ABSENT:
             changed[step] = added(element, value)
             continue
+        if isinstance(was, Repeated) or isinstance(value, Repeated):
+            if was != value:
+                changed[step] = added(element, value)
+            continue
         below = compare(element, was, value)
         if below.changed is not None:
             changed[step] = below.changed
@@ -83,7 +87,7 @@ def _compare_lists(node: Node, old: list[Any], new: list[Any]) -> Difference:
 
 def added(node: Node, value: Any) -> FieldSet:
     """The set of a value that was not there before: itself and everything in it."""
-    if node.leaf or not value:
+    if node.leaf or not value or isinstance(value, Repeated):
         return LEAF
     if isinstance(value, dict):
         out: FieldSet = {".": LEAF}
@@ -105,8 +109,12 @@ def added(node: Node, value: Any) -> FieldSet:
     return LEAF
 
 
+class Repeated(list[Any]):
+    """The items of a list that one step leads to, where there should be one: they are owned together, as a whole."""
+
+
 def steps(node: Node, items: list[Any]) -> dict[str, Any] | None:
-    """The items of a list by the step that leads to each, the first of each step.
+    """The item of a list that each step leads to; Repeated if there are several.
 
     None if an item cannot be told from the others: such a list is owned as one.
     """
@@ -115,7 +123,9 @@ def steps(node: Node, items: list[Any]) -> dict[str, Any] | None:
         step = step_to(node, item)
         if step is None:
             return None
-        out.setdefault(step, item)
+        known = out.setdefault(step, item)
+        if known is not item:
+            out[step] = Repeated([*known, item] if isinstance(known, Repeated) else [known, item])
     return out
 
 

@@ -84,6 +84,11 @@ def intersection(a: FieldSet | None, b: FieldSet | None) -> FieldSet | None:
     return _tidy(out)
 
 
+def ordered(a: FieldSet | None) -> FieldSet | None:
+    """The same set, written as upstream writes it: there are clients that compare the text."""
+    return {step: ordered(below) for step, below in sorted(a.items())} if a else a
+
+
 def is_member(entry: FieldSet | None) -> bool:
     """Whether the path that leads to `entry` is itself in the set."""
     return entry is not None and (not entry or "." in entry)

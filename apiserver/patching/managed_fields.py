@@ -12,12 +12,14 @@ from apiserver.patching.entries import Entries, Entry, cap_updaters, identify, p
 from apiserver.patching.schemas import Node, definition_of, empty, tracked
 
 Document = dict[str, Any]
+BEFORE = "before-first-apply"
 
 
 def track(
     old: Document | None,
     new: Document,
     *,
+    outcome: Document | None = None,
     manager: str,
     operation: str = "Update",
     now: str,
@@ -28,20 +30,28 @@ def track(
     """The managedFields of `new`, which `manager` makes of `old` (None: creates). [] if nobody owns anything.
 
     What was changed goes to the manager, what is gone leaves everybody; a write that changes no field gives back what
-    was there.  A client may write managedFields itself: `[{}]` clears them, and anything that is not understood, or
-    comes through a subresource, is ignored.  `api_version` and `definition` follow from `new` unless they are given.
+    was there.  An object whose fields nobody owns stays so until it is applied to.  `outcome` is what admission and the
+    kind's own rules have made of `new`, if they were asked: what they add belongs to nobody, and what they take back
+    was not changed.  A client may write managedFields itself: `[{}]` clears them, and anything that is not understood,
+    or comes through a subresource, is ignored.  `api_version` and `definition` follow from `new` unless they are given.
     """
     api_version = api_version or new.get("apiVersion", "")
     definition = definition or definition_of(new.get("apiVersion", ""), new.get("kind", ""))
     stated, entries = _starting_point(old, new, subresource)
-    difference = compare(tracked(definition, subresource), empty(definition) if old is None else old, new)
+    if old is not None and not (stated or entries):
+        return []
+    root, before = tracked(definition, subresource), empty(definition) if old is None else old
+    difference = compare(root, before, new)
+    if outcome is not None and outcome != new:
+        real = compare(root, before, outcome)
+        difference = Difference(field_sets.intersection(difference.changed, real.changed), real.removed)
     if difference.changed is None and difference.removed is None:
         return stated if entries is None else write(entries)
     kept = _losing(parse(stated) if entries is None else entries, difference)
     if difference.changed is not None:
         owner = identify(manager, operation, api_version, subresource)
         mine = kept.get(owner)
-        fields = field_sets.union(mine.fields if mine else None, difference.changed)
+        fields = field_sets.ordered(field_sets.union(mine.fields if mine else None, difference.changed))
         kept[owner] = Entry(fields or {}, api_version, now)
     return write(cap_updaters(kept))
 
@@ -93,9 +103,11 @@ def apply(
     definition = definition or definition_of(api_version, config.get("kind", ""))
     root = tracked(definition, subresource)
     wanted = configurations.relevant(root, config, api_version, definition)
-    owned = configurations.fields_of(root, wanted)
+    owned = field_sets.ordered(configurations.fields_of(root, wanted))
     before = {} if live is None else live
     entries = parse(before.get("metadata", {}).get("managedFields"))
+    if live is not None and not entries:
+        entries = _untracked(root, definition, live, api_version, subresource, now)
     owner = identify(manager, "Apply", api_version, subresource)
     last = entries.pop(owner, None)
 
@@ -120,6 +132,17 @@ def apply(
     if manager == "kubectl":
         merged = last_applied.refresh(merged, config)
     return _with_managers(merged, write(entries))
+
+
+def _untracked(
+    root: Node, definition: str | Node, live: Document, api_version: str, subresource: str, now: str
+) -> Entries:
+    """Who owns what of an object when the first configuration is applied to it: all that is there was somebody's."""
+    fields = compare(root, empty(definition), live).changed
+    if fields is None:
+        return {}
+    owner = identify(BEFORE, "Update", api_version, subresource)
+    return {owner: Entry(field_sets.ordered(fields) or {}, api_version, now)}
 
 
 def _with_managers(merged: Document, entries: list[Document]) -> Document:

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Any
 
-from apiserver.patching.differences import step_to, steps
+from apiserver.patching.differences import Repeated, step_to, steps
 from apiserver.patching.field_sets import FieldSet, is_member
 from apiserver.patching.schemas import ANYTHING, Node
 
@@ -74,7 +74,8 @@ def _merge_lists(node: Node, live: list[Any], config: list[Any]) -> list[Any]:
         keep_theirs(shared[0] if shared else "")
         if step in before:
             shared.popleft()
-            out.append(_merge(element, before[step], value))
+            there = before[step]
+            out.append(_new(element, value) if isinstance(there, Repeated) else _merge(element, there, value))
         else:
             out.append(_new(element, value))
     keep_theirs("")

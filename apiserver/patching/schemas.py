@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from api import kinds, meta, schema, types
+from machinery.remembering import remembered
 
 # Fields of the outermost `metadata` that the server writes: nobody owns them.
 SERVER_METADATA = frozenset(
@@ -130,7 +131,7 @@ def _head() -> dict[str, tuple[str, Node]]:
     return {"apiVersion": ("", ANYTHING), "kind": ("", ANYTHING), "metadata": ("f:metadata", metadata)}
 
 
-@cache
+@remembered(1024)
 def definition_of(api_version: str, kind: str) -> str:
     """The Python name of a kind's definition, "" if it is not a built-in one."""
     found = kinds.by_name(api_version, kind)

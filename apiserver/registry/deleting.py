@@ -95,6 +95,7 @@ class Deleting:
         if kind is DEFINITIONS:
             definitions.condemn(obj, times.format(self._clock.now()))
         if obj == current.obj:
+            await self._objects.prove(kind, current)
             return current.served(), False
         if dry:
             metadata.resourceVersion = str(current.revision)

@@ -72,6 +72,16 @@ class Objects:
             raise errors.not_found(kind.group_resource, name)
         return await self.read(kind, found)
 
+    async def prove(self, kind: Kind, current: Current) -> None:
+        """That what was read from the cache is what is there. A write that would change nothing of the one may well
+        change the other: it undoes what the cache has not seen yet, or is of another object.  Raises Changed."""
+        if current.proven:
+            return
+        metadata = current.obj.metadata
+        found = await self._store.get(key_of(kind, metadata.namespace, metadata.name))
+        if found is None or found.revision != current.revision:
+            raise Changed(found)
+
     async def read(self, kind: Kind, found: Stored) -> Current:
         document = documents.serve(found.value, found.revision)
         if kind.custom:

@@ -8,7 +8,7 @@ import msgspec
 from api.errors import BadRequest, UnsupportedMediaType
 from api.kinds import Kind
 from apiserver import patching
-from apiserver.patching import managed_fields
+from apiserver.patching import go_values, managed_fields, scale_managers
 from apiserver.patching.schemas import Node
 from apiserver.requests import Request
 
@@ -34,6 +34,11 @@ def patch_of(kind: Kind, body: bytes, patch_type: str, definition: str = "") -> 
         case "strategic":
             return lambda tree: patching.strategic_merge(tree, body, definition)
     raise unsupported()
+
+
+def shown(body: bytes) -> str:
+    """A patch as upstream's messages show it."""
+    return go_values.plain(msgspec.json.decode(body))
 
 
 def unsupported(*unknown: str) -> UnsupportedMediaType:
@@ -72,7 +77,8 @@ def applied(request: Request, live: Tree | None, wanted: Tree, now: str, definit
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
     result = managed_fields.apply(
         live, wanted, definition=definition or _definition(request.kind), manager=request.field_manager,
-        force=request.force, now=now, api_version=request.kind.api_version, subresource=request.subresource,
+        force=request.force, now=now, subresource=request.subresource,
+        api_version=scale_managers.VERSION if definition == "Scale" else request.kind.api_version,
     )  # fmt: skip
     if version:
         result.setdefault("metadata", {})["resourceVersion"] = version

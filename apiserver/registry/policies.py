@@ -11,16 +11,20 @@ CREATED_BY_UPDATE = frozenset(
 )  # fmt: skip
 """A PUT to a name that does not exist creates the object."""
 
-NEEDS_VERSION = frozenset(
+_NEEDS_VERSION = frozenset(
     {
+        "admissionregistration.k8s.io/mutatingadmissionpolicies",
+        "admissionregistration.k8s.io/mutatingadmissionpolicybindings",
         "admissionregistration.k8s.io/mutatingwebhookconfigurations",
+        "admissionregistration.k8s.io/validatingadmissionpolicies",
+        "admissionregistration.k8s.io/validatingadmissionpolicybindings",
         "admissionregistration.k8s.io/validatingwebhookconfigurations",
         "apiextensions.k8s.io/customresourcedefinitions", "apiregistration.k8s.io/apiservices",
         "coordination.k8s.io/leases", "node.k8s.io/runtimeclasses", "policy/poddisruptionbudgets",
+        "storage.k8s.io/csidrivers", "storage.k8s.io/csinodes", "storage.k8s.io/csistoragecapacities",
         "storage.k8s.io/volumeattachments",
     }
 )  # fmt: skip
-"""An update must say which revision it replaces."""
 
 RETURNS_DELETED = frozenset(
     {
@@ -39,3 +43,8 @@ ORPHANS_BY_DEFAULT = frozenset({"replicationcontrollers", "batch/jobs"})
 
 def resource(kind: Kind) -> str:
     return f"{kind.group}/{kind.plural}" if kind.group else kind.plural
+
+
+def needs_version(kind: Kind) -> bool:
+    """Whether an update must say which revision it replaces."""
+    return kind.custom or resource(kind) in _NEEDS_VERSION

@@ -9,17 +9,20 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
-from api import kinds, meta
+import msgspec
+
+from api import errors, kinds, meta
 from api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from api.kinds import Kind
 from api.paths import Path, invalid, refusal
-from api.types import Pod
+from api.types import CustomResourceDefinition, ManagedFieldsEntry, Pod
 from apiserver import rules
 from apiserver.admission import Admission
 from apiserver.authentication import Authenticator
 from apiserver.authorization import Authorizer
 from apiserver.catalogue import Catalogue
 from apiserver.customs.viewing import Views
+from apiserver.patching import scale_managers
 from apiserver.registry import patches, pods, policies, reviews, scales, versions
 from apiserver.registry.components import STATUSES, Components
 from apiserver.registry.deleting import Deleting, success
@@ -28,18 +31,20 @@ from apiserver.registry.objects import Current, Objects
 from apiserver.registry.patches import Tree
 from apiserver.registry.reading import Batches, Reading
 from apiserver.registry.tokens import Tokens
-from apiserver.registry.writing import Writing, check_place
+from apiserver.registry.writing import Writing, check_place, check_uid
 from apiserver.requests import DeleteOptions, Item, Listing, ListOptions, Request, WatchOptions
-from apiserver.rules import conversions
+from apiserver.rules import conversions, decoding, strictness
 from apiserver.rules.decoding import UnfitDocument
 from apiserver.storage.transactions import Store
 from apiserver.storage.worlds import World
 from machinery.clocks import Clock
 
 PODS = kinds.of(Pod)
+CRDS = kinds.of(CustomResourceDefinition)
 AT_ONCE = 16
 UPDATABLE = frozenset({"", "approval", "ephemeralcontainers", "finalize", "resize", "scale", "status"})
 """Subresources that are read, replaced and patched as (a part of) the object."""
+UNMET = "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
 
 
 class Unstored(Protocol):
@@ -130,6 +135,7 @@ class Registry:
         if request.kind.custom and request.kind.shape.definition.terminating:
             raise MethodNotAllowed("create not allowed while custom resource definition is terminating")
         document = await self._writing.create(versions.stored(request), self._decoder(request, body))
+        await self._take_up(request)
         return conversions.document(request.kind, document)
 
     async def _create_unstored(self, request: Request, body: bytes) -> bytes:
@@ -166,10 +172,19 @@ class Registry:
             return obj
 
         async def create() -> bytes:
-            return await self._writing.create(stored, lambda: _unversioned(make(None)))
+            self._authorizer.authorize(request.at(verb="create"))
+
+            def first() -> Any:
+                obj = make(None)
+                check_uid(request, obj.metadata.uid, "")
+                obj.metadata.resourceVersion = ""
+                return obj
+
+            return await self._writing.create(stored, first)
 
         creates = not request.subresource and policies.resource(stored.kind) in policies.CREATED_BY_UPDATE
         document, created = await self._writing.update(stored, make, on_missing=create if creates else None)
+        await self._take_up(request)
         return conversions.document(request.kind, document), created
 
     async def patch(self, request: Request, body: bytes, patch_type: str) -> tuple[bytes, bool]:
@@ -180,6 +195,8 @@ class Registry:
             raise patches.unsupported("strategic")
         if patch_type == "apply":
             return await self._apply(request, body)
+        if request.field_validation != "Ignore":
+            request = request.at(repeated=strictness.of_patch(body, patch_type))
         if request.subresource == "scale":
             change = patches.patch_of(request.kind, body, patch_type, "Scale")
             document, _ = await self._writing.update(request, lambda current: self._rescaled(request, current, change))
@@ -187,8 +204,11 @@ class Registry:
         change = patches.patch_of(request.kind, body, patch_type)
         document, created = await self._writing.update(
             versions.stored(request),
-            lambda current: self._changed(request, change(conversions.to_served(request.kind, current.tree()))),
+            lambda current: self._changed(
+                request, change(conversions.to_served(request.kind, current.tree())), body, patch_type
+            ),
         )
+        await self._take_up(request)
         return conversions.document(request.kind, document), created
 
     async def delete(self, request: Request, options: DeleteOptions) -> tuple[bytes, bool]:
@@ -212,8 +232,8 @@ class Registry:
             async with asyncio.TaskGroup() as group:
                 for item in found.items:
                     group.create_task(delete(item))
-        except* ApiError as errors:
-            raise _first(errors) from errors
+        except* ApiError as e:
+            raise _first(e) from e
         return found
 
     async def connect(self, request: Request, options: Any) -> None:
@@ -232,6 +252,12 @@ class Registry:
         if request.verb != "create":
             self.objects.check_readable(kind, request.namespace, request.name)
 
+    async def _take_up(self, request: Request) -> None:
+        """A definition is served as it was written before its writer hears of it, and goes on with what it defines."""
+        if request.kind is CRDS and self._settled is not None:
+            with suppress(ApiError):  # it is written, whatever becomes of etcd now
+                await self._settled()
+
     def _not_allowed(self, request: Request) -> MethodNotAllowed:
         return MethodNotAllowed("the server does not allow this method on the requested resource")
 
@@ -242,19 +268,21 @@ class Registry:
             obj, warnings = rules.decode(
                 request.kind, body, validation=request.field_validation, repeated=request.repeated
             )
-            request.warnings += [w for w in warnings if w not in request.warnings]
+            request.warn(warnings)
             rules.default(request.kind, obj)
             return versions.converted(request, obj)
 
         return decode
 
-    def _changed(self, request: Request, tree: Tree) -> Any:
-        """As `_patched`, but a document that cannot be read is the patch's fault.  Raises Invalid."""
+    def _changed(self, request: Request, tree: Tree, body: bytes, patch_type: str) -> Any:
+        """As `_patched`, but a document that cannot be read is the fault of the patch in `body`.  Raises Invalid."""
         try:
             return self._patched(request, tree)
         except UnfitDocument as e:
-            fault = invalid(Path("patch"), meta.encode(tree).decode(), e.why)
-            raise refusal("", "", "", [fault]) from e
+            wrong, why = meta.encode(tree).decode(), e.why
+            if patch_type == "strategic":
+                wrong, why = patches.shown(body), decoding.unrestorable(request.kind, tree) or why
+            raise refusal("", "", "", [invalid(Path("patch"), wrong, why)]) from e
 
     def _patched(self, request: Request, tree: Tree) -> Any:
         obj = self._decoder(request, meta.encode(tree))()
@@ -266,6 +294,17 @@ class Registry:
         after = meta.encode(change(meta.decode(before, dict)))
         return scales.scaled(request.kind, current, scales.read(after))
 
+    def _scale_applied(self, request: Request, current: Current, wanted: Tree, now: str) -> Any:
+        live = meta.decode(meta.encode(scales.scale_of(request.kind, current.obj, current.revision)), dict)
+        path, before = scales.path_of(request.kind), current.tree()["metadata"].get("managedFields") or []
+        live["metadata"]["managedFields"] = scale_managers.of_scale(before, path)
+        after = patches.applied(request, live, wanted, now, "Scale")
+        entries = after["metadata"].pop("managedFields", [])
+        new = scales.scaled(request.kind, current, scales.read(meta.encode(after)))
+        listed = scale_managers.of_object(before, entries, path, request.kind.api_version)
+        new.metadata.managedFields = msgspec.convert(listed, list[ManagedFieldsEntry])
+        return new
+
     async def _apply(self, request: Request, body: bytes) -> tuple[bytes, bool]:
         wanted = patches.configuration(body)
         if request.repeated and request.field_validation == "Strict":
@@ -273,22 +312,28 @@ class Registry:
         now = self._writing.now()
 
         def make(current: Current | None) -> Any:
-            live = conversions.to_served(request.kind, current.tree()) if current is not None else None
             if request.subresource == "scale" and current is not None:
-                live = meta.decode(meta.encode(scales.scale_of(request.kind, current.obj, current.revision)), dict)
-                after = meta.encode(patches.applied(request, live, wanted, now, "Scale"))
-                return scales.scaled(request.kind, current, scales.read(after))
+                return self._scale_applied(request, current, wanted, now)
+            live = conversions.to_served(request.kind, current.tree()) if current is not None else None
             return self._patched(request, patches.applied(request, live, wanted, now))
+
+        def first() -> Any:
+            obj = make(None)
+            if uid := obj.metadata.uid:
+                raise errors.conflict(request.kind.group_resource, request.name, UNMET.format(uid=uid))
+            return obj
 
         async def create() -> bytes:
             if request.subresource:
                 raise NotFound(f'{request.kind.group_resource} "{request.name}" not found')
-            return await self._writing.create(stored, lambda: make(None), tracked=True)
+            self._authorizer.authorize(request.at(verb="create"))
+            return await self._writing.create(stored, first, tracked=True)
 
         scale, stored = request.subresource == "scale", versions.stored(request)
-        document, created = await self._writing.update(stored, make, tracked=not scale, on_missing=create)
+        document, created = await self._writing.update(stored, make, tracked=True, on_missing=create)
         if scale:
             return scales.document(request.kind, document), created
+        await self._take_up(request)
         return conversions.document(request.kind, document), created
 
     async def _create_subresource(self, request: Request, body: bytes) -> bytes:
@@ -306,11 +351,6 @@ class Registry:
         # As upstream, nobody owns a pod's node: it was not set by a write to the pod.
         await self._writing.update(about, lambda current: pods.bound(current, binding, now), ruled=False, tracked=True)
         return success(code=201)
-
-
-def _unversioned(obj: Any) -> Any:
-    obj.metadata.resourceVersion = ""
-    return obj
 
 
 def _first(group: BaseExceptionGroup[ApiError]) -> ApiError:

@@ -31,6 +31,11 @@ def scale_of(kind: Kind, obj: Any, revision: int) -> Scale:
     )  # fmt: skip
 
 
+def path_of(kind: Kind) -> tuple[str, ...]:
+    """Where an object of that kind has the number."""
+    return tuple(kind.shape.scale.replicas) if kind.custom else ("spec", "replicas")
+
+
 def document(kind: Kind, served: bytes) -> bytes:
     """The Scale document of a served object."""
     obj = meta.decode(served, kind.type)

@@ -4,7 +4,6 @@ import base64
 import binascii
 import json
 import posixpath
-from functools import lru_cache
 
 import msgspec
 
@@ -13,6 +12,7 @@ from api.errors import BadRequest
 from api.kinds import Kind
 from apiserver.storage.indexing import COMMON, Index
 from apiserver.storage.tables import EVERYTHING, Filter
+from machinery.remembering import remembered
 
 
 def filter_for(kind: Kind, index: Index, label_selector: str, field_selector: str) -> Filter:
@@ -37,7 +37,7 @@ def _check_custom(kind: Kind, field: str) -> None:
         raise BadRequest(f"field label not supported: {field}")
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _filter(label_selector: str, field_selector: str) -> Filter:
     return Filter(labels.parse(label_selector), fields.parse(field_selector))
 

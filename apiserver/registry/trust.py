@@ -3,20 +3,25 @@
 https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/#authentication-flow
 """
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from api import kinds, meta
-from api.errors import AlreadyExists, Conflict, NotFound
+from api.errors import AlreadyExists, ApiError, Conflict, NotFound
 from api.types import ConfigMap, ObjectMeta
 from apiserver.authentication import ProxySettings
 from apiserver.registry.bootstrapping import USER
 from apiserver.registry.registries import Registry
 from apiserver.requests import Request
+from machinery.clocks import Clock
 
 NAMESPACE, NAME = "kube-system", "extension-apiserver-authentication"
+PAUSE = 10.0
+"""Seconds between two looks at the files."""
+log = logging.getLogger(__name__)
 
 
 async def publish(registry: Registry, client_ca: Path | None, proxies: ProxySettings | None) -> None:
@@ -34,6 +39,16 @@ async def publish(registry: Registry, client_ca: Path | None, proxies: ProxySett
         if not data.items() <= present.data.items():
             present.data |= data
             await registry.update(request.at(verb="update", name=NAME), meta.encode(present))
+
+
+async def keep(registry: Registry, clock: Clock, client_ca: Path | None, proxies: ProxySettings | None) -> None:
+    """What is published follows the files, until cancelled."""
+    while True:
+        await clock.sleep(PAUSE)
+        try:
+            await publish(registry, client_ca, proxies)
+        except (ApiError, OSError) as e:
+            log.warning("cannot tell by which authorities this server knows who asks: %s", e)
 
 
 def _data(client_ca: Path | None, proxies: ProxySettings | None) -> dict[str, str]:

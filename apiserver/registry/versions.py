@@ -10,6 +10,7 @@ from api.kinds import Kind
 from api.paths import refusal
 from apiserver import rules
 from apiserver.customs.viewing import Views
+from apiserver.registry import conversion_selecting
 from apiserver.registry.reading import Batches, Events, Reading
 from apiserver.requests import Event, Listing, ListOptions, Request, WatchOptions
 from apiserver.rules import conversions
@@ -45,7 +46,12 @@ def converted(request: Request, obj: Any) -> Any:
 async def list(reading: Reading, views: Views, request: Request, options: ListOptions) -> Listing:  # noqa: A001 - the verb
     kind, about = request.kind, stored(request)
     if kind.custom:
-        return await _viewed(views, kind, await reading.list(request, options))
+        early, late = conversion_selecting.split(kind, options.field_selector)
+        found = await _viewed(views, kind, await reading.list(request, replace(options, field_selector=early)))
+        if not late:
+            return found
+        chosen = [item for item in found.items if conversion_selecting.matches(kind, late, item.document)]
+        return replace(found, items=chosen, remaining=None)
     if about is request:
         return await reading.list(request, options)
     selector = conversions.field_selector(kind, options.field_selector)
@@ -57,7 +63,11 @@ async def list(reading: Reading, views: Views, request: Request, options: ListOp
 async def watch(reading: Reading, views: Views, request: Request, options: WatchOptions) -> Batches:
     kind, about = request.kind, stored(request)
     if kind.custom:
-        return _followed(views, kind, await reading.watch(request, replace(options, sink=None)))
+        early, late = conversion_selecting.split(kind, options.field_selector)
+        options = replace(options, field_selector=early, sink=None)
+        before = await conversion_selecting.known(reading, views, request, options, late) if late else []
+        events = _followed(views, kind, await reading.watch(request, options))
+        return conversion_selecting.seen_through(kind, late, events, before) if late else events
     if about is request:
         return await reading.watch(request, options)
     selector = conversions.field_selector(kind, options.field_selector)

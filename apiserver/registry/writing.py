@@ -2,6 +2,7 @@
 
     decode, default ▸ mutating admission ▸ prepare ▸ validate ▸ validating admission ▸ managed fields ▸ transaction
 
+Managed fields are decided by what was asked for: what admission and preparing add belongs to nobody.
 A write that loses against another one starts again from what the other left, unless its author said which revision it
 is meant for.  A write that changes nothing is not one.
 """
@@ -9,19 +10,20 @@ is meant for.  A write that changes nothing is not one.
 import random
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from api import errors, meta, times
-from api.errors import AlreadyExists, ApiError, BadRequest, NotFound, Timeout, Unavailable
+from api.errors import AlreadyExists, ApiError, BadRequest, NotFound, Timeout, TooLarge, Unavailable
 from api.kinds import Kind
-from api.paths import Path, invalid, refusal
+from api.paths import Fault, refusal
 from api.types import ManagedFieldsEntry
 from apiserver import rules
 from apiserver.admission import Admission
 from apiserver.patching import managed_fields
-from apiserver.registry import policies, scales
+from apiserver.registry import owners, policies, scales
 from apiserver.registry.objects import Current, Objects, encoded
 from apiserver.requests import Request
 from apiserver.storage import documents
@@ -33,8 +35,12 @@ GENERATED = 5
 LONGEST_BASE = 63 - GENERATED
 NAME_ATTEMPTS = 8
 ATTEMPTS = 64
+NO_VERSION = ("", "0")
+"""What a resourceVersion says that means no revision in particular."""
+NEEDED = Fault("FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")
 TAKEN = "the claim that {claim} makes was taken by another object meanwhile; please try again"
 
+Tree = dict[str, Any]
 Make = Callable[[Current], Any]
 """The object that shall stand in the place of the current one; a new Struct at each call."""
 
@@ -61,19 +67,23 @@ class Writing:
             obj = make()
             generated = self._identify(request, obj)
             about = request.at(name=obj.metadata.name, generated=generated)
+            if request.verb != "patch":
+                owners.dedup(request, obj, admitted=False)
+            entries = obj.metadata.managedFields if tracked else self._track(request, None, meta.tree(obj))
             await self._admission.admit(about, obj, None)
+            owners.dedup(request, obj, admitted=True)
             rules.prepare_create(kind, obj)
             if faults := rules.validate(kind, obj):
                 raise refusal(kind.group, kind.name, obj.metadata.name, faults)
+            request.warn(rules.warnings(kind, obj, None))
             if about.name != obj.metadata.name:
                 about = about.at(name=obj.metadata.name)
             await self._admission.judge(about, obj, None)
-            if not tracked:
-                self._track(request, None, obj)
+            obj.metadata.managedFields = entries
             try:
                 if request.dry_run:
                     return await self._would_create(kind, obj)
-                return await self.objects.create(kind, obj)
+                return await _fitting(obj, tracked, partial(self.objects.create, kind, obj))
             except Changed as e:
                 if not generated or attempt >= NAME_ATTEMPTS:
                     raise self._exists(kind, obj.metadata.name, e) from e
@@ -87,7 +97,7 @@ class Writing:
         """Give the object its identity. True if its name was made up."""
         metadata = obj.metadata
         check_place(request, obj)
-        if metadata.resourceVersion:
+        if metadata.resourceVersion not in NO_VERSION:
             raise BadRequest("resourceVersion should not be set on objects to be created")
         generated = not metadata.name and bool(metadata.generateName)
         if generated:
@@ -144,7 +154,7 @@ class Writing:
                     continue
             try:
                 new = make(current)
-                if new.metadata.resourceVersion not in ("", str(current.revision)):
+                if new.metadata.resourceVersion not in (*NO_VERSION, str(current.revision)):
                     raise errors.conflict(kind.group_resource, request.name, errors.STALE)
                 return await self._replace(request, current, new, ruled, tracked), False
             except Changed as e:
@@ -167,52 +177,61 @@ class Writing:
 
     async def _replace(self, request: Request, current: Current, new: Any, ruled: bool, tracked: bool) -> bytes:
         kind, old = request.kind, current.obj
-        explicit = bool(new.metadata.resourceVersion)
-        self._keep_identity(kind, new, old)
+        explicit = new.metadata.resourceVersion not in NO_VERSION
+        self._keep_identity(request, new, old)
+        wanted = None if tracked else meta.tree(new)
         if ruled:
-            if not explicit and policies.resource(kind) in policies.NEEDS_VERSION:
-                fault = invalid(Path("metadata.resourceVersion"), 0, "must be specified for an update")
-                raise refusal(kind.group, kind.name, new.metadata.name, [fault])
+            if not explicit and request.subresource != "scale" and policies.needs_version(kind):
+                raise refusal(kind.group, kind.name, new.metadata.name, [NEEDED])
             if request.subresource == "scale":
                 new = await self._admit_scale(request, current, new)
             else:
+                if request.verb != "patch":
+                    owners.dedup(request, new, admitted=False)
                 await self._admission.admit(request, new, old)
+                owners.dedup(request, new, admitted=True)
             subresource = "" if request.subresource == "scale" else request.subresource
             rules.prepare_update(kind, new, old, subresource)
             if faults := rules.validate_update(kind, new, old, subresource):
                 raise refusal(kind.group, kind.name, new.metadata.name, faults)
+            if not request.subresource:
+                request.warn(rules.warnings(kind, new, old))
             if request.subresource != "scale":
                 await self._admission.judge(request, new, old)
-        if not tracked:
+        if wanted is not None:
             asked, new.metadata.managedFields = new.metadata.managedFields, old.metadata.managedFields
             same = encoded(new) == current.stored and (not asked or asked == old.metadata.managedFields)
             if same and not current.outdated and not self.objects.is_stale(kind, old):
+                await self.objects.prove(kind, current)
                 return current.served()
-            new.metadata.managedFields = asked
-            self._track(request, current, new)
+            new.metadata.managedFields = self._track(request, current, wanted, meta.tree(new))
         elif ruled and not current.outdated and managed_fields.unchanged(current.tree(), meta.tree(new)):
+            await self.objects.prove(kind, current)
             return current.served()
         if request.dry_run:
             return documents.serve(encoded(new), current.revision)
         if is_finished(kind, new):
             revision = await self.objects.delete(kind, current)
             return documents.serve(encoded(new), revision)
-        return await self.objects.update(kind, current, new)
+        return await _fitting(new, tracked, partial(self.objects.update, kind, current, new))
 
     async def _admit_scale(self, request: Request, current: Current, new: Any) -> Any:
         """Admission sees the Scale that the client sent, not what it is a view of."""
         old, scale = (scales.scale_of(request.kind, obj, current.revision) for obj in (current.obj, new))
         sent = meta.clone(scale)
         await self._admission.pass_(request, scale, old)
-        return new if scale == sent else scales.scaled(request.kind, current, scale)
+        if scale == sent:
+            return new
+        changed = scales.scaled(request.kind, current, scale)
+        changed.metadata.managedFields = new.metadata.managedFields
+        return changed
 
-    def _keep_identity(self, kind: Kind, new: Any, old: Any) -> None:
+    def _keep_identity(self, request: Request, new: Any, old: Any) -> None:
         """What no update can change. A client that means another object than the present one is told so."""
         ours, theirs = old.metadata, new.metadata
-        if theirs.uid and theirs.uid != ours.uid:
-            why = f"Precondition failed: UID in precondition: {theirs.uid}, UID in object meta: {ours.uid}"
-            raise errors.conflict(kind.group_resource, ours.name, why)
-        theirs.uid = ours.uid
+        if request.verb != "patch":  # whose uid is a change of a field, and refused as one
+            check_uid(request, theirs.uid, ours.uid)
+        theirs.uid = theirs.uid or ours.uid
         theirs.namespace = ours.namespace
         theirs.creationTimestamp = ours.creationTimestamp
         theirs.generation = ours.generation
@@ -224,17 +243,38 @@ class Writing:
         else:
             theirs.deletionTimestamp, theirs.deletionGracePeriodSeconds = "", None
 
-    def _track(self, request: Request, current: Current | None, new: Any) -> None:
+    def _track(
+        self, request: Request, current: Current | None, wanted: Tree, outcome: Tree | None = None
+    ) -> list[ManagedFieldsEntry]:
         entries = managed_fields.track(
             current.tree() if current is not None else None,
-            meta.tree(new),
+            wanted,
+            outcome=outcome,
             manager=request.field_manager or "unknown",
             now=self.now(),
             api_version=request.kind.api_version,
             subresource=request.subresource,
             definition=request.kind.shape.node if request.kind.custom else "",
         )
-        new.metadata.managedFields = msgspec.convert(entries, list[ManagedFieldsEntry])
+        return msgspec.convert(entries, list[ManagedFieldsEntry])
+
+
+async def _fitting(obj: Any, tracked: bool, store: Callable[[], Awaitable[bytes]]) -> bytes:
+    """Stored, without managedFields where it is too large with them: as upstream, unless they were decided before."""
+    try:
+        return await store()
+    except TooLarge:
+        if tracked or not obj.metadata.managedFields:
+            raise
+    obj.metadata.managedFields = []
+    return await store()
+
+
+def check_uid(request: Request, uid: str, present: str) -> None:
+    """Raises Conflict if the object of an update has another uid than the one that is there, or that is not there."""
+    if uid and uid != present:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {present}"
+        raise errors.conflict(request.kind.group_resource, request.name, why)
 
 
 def check_place(request: Request, obj: Any) -> None:

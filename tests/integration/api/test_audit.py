@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from api import errors
 from api.types import Lease, ObjectMeta, Pod, Secret
-from machinery.client import channel, connect
+from machinery.channels import channel
+from machinery.client import connect
 from machinery.testing import ControlPlane, control_plane
 from proto import node_pb2
 from proto.resources_pb2_grpc import ResourcesStub

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from machinery.client import channel
+from machinery.channels import channel
 from machinery.testing import ControlPlane
 from proto import resources_pb2 as pb
 

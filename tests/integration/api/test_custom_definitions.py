@@ -122,7 +122,7 @@ async def test_a_deleted_definition_takes_its_objects_along_and_can_come_again_a
     for name in ("one", "two"):
         await widgets.create(name, spec={"replicas": 1})
     await widgets.gone()
-    assert (await send("GET", widgets.path)).code == 404
+    await until(send, widgets.path, lambda answer: answer.code == 404)
     again = await define(send, widgets.crd)
     assert (await send("GET", again.path)).body["items"] == []
     assert (await again.create("one")).code == 201

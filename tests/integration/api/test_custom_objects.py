@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from tests.integration.api.conftest import Send
-from tests.integration.api.customs import APPLY, Customs, define, definition, schema, version
+from tests.integration.api.customs import APPLY, MERGE, Customs, define, definition, schema, version
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -94,6 +94,18 @@ async def test_what_does_not_fit_the_schema_is_refused(widgets: Customs, spec: d
     assert answer.body["message"].startswith(f'Widget.{widgets.crd["spec"]["group"]} "bad" is invalid: ')
 
 
+async def test_finalizers_may_have_any_name_and_their_writer_is_warned(send: Send, widgets: Customs) -> None:
+    made = await widgets.create("bare", metadata={"finalizers": ["bare", "example.com/full", "orphan"]})
+    assert made.code == 201
+    (warning,) = made.warnings
+    assert 'metadata.finalizers: \\"bare\\": prefer a domain-qualified finalizer name including a path (/)' in warning
+    changed = await widgets.patch("bare", {"metadata": {"labels": {"a": "b"}}})
+    assert (changed.code, changed.warnings) == (200, [])
+    assert (await send("PATCH", widgets.crd_path, {"metadata": {"finalizers": ["bare"]}}, MERGE)).code == 200
+    for path in (f"{widgets.path}/bare", widgets.crd_path):
+        await send("PATCH", path, {"metadata": {"finalizers": None}}, MERGE)
+
+
 async def test_rules_are_not_asked_of_what_is_invalid_anyway(widgets: Customs) -> None:
     answer = await widgets.create("bad", spec={"replicas": "x"})
     assert "<nil>: Invalid value: null: some validation rules were not checked" in answer.body["message"]
@@ -128,6 +140,32 @@ async def test_rules_that_compare_with_before(widgets: Customs) -> None:
     answer = await widgets.patch("fixed", {"spec": {"fixed": "b"}})
     assert 'spec.fixed: Invalid value: "string": may not change' in answer.body["message"]
     assert (await widgets.patch("fixed", {"spec": {"replicas": 2}})).code == 200
+
+
+async def test_what_a_stricter_schema_finds_may_stay_as_long_as_it_is_not_touched(send: Send) -> None:
+    item = {"type": "object", "required": ["key"], "properties": {"key": TEXT, "field": TEXT}}
+    keyed = {"type": "array", "items": item, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["key"]}
+    lists = {"keyed": keyed, "plain": {"type": "array", "items": TEXT}}
+    shape = {"type": "object", "properties": {"field": TEXT, "ruled": TEXT, **lists}}
+    customs = await define(send, definition(version(tree=schema(shape))))
+    spec = {"field": "a", "ruled": "a", "keyed": [{"key": "one", "field": "a"}], "plain": ["a"]}
+    await customs.create("old", spec=spec)
+
+    def tighten(crd: Any) -> None:
+        fields = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+        for place in (fields["field"], fields["plain"]["items"], fields["keyed"]["items"]["properties"]["field"]):
+            place["enum"] = ["b"]
+        fields["ruled"]["x-kubernetes-validations"] = [{"rule": "self == 'b'"}]
+
+    await customs.redefine(tighten)
+    assert (await customs.patch("old", {"metadata": {"labels": {"a": "b"}}})).code == 200
+    more = [{"key": "one", "field": "a"}, {"key": "two", "field": "b"}]
+    assert (await customs.patch("old", {"spec": {"keyed": more}})).code == 200
+    changed = {"field": "c", "keyed": [{"key": "one", "field": "c"}], "plain": ["a", "b"]}
+    refused = (await customs.patch("old", {"spec": changed})).body["message"]
+    places = ("spec.field", "spec.keyed[0].field", "spec.plain[0]")
+    assert [place for place in places if f"{place}: Unsupported value" in refused] == [*places]
+    assert "failed rule: self == 'b'" in (await customs.patch("old", {"spec": {"ruled": "c"}})).body["message"]
 
 
 async def test_generation_counts_changes_of_the_spec_and_status_has_its_own_door(widgets: Customs) -> None:
@@ -278,3 +316,18 @@ async def test_unknown_metadata_is_named_in_the_object_and_in_embedded_ones(widg
     document = widgets.document("meta", **unknown)
     answer = await widgets.patch("meta", document, APPLY, "?fieldManager=me&fieldValidation=Strict")
     assert ".metadata.strange: field not declared in schema" in answer.body["message"]
+
+
+async def test_an_update_says_which_revision_it_replaces(send: Send, widgets: Customs) -> None:
+    made = (await widgets.create("versioned", spec={"replicas": 1})).body
+    where, wanted = f"{widgets.path}/versioned", widgets.document("versioned", spec={"replicas": 2})
+    for metadata in ({}, {"resourceVersion": "0"}):
+        refused = await send("PUT", where, wanted | {"metadata": wanted["metadata"] | metadata})
+        assert refused.code == 422
+        assert (
+            "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update" in refused.body["message"]
+        )
+    named = wanted["metadata"] | {"resourceVersion": made["metadata"]["resourceVersion"]}
+    assert (await send("PUT", where, wanted | {"metadata": named})).code == 200
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": wanted["metadata"], "spec": {"replicas": 3}}
+    assert (await send("PUT", f"{where}/scale", scale)).body["spec"] == {"replicas": 3}

@@ -104,8 +104,11 @@ class Converter:
 async def converted(send: Send, port: int, bundle: str) -> Customs:
     config = {"url": f"https://localhost:{port}/convert", "caBundle": bundle}
     webhook = {"clientConfig": config, "conversionReviewVersions": ["v1"]}
+    chosen = {"selectableFields": [{"jsonPath": ".spec.host"}, {"jsonPath": ".spec.port"}]}
     crd = definition(
-        version("v1", OLD), version("v2", NEW, storage=False), conversion={"strategy": "Webhook", "webhook": webhook}
+        version("v1", OLD, selectableFields=[{"jsonPath": ".spec.address"}]),
+        version("v2", NEW, storage=False, **chosen),
+        conversion={"strategy": "Webhook", "webhook": webhook},
     )
     return await define(send, crd)
 
@@ -146,6 +149,39 @@ async def test_watches_are_converted_too(send: Send, tmp_path: Path) -> None:
         await v1.patch("one", {"spec": {"address": "h:2"}})
         events = [json.loads(line) for line in (await watch).body.splitlines()]
         assert [(e["type"], e["object"]["spec"]["port"]) for e in events] == [("ADDED", "1"), ("MODIFIED", "2")]
+
+
+async def test_converted_objects_are_selected_by_the_fields_of_the_version_that_is_asked(
+    send: Send, tmp_path: Path
+) -> None:
+    async with https(tmp_path, Converter().serve, "localhost") as server:
+        v1 = await converted(send, server.port, server.ca_bundle)
+        v2 = v1.at("v2")
+        at = f"{v2.path}?fieldSelector=spec.host%3Dh"
+
+        async def chosen(path: str) -> list[str]:
+            return [o["metadata"]["name"] for o in (await send("GET", path)).body["items"]]
+
+        revision = (await v2.create("one", spec={"host": "h", "port": "1"})).body["metadata"]["resourceVersion"]
+        for name, host, port in (("two", "h", "2"), ("three", "k", "3")):
+            await v2.create(name, spec={"host": host, "port": port})
+        assert await chosen(at) == ["one", "two"]
+        assert await chosen(f"{at}%2Cspec.port%3D2") == ["two"]
+        assert await chosen(f"{v1.path}?fieldSelector=spec.address%3Dk%3A3") == ["three"]
+        await v2.patch("three", {"spec": {"host": "h"}})
+        last = (await v2.patch("one", {"spec": {"host": "k"}})).body["metadata"]["resourceVersion"]
+        await send("DELETE", f"{at}%2Cspec.port%3D2")
+        assert await chosen(at) == ["three"]
+        body = (await send("GET", f"{at}&watch=true&timeoutSeconds=1&resourceVersion={revision}")).body
+        events = [json.loads(line) for line in body.splitlines()]
+        told = [(e["type"], e["object"]["metadata"]["name"], e["object"]["spec"]["host"]) for e in events]
+        assert told == [
+            ("ADDED", "two", "h"),
+            ("ADDED", "three", "h"),
+            ("DELETED", "one", "h"),
+            ("DELETED", "two", "h"),
+        ]
+        assert events[2]["object"]["metadata"]["resourceVersion"] == last
 
 
 async def test_the_grpc_door_serves_custom_kinds_as_well(send: Send, plane: ControlPlane) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 import yaml
@@ -128,6 +129,17 @@ async def test_metadata_alone(send: Send, widgets: Customs) -> None:
     assert {tuple(item) for item in found["items"]} == {("kind", "apiVersion", "metadata")}
 
 
+@pytest.mark.parametrize("of", ["", "/red", "?watch=true&timeoutSeconds=1"])
+async def test_custom_objects_are_json_also_for_those_who_prefer_protobuf(
+    session: aiohttp.ClientSession, widgets: Customs, of: str
+) -> None:
+    protobuf = "application/vnd.kubernetes.protobuf"
+    async with session.get(widgets.path + of, headers={"Accept": f"{protobuf},application/json"}) as answer:
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    async with session.get(widgets.path + of, headers={"Accept": protobuf}) as answer:
+        assert answer.status == 406
+
+
 @pytest.mark.parametrize(
     ("selector", "names"),
     [("spec.color=red", ["red"]), ("spec.size=4", ["blue"]), ("spec.on=true", ["red"]), ("spec.color!=red", ["blue"]),
@@ -188,7 +200,7 @@ async def test_the_real_kubectl(plane: ControlPlane, send: Send, tmp_path: Path)
     group = crd["spec"]["group"]
     assert "created" in await kubectl("apply", "-f", "-", stdin=crd)
     name = f"crd/contraptions.{group}"
-    assert "condition met" in await kubectl("wait", "--for=condition=Established", name, "--timeout=5s")
+    assert "condition met" in await kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
     one = {
         "apiVersion": f"{group}/v1",
         "kind": "Contraption",

@@ -12,7 +12,8 @@ import pytest_asyncio
 from api import errors
 from api.types import Node, Pod, SelfSubjectReview
 from machinery.certificates import Authority, Subject
-from machinery.client import channel, connect
+from machinery.channels import channel
+from machinery.client import connect
 from machinery.kubeconfigs import Access
 from machinery.testing import ControlPlane, control_plane, free_port
 from proto import resources_pb2 as pb

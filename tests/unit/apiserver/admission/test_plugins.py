@@ -4,7 +4,16 @@ import pytest
 
 from api import kinds
 from api.errors import Forbidden, NotFound
-from api.types import LocalObjectReference, Namespace, ObjectMeta, PriorityClass, ServiceAccount, Toleration
+from api.types import (
+    LocalObjectReference,
+    Namespace,
+    ObjectMeta,
+    PodGroup,
+    PodGroupSpec,
+    PriorityClass,
+    ServiceAccount,
+    Toleration,
+)
 from apiserver.admission import standard
 from apiserver.admission.namespaces import NamespaceLifecycle
 from apiserver.admission.priorities import Priority
@@ -189,6 +198,18 @@ async def test_a_pods_class_gives_its_priority(name, world, expected):
     await Priority(Memory(*world)).admit(asking(pod), pod, None)
     assert (pod.spec.priorityClassName, pod.spec.priority) == expected
     assert pod.spec.preemptionPolicy == "PreemptLowerPriority"
+
+
+async def test_a_pod_groups_class_gives_its_priority_which_nobody_else_may_set():
+    async def admitted(**spec):
+        group = PodGroup(metadata=ObjectMeta(name="g", namespace="default"), spec=PodGroupSpec(**spec))
+        await Priority(Memory(importance("mine", 7))).admit(asking(group), group, None)
+        return group.spec.priorityClassName, group.spec.priority
+
+    assert await admitted(priorityClassName="mine") == ("mine", 7)
+    assert await admitted() == ("", 0)
+    with pytest.raises(Forbidden, match="must not be provided in pod group spec"):
+        await admitted(priority=9)
 
 
 async def test_a_class_may_forbid_preemption():

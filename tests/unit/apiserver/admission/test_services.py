@@ -60,6 +60,14 @@ async def test_a_requested_address_is_given():
     assert claims_of(SERVICES, service) == {"serviceips/10.96.0.10"}
 
 
+async def test_leading_zeros_of_an_address_say_nothing():
+    service = await given({"spec/clusterIP": "10.96.0.010"})
+    assert (service.spec.clusterIP, claims_of(SERVICES, service)) == ("10.96.0.010", {"serviceips/10.96.0.10"})
+    assert "already allocated" in await refused({"spec/clusterIP": "10.96.000.10"}, world=[service])
+    again = await rewritten(service, {"spec/clusterIP": "10.96.0.010"})
+    assert again.spec.clusterIPs == ["10.96.0.010"]
+
+
 async def test_a_requested_address_that_is_taken_is_refused():
     other = await given({"spec/clusterIP": "10.96.0.10"})
     assert await refused({"metadata/name": "t", "spec/clusterIP": "10.96.0.10"}, world=[other]) == (

@@ -30,3 +30,11 @@ def test_what_is_neither_true_nor_false_is_refused(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         parsed("--permit-port-sharing=perhaps")
     assert "is neither true nor false" in capsys.readouterr().err
+
+
+def test_feature_gates_are_off_unless_they_are_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parsed().gates == parsed("--feature-gates=").gates == parsed("--feature-gates=GenericWorkload=false").gates
+    assert parsed("--feature-gates=GenericWorkload=true").gates == {"GenericWorkload"}
+    with pytest.raises(SystemExit):
+        parsed("--feature-gates=Unheard=true")
+    assert "unrecognized feature gate: Unheard" in capsys.readouterr().err

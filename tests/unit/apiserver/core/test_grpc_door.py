@@ -12,7 +12,7 @@ from api import kinds, meta
 from api.errors import Conflict, NotFound
 from api.types import ConfigMap, ObjectMeta
 from apiserver.authentication import Authenticator
-from apiserver.grpc_door import Resources
+from apiserver.grpc_door import Resources, manager_of
 from apiserver.registry import Registry
 from apiserver.requests import User
 from machinery.client import Client
@@ -29,10 +29,15 @@ class Everybody(Authenticator):
         return User("system:kube-scheduler", groups=("system:masters",))
 
 
+@pytest.fixture
+def door(registry: Registry) -> Resources:  # noqa: F811
+    return Resources(registry, Everybody())
+
+
 @pytest_asyncio.fixture
-async def channel(registry: Registry) -> AsyncIterator[grpc.aio.Channel]:  # noqa: F811
+async def channel(door: Resources) -> AsyncIterator[grpc.aio.Channel]:
     server = grpc.aio.server()
-    Resources(registry, Everybody()).register(server)
+    door.register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as found:
@@ -51,6 +56,31 @@ async def client(channel: grpc.aio.Channel) -> AsyncIterator[Client]:
 
 def config_map(name: str, **data: str) -> ConfigMap:
     return ConfigMap(metadata=ObjectMeta(name=name, namespace="default"), data=data)
+
+
+async def test_a_pipeline_that_the_server_leaves_answers_what_it_has_taken_and_says_so(
+    door: Resources, channel: grpc.aio.Channel
+) -> None:
+    def asked(first: int) -> pb.Operations:
+        get = pb.GetRequest(resource=pb.Resource(version="v1", plural="namespaces", name="none"))
+        return pb.Operations(operations=[pb.Operation(id=n, get=get) for n in range(first, first + 300)])
+
+    call = ResourcesStub(channel).Pipeline()
+    await call.write(asked(1))
+    answered = [outcome.id for outcome in (await call.read()).outcomes]
+    door.leave()
+    while not (message := await call.read()).last:
+        answered += [outcome.id for outcome in message.outcomes]
+    assert sorted(answered) == [*range(1, len(answered) + 1)]
+    await call.write(asked(301))
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+    assert await call.code() is grpc.StatusCode.OK
+
+
+def test_a_component_owns_fields_by_its_own_name_and_not_by_its_nodes() -> None:
+    assert manager_of(User("system:kube-controller-manager")) == "kube-controller-manager"
+    assert manager_of(User("system:node:node1")) == "kubelet"
 
 
 async def test_the_verbs_work_over_the_pipeline(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,7 @@ from api.errors import (
     MethodNotAllowed,
     NotFound,
     Timeout,
+    TooLarge,
 )  # fmt: skip
 from api.kinds import Kind
 from api.types import (
@@ -36,9 +38,10 @@ from api.types import (
     ServiceAccount,
 )
 from apiserver.admission import standard
-from apiserver.authorization import Groups
+from apiserver.authorization import Decision, Groups
 from apiserver.registry import Registry
 from apiserver.registry.bootstrapping import bootstrap, keep
+from apiserver.registry.objects import Current
 from apiserver.registry.selecting import token
 from apiserver.requests import DeleteOptions, Event, ListOptions, Request, User, WatchOptions
 from apiserver.storage import tables
@@ -130,6 +133,25 @@ async def test_a_created_object_has_identity_defaults_and_an_owner_of_its_fields
     assert await get(registry, Pod, "a") == pod
 
 
+async def test_nobody_owns_what_admission_adds(registry: Registry) -> None:
+    pod = await new_pod(registry, "a")
+    assert pod.spec.tolerations
+    assert pod.spec.priority == 0
+    owned = pod.metadata.managedFields[0].fieldsV1["f:spec"]
+    assert {"f:containers", "f:dnsPolicy", "f:restartPolicy"} <= owned.keys()
+    assert not {"f:tolerations", "f:priority", "f:serviceAccountName", "f:volumes"} & owned.keys()
+
+    service = await create(registry, Service, "s", spec={"ports": [{"port": 80}]})
+    assert service.spec.clusterIP
+    assert not {"f:clusterIP", "f:clusterIPs"} & service.metadata.managedFields[0].fieldsV1["f:spec"].keys()
+    body = json.dumps({"spec": {"type": "NodePort"}}).encode()
+    document, _ = await registry.patch(about(Service, "patch", "s"), body, "merge")
+    changed = meta.decode(document, Service)
+    assert changed.spec.ports[0].nodePort
+    (mine,) = changed.metadata.managedFields
+    assert "nodePort" not in json.dumps(mine.fieldsV1)
+
+
 async def test_a_generated_name_has_five_letters_of_upstreams_alphabet(registry: Registry) -> None:
     made = await create(registry, ConfigMap, "", metadata={"generateName": "x-"})
     assert made.metadata.name.startswith("x-")
@@ -203,6 +225,41 @@ async def test_an_update_of_an_old_revision_is_a_conflict(registry: Registry) ->
     assert (meta.decode(document, ConfigMap).data, created) == ({"k": "3"}, False)
 
 
+async def test_version_0_means_whatever_is_there(registry: Registry) -> None:
+    zero = {"resourceVersion": "0"}
+    made = await create(registry, ConfigMap, "a", metadata=zero)
+    body = document(kinds.of(ConfigMap), "a", metadata={"name": "a"} | zero, data={"k": "1"})
+    await registry.update(about(ConfigMap, "update", "a"), body)
+    after = await patch(registry, ConfigMap, "a", {"metadata": zero, "data": {"l": "2"}})
+    assert after.data == {"k": "1", "l": "2"}
+    assert after.metadata.resourceVersion not in ("0", made.metadata.resourceVersion)
+    await create(registry, Lease, "b")
+    with pytest.raises(Invalid, match=r"metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"):
+        await registry.update(
+            about(Lease, "update", "b"), document(kinds.of(Lease), "b", metadata={"name": "b"} | zero)
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"metadata": {"labels": "x"}}, 'map[metadata:map[labels:x]]": cannot restore map from string'),
+        ({"spec": []}, 'map[spec:[]]": cannot restore struct from: slice'),
+        ({"spec": {"containers": True}}, "cannot restore slice from bool"),
+        ({"spec": {"nodeName": 1}}, "cannot convert int64 to string"),
+        ({"spec": {"hostNetwork": "yes"}}, "unrecognized type: bool"),
+        ({"spec": {"priority": 1.5}}, "cannot convert float64 to int32"),
+        ({"spec": {"priority": {}}}, "unrecognized type: int32"),
+    ],
+)
+async def test_a_strategic_patch_that_makes_no_object_is_told_so(registry: Registry, change: Any, why: str) -> None:
+    await new_pod(registry, "a")
+    with pytest.raises(Invalid) as refused:
+        await patch(registry, Pod, "a", change, "strategic")
+    assert refused.value.message.startswith(' "" is invalid: patch: Invalid value: "map[')
+    assert refused.value.message.endswith(why)
+
+
 async def test_another_object_under_the_same_name_is_not_updated(registry: Registry) -> None:
     made = await create(registry, ConfigMap, "a")
     other = json.loads(meta.encode(made))
@@ -211,6 +268,14 @@ async def test_another_object_under_the_same_name_is_not_updated(registry: Regis
         Conflict, match="Precondition failed: UID in precondition: something-else, UID in object meta: "
     ):
         await registry.update(about(ConfigMap, "update", "a"), json.dumps(other).encode())
+    for kind in ("merge", "apply"):
+        with pytest.raises(Invalid, match=r'metadata\.uid: Invalid value: "something-else": field is immutable'):
+            await patch(registry, ConfigMap, "a", {**other, "metadata": {"uid": "something-else"}}, kind, force=True)
+    lease = document(kinds.of(Lease), "a", metadata={"uid": "something-else"})
+    with pytest.raises(
+        Conflict, match=r"Precondition failed: UID in precondition: something-else, UID in object meta: $"
+    ):
+        await registry.update(about(Lease, "update", "a"), lease)
 
 
 async def test_a_write_that_changes_nothing_keeps_the_revision(registry: Registry) -> None:
@@ -220,10 +285,82 @@ async def test_a_write_that_changes_nothing_keeps_the_revision(registry: Registr
     assert meta.decode(document, ConfigMap) == made
 
 
+async def test_an_object_that_is_too_large_with_its_managed_fields_is_stored_without(registry: Registry) -> None:
+    data = {f"a-key-that-is-long-enough-to-fill-a-good-part-of-what-etcd-takes-{n}": "v" for n in range(11_000)}
+    made = await create(registry, ConfigMap, "a", data=data)
+    assert (len(made.data), made.metadata.managedFields) == (11_000, [])
+    small = await create(registry, ConfigMap, "b", data={"k": "v"})
+    assert small.metadata.managedFields
+    grown = await patch(registry, ConfigMap, "b", {"data": data})
+    assert (len(grown.data), grown.metadata.managedFields) == (11_001, [])
+    with pytest.raises(TooLarge):
+        await patch(registry, ConfigMap, "b", json.loads(document(kinds.of(ConfigMap), "b")), "apply")
+
+
+async def test_a_write_that_undoes_what_the_cache_has_not_seen_yet_is_one(registry: Registry) -> None:
+    await create(registry, ConfigMap, "a", data={"k": "1"})
+    for _ in range(20):
+        assert (await patch(registry, ConfigMap, "a", {"data": {"k": "2"}})).data == {"k": "2"}
+        assert (await patch(registry, ConfigMap, "a", {"data": {"k": "1"}})).data == {"k": "1"}
+        there = await registry.objects.current(kinds.of(ConfigMap), "default", "a", proven=True)
+        assert there.obj.data == {"k": "1"}
+
+
+async def test_a_delete_that_the_cache_knows_of_may_be_of_another_object(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = {"metadata": {"finalizers": ["example.com/hold"]}}
+    await create(registry, ConfigMap, "a", **held)
+    await registry.delete(about(ConfigMap, "delete", "a"), DeleteOptions())
+    read = registry.objects.current
+    stale = (await read(kinds.of(ConfigMap), "default", "a", proven=True))._replace(proven=False)
+    await patch(registry, ConfigMap, "a", {"metadata": {"finalizers": None}})
+    await create(registry, ConfigMap, "a", **held)
+
+    async def current(kind: Kind, namespace: str, name: str, *, proven: bool = False) -> Current:
+        return await read(kind, namespace, name, proven=True) if proven else stale
+
+    monkeypatch.setattr(registry.objects, "current", current)
+    await registry.delete(about(ConfigMap, "delete", "a"), DeleteOptions())
+    there = await read(kinds.of(ConfigMap), "default", "a", proven=True)
+    assert there.obj.metadata.uid != stale.obj.metadata.uid
+    assert there.obj.metadata.deletionTimestamp
+
+
+async def test_fields_that_a_patch_has_twice_are_told_of_or_refused(registry: Registry) -> None:
+    await create(registry, ConfigMap, "a")
+    merge = b'{"data":{"k":"1","k":"2"},"metadata":{"ownerReferences":[{"uid":"u","uid":"u","kind":"K","name":"n","apiVersion":"v1"}]}}'
+    twice = ['duplicate field "data.k"', 'duplicate field "metadata.ownerReferences[0].uid"']
+    change = b'[{"op":"add","path":"/data","path":"/data","value":{"k":"2"},"foo":"bar"}]'
+    operation = ['json patch duplicate field "[0].path"', 'json patch unknown field "[0].foo"']
+    for kind, body, faults in (("merge", merge, twice), ("strategic", merge, twice), ("json", change, operation)):
+        with pytest.raises(Invalid, match="strict decoding error: " + re.escape(", ".join(faults))):
+            await registry.patch(about(ConfigMap, "patch", "a", field_validation="Strict"), body, kind)
+        for validation, told in (("Ignore", []), ("Warn", faults), ("", faults)):
+            request = about(ConfigMap, "patch", "a", field_validation=validation)
+            await registry.patch(request, body, kind)
+            assert request.warnings == told
+
+
 async def test_patches_without_a_revision_never_conflict(registry: Registry) -> None:
     await create(registry, ConfigMap, "a")
     await asyncio.gather(*(patch(registry, ConfigMap, "a", {"data": {f"k{n}": "x"}}) for n in range(20)))
     assert len((await get(registry, ConfigMap, "a")).data) == 20
+
+
+async def test_an_owner_is_named_once_and_who_names_it_twice_is_told(registry: Registry) -> None:
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "o", "uid": "u"}
+    twice = document(kinds.of(ConfigMap), "a", metadata={"ownerReferences": [owner, owner]})
+    asked = [about(ConfigMap, "create"), about(ConfigMap, "update", "a"), about(ConfigMap, "patch", "a")]
+    found = [await registry.create(asked[0], twice)]
+    found += [(await registry.update(asked[1], twice))[0]]
+    more = [{"op": "add", "path": "/metadata/ownerReferences/-", "value": owner}]
+    found += [(await registry.patch(asked[2], json.dumps(more).encode(), "json"))[0]]
+    assert [json.loads(f)["metadata"]["ownerReferences"] for f in found] == [[owner]] * 3
+    for request, when in zip(asked, ("entries;", "entries;", "entries after mutating admission happens;"), strict=True):
+        (warning,) = request.warnings
+        assert when in warning
+        assert warning.endswith("duplicate UID(s) observed: u")
 
 
 async def test_the_name_in_the_body_must_be_the_one_in_the_path(registry: Registry) -> None:
@@ -237,6 +374,32 @@ async def test_a_lease_is_created_by_an_update_and_a_configmap_is_not(registry: 
     assert created
     with pytest.raises(NotFound):
         await registry.update(about(ConfigMap, "update", "a"), document(kinds.of(ConfigMap), "a"))
+
+
+async def test_who_may_not_create_creates_nothing_by_update_or_apply(
+    world: World, store: Store, clock: FakeClock
+) -> None:
+    class NoCreating(Groups):
+        def decide(self, request: Request) -> Decision:
+            return Decision(request.verb != "create")
+
+    registry = Registry(world, store, NoCreating(), admission, clock)
+    refused = 'leases.coordination.k8s.io "a" is forbidden: User "admin" cannot create resource "leases"'
+    with pytest.raises(Forbidden, match=refused):
+        await registry.update(about(Lease, "update", "a"), document(kinds.of(Lease), "a"))
+    with pytest.raises(Forbidden, match=refused):
+        await registry.patch(about(Lease, "patch", "a"), document(kinds.of(Lease), "a"), "apply")
+    with pytest.raises(NotFound):
+        await registry.get(about(Lease, "get", "a"))
+
+
+async def test_applying_an_object_that_has_a_uid_does_not_create_another(registry: Registry) -> None:
+    config = document(kinds.of(ConfigMap), "a", metadata={"uid": "gone"})
+    with pytest.raises(
+        Conflict,
+        match='on configmaps "a": uid mismatch: the provided object specified uid gone, and no existing object',
+    ):
+        await registry.patch(about(ConfigMap, "patch", "a"), config, "apply")
 
 
 async def test_server_side_apply_creates_merges_and_keeps_others_out(registry: Registry) -> None:
@@ -278,6 +441,36 @@ async def test_a_scale_is_read_and_written_in_one_shape(registry: Registry) -> N
         await registry.update(about(Deployment, "update", "d", "scale"), json.dumps(scale).encode())
     with pytest.raises(Invalid, match=r"spec.replicas: Invalid value: -1: must be greater than or equal to 0"):
         await registry.patch(about(Deployment, "patch", "d", "scale"), b'{"spec":{"replicas":-1}}', "merge")
+
+
+async def test_a_scale_is_applied_in_its_own_version_and_the_replicas_have_one_owner(registry: Registry) -> None:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    await create(registry, Deployment, "d", spec=spec)
+    wanted = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 3}}
+
+    async def apply(manager: str, *, force: bool = False) -> Any:
+        request = about(Deployment, "patch", "d", "scale").at(field_manager=manager, force=force)
+        scale, _ = await registry.patch(request, json.dumps(wanted).encode(), "apply")
+        return json.loads(scale)["spec"]["replicas"], await get(registry, Deployment, "d")
+
+    def owners(of: Any) -> list[tuple[str, str, str, str]]:
+        return [
+            (e.manager, e.operation, e.apiVersion, e.subresource)
+            for e in of.metadata.managedFields
+            if "f:replicas" in (e.fieldsV1 or {}).get("f:spec", {})
+        ]
+
+    with pytest.raises(Conflict, match=r'conflict with "test" using autoscaling/v1: .spec.replicas'):
+        await apply("one")
+    replicas, after = await apply("one", force=True)
+    assert (replicas, after.spec.replicas) == (3, 3)
+    assert owners(after) == [("one", "Apply", "apps/v1", "scale")]
+    assert any("f:template" in e.fieldsV1["f:spec"] for e in after.metadata.managedFields if e.manager == "test")
+    _, again = await apply("one")
+    assert again == after
+    _, shared = await apply("two")
+    assert [m for m, *_ in owners(shared)] == ["one", "two"]
 
 
 async def test_a_pod_is_bound_once(registry: Registry) -> None:

@@ -1,5 +1,6 @@
 """Who a request is from, and what that allows."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,32 @@ from api.types import Node, Pod
 from apiserver.authentication import Authenticator
 from apiserver.authorization import Groups
 from apiserver.requests import ANONYMOUS, Request, User
-from machinery.certificates import Authority, Subject
+from machinery.certificates import LIFETIME, Authority, Subject
+from machinery.testing import FakeClock
 
 
 async def test_a_certificate_names_a_user_and_groups() -> None:
     pair = Authority.create("ca").issue(Subject("system:node:n1", ("system:nodes", "more")))
     user = await Authenticator()(pair.certificate, "")
     assert user == User("system:node:n1", groups=("system:nodes", "more", "system:authenticated"))
+
+
+async def test_a_certificate_that_has_expired_or_is_of_nobody_who_is_trusted_names_nobody(tmp_path: Path) -> None:
+    old, new, ca, clock = Authority.create("old"), Authority.create("new"), tmp_path / "ca.crt", FakeClock()
+    ca.write_bytes(old.pair.certificate)
+    authenticate = Authenticator(client_ca=ca, clock=clock)
+    pair = old.issue(Subject("jane"), datetime.fromtimestamp(clock.now(), UTC))
+    assert (await authenticate(pair.certificate, "")).name == "jane"
+    with pytest.raises(Unauthorized):
+        await authenticate(new.issue(Subject("jane")).certificate, "")
+    await clock.advance(LIFETIME.total_seconds())
+    with pytest.raises(Unauthorized):
+        await authenticate(pair.certificate, "")
+    renewed = old.issue(Subject("jane"), datetime.fromtimestamp(clock.now(), UTC))
+    assert (await authenticate(renewed.certificate, "")).name == "jane"
+    ca.write_bytes(new.pair.certificate)
+    with pytest.raises(Unauthorized):
+        await authenticate(renewed.certificate, "")
 
 
 async def test_a_token_names_a_user_and_a_wrong_one_nobody(tmp_path: Path) -> None:

@@ -43,7 +43,15 @@ async def test_bad_yaml_is_refused_in_upstreams_words(text):
     )
 
 
-def test_keys_that_a_mapping_has_twice_are_told_with_their_lines():
+async def test_a_document_of_very_many_values_is_refused():
+    with pytest.raises(BadRequest, match="more than 100000 values"):
+        await yamls.as_json(b"[" + b"a," * 100_000 + b"a]", "Pod")
+    assert await yamls.as_json(b"[" + b"a," * 90_000 + b"a]", "Pod")
+
+
+async def test_keys_that_a_mapping_has_twice_are_told_with_their_lines():
     text = b'a: 1\nb:\n- c: 1\n  c: 2\n- &x {d: 1}\n- <<: *x\n  d: 2\n"a": 3\n'
-    assert yamls.duplicates(text) == ['line 4: key "c" already set in map', 'line 8: key "a" already set in map']
-    assert yamls.duplicates(b"") == []
+    repeated: list[str] = []
+    await yamls.as_json(text, "Pod", repeated)
+    assert repeated == ['line 4: key "c" already set in map', 'line 8: key "a" already set in map']
+    assert await yamls.as_json(b"", "Pod", repeated) == b"null"

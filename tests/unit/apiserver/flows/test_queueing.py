@@ -191,3 +191,17 @@ async def test_seats_always_add_up() -> None:
             d.leave(ticket)
         await asyncio.sleep(0)
         assert all(level.idle and level.used == 0 for level in d.levels.values())
+
+
+async def test_who_only_sends_keeps_one_seat() -> None:
+    made = dispatcher(limited("a", 10, queues=1), total=10)
+    wide = made.enter("a", "x", 8)
+    waiting = made.enter("a", "y", 5)
+    assert not seated(waiting)
+    made.narrow(wide)
+    assert seated(waiting)
+    assert made.levels["a"].used == 6
+    made.narrow(waiting)
+    made.leave(wide)
+    made.leave(waiting)
+    assert made.levels["a"].used == made.levels["a"].executing == 0

@@ -43,7 +43,7 @@ def applied(live: Object | None, config: Object, manager: str = "me", **options:
     return result
 
 
-def updated(live: Object, new: Object, manager: str) -> Object:
+def updated(live: Object | None, new: Object, manager: str) -> Object:
     out = copy.deepcopy(new)
     out["metadata"]["managedFields"] = track(live, new, manager=manager, now=NOW)
     return out
@@ -84,7 +84,7 @@ def test_a_null_left_over_by_a_generator_is_no_change() -> None:
 
 
 def test_what_others_set_stays() -> None:
-    live = updated({"metadata": {}}, deployment(replicas=3, paused=True), "other")
+    live = updated(None, deployment(replicas=3, paused=True), "other")
     result = applied(live, deployment(minReadySeconds=5))
     assert result["spec"] == {"replicas": 3, "paused": True, "minReadySeconds": 5}
 
@@ -142,6 +142,15 @@ def test_finalizers_are_a_set() -> None:
     assert applied(both, config_map({}), "a")["metadata"]["finalizers"] == ["b/y"]
 
 
+def test_owned_fields_are_written_in_upstreams_order() -> None:
+    config = deployment([{"name": "a", "image": "i", "args": []}], replicas=1, paused=True)
+    for document in (applied(None, config), updated(None, config, "me")):
+        (entry,) = document["metadata"]["managedFields"]
+        container = '"k:{\\"name\\":\\"a\\"}":{".":{},"f:args":{},"f:image":{},"f:name":{}}'
+        assert container in msgspec.json.encode(entry["fieldsV1"]).decode()
+        assert list(entry["fieldsV1"]["f:spec"])[-3:] == ["f:paused", "f:replicas", "f:template"]
+
+
 def test_merged_items_keep_the_order_of_both_sides() -> None:
     live = applied(None, deployment(containers=[{"name": n} for n in "asbtc"]), "other")
     result = applied(live, deployment(containers=[{"name": n} for n in "cnba"]))
@@ -149,7 +158,7 @@ def test_merged_items_keep_the_order_of_both_sides() -> None:
 
 
 def test_one_conflict_in_upstreams_words() -> None:
-    live = updated({"metadata": {}}, deployment(replicas=3), "kubectl-client-side-apply")
+    live = updated(None, deployment(replicas=3), "kubectl-client-side-apply")
     with pytest.raises(Conflict) as caught:
         applied(live, deployment(replicas=5))
     status = caught.value.to_status()
@@ -197,7 +206,7 @@ def test_kubectl_takes_over_what_client_side_apply_set() -> None:
     config = deployment(replicas=3, containers=[{"name": "a", "image": "1"}])
     stored = copy.deepcopy(config)
     stored["metadata"]["annotations"] = {ANNOTATION: msgspec.json.encode(config).decode()}
-    live = updated({"metadata": {}}, stored, "kubectl-client-side-apply")
+    live = updated(None, stored, "kubectl-client-side-apply")
     wanted = deployment(replicas=5, containers=[{"name": "a", "image": "2"}])
     result = applied(live, wanted, "kubectl")
     assert result["spec"]["replicas"] == 5
@@ -210,7 +219,7 @@ def test_kubectl_does_not_take_what_was_changed_since() -> None:
     config = deployment(replicas=3)
     stored = deployment(replicas=4)
     stored["metadata"]["annotations"] = {ANNOTATION: msgspec.json.encode(config).decode()}
-    live = updated({"metadata": {}}, stored, "autoscaler")
+    live = updated(None, stored, "autoscaler")
     with pytest.raises(Conflict, match="autoscaler"):
         applied(live, deployment(replicas=5), "kubectl")
 
@@ -287,6 +296,47 @@ def test_a_configuration_that_does_not_fit_the_schema(spec: Any, faults: str) ->
     )
 
 
+def test_items_of_one_key_are_owned_together_and_give_way_to_the_applied_one() -> None:
+    def variables(*values: str) -> Object:
+        return deployment([{"name": "a", "env": [{"name": "PATH", "value": v} for v in values]}])
+
+    def owned(obj: Object, manager: str) -> Any:
+        fields = entry(obj, manager) or {}
+        for step in ("f:spec", "f:template", "f:spec", "f:containers", 'k:{"name":"a"}', "f:env"):
+            fields = fields.get(step, {})
+        return fields.get('k:{"name":"PATH"}')
+
+    made = updated(None, variables("/bin", "/usr/bin"), "create")
+    assert owned(made, "create") == {}
+    changed = updated(made, variables("/bin", "/sbin"), "update")
+    assert (owned(changed, "create"), owned(changed, "update")) == (None, {})
+    result = applied(changed, variables("/bin"), force=True)
+    assert result["spec"]["template"]["spec"]["containers"][0]["env"] == [{"name": "PATH", "value": "/bin"}]
+    assert owned(result, "me") == {".": {}, "f:name": {}, "f:value": {}}
+    assert owned(result, "update") is None
+
+
+# Objects whose fields nobody owns
+
+
+def test_what_stood_before_the_first_apply_is_nobodys_to_take() -> None:
+    live = config_map({"k": "1", "l": "2"})
+    with pytest.raises(Conflict, match='conflict with "before-first-apply" using v1'):
+        applied(live, config_map({"k": "3"}))
+    result = applied(live, config_map({"k": "3"}), force=True)
+    assert entry(result, "before-first-apply") == {"f:data": {".": {}, "f:l": {}}}
+    assert entry(result, "me") == {"f:data": {"f:k": {}}}
+
+
+def test_an_object_that_nobody_owns_stays_so_until_it_is_applied_to() -> None:
+    live = updated(None, config_map({"k": "1"}), "a")
+    cleared = updated(live, config_map({"k": "1"}, managedFields=[{}]), "a")
+    assert cleared["metadata"]["managedFields"] == []
+    changed = updated(cleared, config_map({"k": "2"}), "b")
+    assert changed["metadata"]["managedFields"] == []
+    assert entry(applied(changed, config_map({"l": "1"})), "before-first-apply") == {"f:data": {".": {}, "f:k": {}}}
+
+
 # Properties
 
 words = st.sampled_from("abcd")
@@ -326,7 +376,7 @@ class Model:
 
 @given(st.lists(operation, max_size=12))
 def test_ownership_follows_the_model(operations: list[tuple[str, str, dict[str, str]]]) -> None:
-    model, live = Model(), config_map({})
+    model, live = Model(), updated(None, config_map({}, labels={"always": "owned"}), "first")
     for verb, manager, values in operations:
         if verb == "update":
             model.update(manager, values)

@@ -256,9 +256,13 @@ class Model:
 
 def check_ownership(history: list[tuple[str, str, Object]]) -> None:
     model, live = Model(), deployment({})
+    owned = {"annotations": {"always": "owned"}}
+    live["metadata"] |= owned
+    live["metadata"]["managedFields"] = track(None, live, manager="first", now="now")
     for verb, manager, wanted in history:
         config = deployment(wanted)
         if verb == "update":
+            config["metadata"] |= owned
             model.update(manager, leaves(config))
             entries = track(live, config, manager=manager, now="now")
             live = config | {"metadata": config["metadata"] | {"managedFields": entries}}

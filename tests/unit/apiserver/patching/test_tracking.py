@@ -240,3 +240,11 @@ def test_two_documents_that_differ_only_in_times_are_unchanged() -> None:
     assert unchanged(old, later)
     assert not unchanged(old, changed(later, "spec", "replicas", to=8))
     assert not unchanged(old, written(None, deployment(), "somebody else", now=THEN))
+
+
+def test_what_admission_adds_belongs_to_nobody_and_what_it_takes_back_was_not_changed() -> None:
+    old = written(None, deployment(), "creator")
+    asked = changed(changed(old, "spec", "replicas", to=5), "spec", "strategy", "type", to="Recreate")
+    outcome = changed(changed(asked, "spec", "strategy", "type", to="RollingUpdate"), "spec", "paused", to=True)
+    mine = fields(written(old, asked, "scaler", outcome=outcome))["scaler"]
+    assert mine == {"f:spec": {"f:replicas": {}}}
