@@ -20,6 +20,7 @@ from apiserver import impersonation
 from apiserver.auditing import Auditor, Caller, calls
 from apiserver.authentication import Authenticator
 from apiserver.authorization import Authorizer
+from apiserver.authorization.nodes import PREFIX as NODE
 from apiserver.flows import Gate
 from apiserver.flows.queueing import Ticket
 from apiserver.metrics import Metrics
@@ -64,6 +65,12 @@ class Resources:
         self._authorizer = authorizer
         self._auditor = auditor
         self._metrics = metrics or Metrics()
+        self._lines: set[_Line] = set()
+
+    def leave(self) -> None:
+        """Take nothing more from open pipelines; each tells its client when what it has taken is answered."""
+        for line in self._lines:
+            line.end()
 
     def register(self, server: grpc.aio.Server) -> None:
         """Put the service on a server. Watches answer with bytes that were encoded once for all watchers."""
@@ -120,6 +127,8 @@ class Resources:
         request.force = message.force
         patch = message.patch
         if message.type == pb.PatchRequest.APPLY and not patch.lstrip().startswith(b"{"):
+            if self._authorizer is not None:  # the registry asks again; nothing is unpacked for whoever may not write
+                self._authorizer.authorize(request)
             patch = await as_json(patch, request.kind.name)
         document, _ = await self._registry.patch(request, patch, PATCHES.get(message.type, ""))
         return pb.Object(json=document)
@@ -147,7 +156,7 @@ class Resources:
     ) -> Request:
         request = await self._request(user, verb, message.resource)
         request.dry_run = message.dry_run
-        request.field_manager = message.field_manager or user.name.rpartition(":")[2]
+        request.field_manager = message.field_manager or manager_of(user)
         request.field_validation = message.field_validation or "Ignore"
         return request
 
@@ -195,20 +204,34 @@ class Resources:
     async def Pipeline(self, incoming: AsyncIterator[pb.Operations], context: Context) -> None:
         """Operations on one object are done in the order in which they came; others do not wait for each other."""
         try:
-            caller = await self.caller(context)
+            await self.caller(context)
         except ApiError as e:
             # Ended before its first message was taken, a stream may look to its client like a broken connection.
             with suppress(TimeoutError):
                 await asyncio.wait_for(anext(incoming, None), FIRST_SECONDS)
             await abort(context, e)
-        line = _Line(self, caller)
-        async with asyncio.TaskGroup() as group:
-            sender = group.create_task(line.send(context.write))
-            async for message in incoming:
-                for operation in message.operations:
-                    await line.start(group, operation)
-            await line.drained()
-            sender.cancel()
+        line, refusal = _Line(self), None
+        self._lines.add(line)
+        try:
+            async with asyncio.TaskGroup() as group:
+                sender = group.create_task(line.send(context.write))
+                # A line that is over is read to its end all the same: a client that writes at the moment at which its
+                # call ends is told gRPC's own words in the place of what the server has said.
+                async for message in incoming:
+                    try:
+                        # Asked each time: a stream lasts, and a certificate, a token and its pod may not.
+                        caller = await self.caller(context)
+                    except ApiError as e:
+                        refusal = e
+                        break
+                    for operation in message.operations:
+                        await line.start(group, operation, caller)
+                await line.drained()
+                sender.cancel()
+        finally:
+            self._lines.discard(line)
+        if refusal is not None:
+            await abort(context, refusal)
 
     async def operate(self, operation: pb.Operation, caller: Caller) -> pb.Outcome:
         """One operation of a pipeline. Refusals are outcomes too."""
@@ -295,30 +318,40 @@ class Resources:
 class _Line:
     """The operations of one stream that are under way, and the outcomes that wait to be sent."""
 
-    def __init__(self, door: Resources, caller: Caller) -> None:
+    def __init__(self, door: Resources) -> None:
         self._door = door
-        self._caller = caller
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._latest: dict[bytes, asyncio.Task[None]] = {}
         self._done: list[pb.Outcome] = []
         self._some = asyncio.Event()
         self._sent = asyncio.Event()
         self._open = 0
+        self._over = False
 
-    async def start(self, group: asyncio.TaskGroup, operation: pb.Operation) -> None:
+    def end(self) -> None:
+        """Nothing more is begun."""
+        self._over = True
+        self._some.set()
+
+    async def start(self, group: asyncio.TaskGroup, operation: pb.Operation, caller: Caller) -> None:
         await self._room.acquire()
+        if self._over:
+            self._room.release()
+            return
         self._open += 1
         self._sent.clear()
         key = _object(operation)
         before = self._latest.get(key) if key else None
-        task = group.create_task(self._run(operation, key, before))
+        task = group.create_task(self._run(operation, caller, key, before))
         if key:
             self._latest[key] = task
 
-    async def _run(self, operation: pb.Operation, key: bytes, before: asyncio.Task[None] | None) -> None:
+    async def _run(
+        self, operation: pb.Operation, caller: Caller, key: bytes, before: asyncio.Task[None] | None
+    ) -> None:
         if before is not None:
             await before
-        outcome = await self._door.operate(operation, self._caller)
+        outcome = await self._door.operate(operation, caller)
         self._done.append(outcome)  # looked up only now: `_batch` puts a new list there
         self._some.set()
         self._room.release()
@@ -335,6 +368,9 @@ class _Line:
                 self._open -= len(batch)
             if not self._open:
                 self._sent.set()
+                if self._over:
+                    await write(pb.Outcomes(last=True))
+                    return
 
     def _batch(self) -> list[pb.Outcome]:
         size = 0
@@ -360,6 +396,11 @@ def _object(operation: pb.Operation) -> bytes:
     if not resource.name:
         return b""
     return f"{resource.group}/{resource.plural}/{resource.namespace}/{resource.name}".encode()
+
+
+def manager_of(user: User) -> str:
+    """What a component owns fields as that does not say: the word that upstream's has for itself."""
+    return "kubelet" if user.name.startswith(NODE) else user.name.rpartition(":")[2]
 
 
 def _defect(e: Exception) -> InternalError:

@@ -17,6 +17,7 @@ from apiserver.auditing import Auditor, Caller, calls
 from apiserver.authorization import Authorizer
 from apiserver.nodes.kubelets import Kubelets
 from apiserver.nodes.places import Place, choose_container, find_node, find_pod
+from apiserver.nodes.sessions import Sessions
 from apiserver.registry import Registry
 from apiserver.requests import Request
 from apiserver.rest.streaming import execs
@@ -40,6 +41,7 @@ class Streams:
         self._authorizer = authorizer
         self._who = who
         self._kubelets = kubelets
+        self._sessions = Sessions()
 
     def register(self, server: grpc.aio.Server, service: str) -> None:
         """Put the methods beside the others of `service`."""
@@ -63,10 +65,11 @@ class Streams:
     async def Logs(self, wanted: pb.LogsRequest, context: Context) -> AsyncIterator[pb.Chunk]:
         try:
             request = await self._permitted(context, wanted.container, "get", "log")
-            place = await self._place(request, wanted.container)
-            wanted.container.CopyFrom(place.message())
-            async for chunk in self._carried(place.pod, "Logs", wanted):
-                yield chunk
+            with self._sessions.one_of(request.user.name):
+                place = await self._place(request, wanted.container)
+                wanted.container.CopyFrom(place.message())
+                async for chunk in self._carried(place.pod, "Logs", wanted):
+                    yield chunk
         except ApiError as e:
             await abort(context, e)
 
@@ -86,10 +89,11 @@ class Streams:
             if first is None or first.WhichOneof("message") != "start":
                 raise BadRequest(MUST_START)
             request = await self._permitted(context, first.start, "create", "portforward")
-            pod = await find_pod(self._registry, request)
-            await self._registry.connect(request, connects.PodPortForwardOptions(ports=[first.start.port]))
-            async for chunk in self._carried(pod, "PortForward", _with(first, incoming)):
-                yield chunk
+            with self._sessions.one_of(request.user.name):
+                pod = await find_pod(self._registry, request)
+                await self._registry.connect(request, connects.PodPortForwardOptions(ports=[first.start.port]))
+                async for chunk in self._carried(pod, "PortForward", _with(first, incoming)):
+                    yield chunk
         except ApiError as e:
             await abort(context, e)
 
@@ -101,14 +105,15 @@ class Streams:
             if first is None or first.WhichOneof("message") != "start":
                 raise BadRequest(MUST_START)
             request = await self._permitted(context, first.start.container, "create", subresource)
-            place = await self._place(request, first.start.container)
-            if place.pod.status.phase in ("Succeeded", "Failed"):
-                phase = place.pod.status.phase
-                raise BadRequest(f"cannot exec into a container in a completed pod; current phase is {phase}")
-            first.start.container.CopyFrom(place.message())
-            await self._registry.connect(request, execs.shown(first.start, subresource))
-            async for output in self._carried(place.pod, method, _with(first, incoming)):
-                yield output
+            with self._sessions.one_of(request.user.name):
+                place = await self._place(request, first.start.container)
+                if place.pod.status.phase in ("Succeeded", "Failed"):
+                    phase = place.pod.status.phase
+                    raise BadRequest(f"cannot exec into a container in a completed pod; current phase is {phase}")
+                first.start.container.CopyFrom(place.message())
+                await self._registry.connect(request, execs.shown(first.start, subresource))
+                async for output in self._carried(place.pod, method, _with(first, incoming)):
+                    yield output
         except ApiError as e:
             await abort(context, e)
 

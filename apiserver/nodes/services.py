@@ -54,6 +54,8 @@ def spots(slices: Iterable[EndpointSlice], port: ServicePort) -> list[Spot]:
     """The ready endpoints behind a service's port."""
     found: list[Spot] = []
     for its in slices:
+        if its.addressType == "FQDN":
+            continue  # whoever writes it would choose what name this server asks for, and so whom it calls
         number = next((p.port for p in its.ports if (p.name or "") == (port.name or "")), None)
         if number:
             found += [_spot(e, number) for e in its.endpoints if _ready(e) and e.addresses]

@@ -69,7 +69,10 @@ async def carry(kubelet: NodeStub, pod: Pod, port: int, connected: socket.socket
     metadata = pod.metadata
 
     async def inputs() -> AsyncGenerator[pb.PortForwardInput, None]:
-        start = pb.PortForwardStart(namespace=metadata.namespace, pod=metadata.name, port=port)
+        # What listens on the loopback address alone is for kubectl port-forward and nobody else.
+        start = pb.PortForwardStart(
+            namespace=metadata.namespace, pod=metadata.name, port=port, address=pod.status.podIP
+        )
         yield pb.PortForwardInput(start=start)
         while piece := await reader.read(PIECE):
             yield pb.PortForwardInput(data=piece)

@@ -6,17 +6,20 @@ JSON first.
 
 import asyncio
 
+import msgspec
 from aiohttp import web
 
 from api.errors import BadRequest, Timeout, TooLarge, UnsupportedMediaType
 from apiserver import wire, yamls
 from apiserver.rest import auditing
 from apiserver.rest.negotiation import JSON, PROTOBUF, SERVED, YAML
+from apiserver.rules import strictness
 
 SLOWEST = 60.0
 """Seconds that a body may take; upstream gives as many to a whole request."""
 LIMIT = 3 * 2**20
 """Bytes of a body; upstream's limit too."""
+TOO_LATE = "Timeout: request did not complete within the allotted timeout"
 TOO_LARGE = f"Request entity too large: limit is {LIMIT}"
 PATCHES = {
     "application/json-patch+json": "json",
@@ -39,7 +42,7 @@ async def read(http: web.BaseRequest) -> bytes:
     except web.HTTPRequestEntityTooLarge:
         raise TooLarge(TOO_LARGE) from None
     except TimeoutError:
-        raise Timeout("Timeout: request did not complete within the allotted timeout") from None
+        raise Timeout(TOO_LATE) from None
 
 
 async def document(http: web.BaseRequest, kind: str, repeated: list[str] | None = None) -> bytes:
@@ -54,10 +57,7 @@ async def document(http: web.BaseRequest, kind: str, repeated: list[str] | None 
     elif media == PROTOBUF:
         body = from_protobuf(await read(http), kind)
     elif media in (YAML, "text/yaml"):
-        text = await read(http)
-        body = await yamls.as_json(text, kind)
-        if repeated is not None:
-            repeated += yamls.duplicates(text)
+        body = await yamls.as_json(await read(http), kind, repeated)
     else:
         raise UnsupportedMediaType(_UNKNOWN + ", ".join(SERVED))
     auditing.read(body)
@@ -73,11 +73,20 @@ async def patch(http: web.BaseRequest, kind: str, repeated: list[str]) -> tuple[
     if sort is None:
         raise UnsupportedMediaType(_UNKNOWN + ", ".join(PATCHES))
     body = text = await read(http)
-    if sort == "apply" and not text.lstrip().startswith(b"{"):
-        body = await yamls.as_json(text, kind)
-        repeated += yamls.duplicates(text)
+    if sort == "apply" and not _is_plain_json(text):
+        body = await yamls.as_json(text, kind, repeated)
     auditing.read(body)
     return body, sort
+
+
+def _is_plain_json(text: bytes) -> bool:
+    """Whether a configuration to apply can be passed on as it came: JSON, and no key twice, of which YAML tells."""
+    if not text.lstrip().startswith(b"{"):
+        return False
+    try:
+        return strictness.says_once(text, msgspec.json.decode(text))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def media_type(http: web.BaseRequest) -> str:

@@ -1,16 +1,21 @@
 """An HTTP request carried on to another server as it is, and its answer back: for proxies of every kind."""
 
 import asyncio
+import re
 import ssl
+import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import aiohttp
+import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from api.errors import Unavailable
+from apiserver.rest.rewriting import Links, Rewriter, rewriter
 from apiserver.rest.streaming.links import RawLink
 
 HOP_BY_HOP = frozenset(
@@ -21,21 +26,37 @@ HOP_BY_HOP = frozenset(
 )  # fmt: skip
 OURS = HOP_BY_HOP | {"authorization", "host", "content-length"}
 """What the other server does not get to see, or what is said anew."""
+NOTHING = re.compile(rb"HTTP/1\.[01] (204|304) ")
+KEPT = re.compile(rb"\r\n(?:connection|keep-alive):[^\r\n]*", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
+LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
+INTERIM, GRANTED = re.compile(rb"HTTP/1\.1 1(?!01)\d\d "), b"HTTP/1.1 101 "
+CROSS_ORIGIN = frozenset(f"access-control-allow-{what}" for what in ("credentials", "headers", "methods", "origin"))
+"""What a server behind a proxy may not say for this one."""
+IDENTITY = ("x-remote-", "impersonate-")
+"""Beginnings of the headers that say who asks: only what this server says counts behind it."""
 PIECE = 64 * 1024
+END = b"\r\n\r\n"
 SKIPPED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 Connect = Callable[[Callable[[], asyncio.Protocol]], Awaitable[tuple[asyncio.Transport, Any]]]
 """Makes a connection for a protocol."""
 
 
-def headers_for(http: web.BaseRequest, more: Iterable[tuple[str, str]], hidden: Iterable[str] = ()) -> CIMultiDict[str]:
-    """The client's headers but ours and those that begin with one of `hidden`, and `more`."""
-    prefixes = tuple(hidden)
-    kept = ((k, v) for k, v in http.headers.items() if k.lower() not in OURS and not k.lower().startswith(prefixes))
-    found = CIMultiDict(kept if prefixes else ((k, v) for k, v in http.headers.items() if k.lower() not in OURS))
+def headers_for(http: web.BaseRequest, more: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
+    """The client's headers but ours and those that say who asks, and `more`."""
+    ours = OURS | _named(http)
+    found = CIMultiDict(
+        (k, v) for k, v in http.headers.items() if k.lower() not in ours and not k.lower().startswith(IDENTITY)
+    )
     for name, value in more:
         found.add(name, value)
     return found
+
+
+def _named(http: web.BaseRequest) -> set[str]:
+    """Headers that the client says are only for this connection."""
+    return {word.strip().lower() for value in http.headers.getall("Connection", ()) for word in value.split(",")}
 
 
 def is_upgrade(http: web.BaseRequest) -> bool:
@@ -56,8 +77,10 @@ async def exchange(
     url: str,
     headers: Mapping[str, str],
     tls: ssl.SSLContext | bool = True,
+    links: Links | None = None,
 ) -> web.StreamResponse:
-    """Both bodies go through piece by piece, as they come.  Raises what `client` does until there is an answer."""
+    """Both bodies go through piece by piece, as they come; with `links`, those of a page are led through the proxy.
+    Raises what `client` does until there is an answer."""
     body = http.content.iter_any() if http.body_exists else None
     if http.body_exists and http.content_length is not None:
         headers = CIMultiDict([*headers.items(), ("Content-Length", str(http.content_length))])
@@ -67,14 +90,31 @@ async def exchange(
         for name, value in found.headers.items():
             if name.lower() not in HOP_BY_HOP:
                 response.headers.add(name, value)
+        page = _led_through(response.headers, links) if links is not None else None
+        page = page if http.method != "HEAD" else None
         await response.prepare(http)
         try:
             async for piece in found.content.iter_any():
-                await response.write(piece)
-        except aiohttp.ClientError as e:  # too late for a Status: the client sees that the answer breaks off
+                await response.write(page.feed(piece) if page is not None else piece)
+            last = page.feed(b"", last=True) if page is not None else b""
+        # Too late for a Status: the client sees that the answer breaks off.
+        except (aiohttp.ClientError, zlib.error) as e:
             raise ConnectionResetError(str(e)) from e
-        await response.write_eof()
+        await response.write_eof(last)
         return response
+
+
+def _led_through(headers: CIMultiDict[str], links: Links) -> Rewriter | None:
+    """Change the headers of an answer for a client of a proxy; what changes its body, if that is to be."""
+    for name in CROSS_ORIGIN:
+        headers.popall(name, None)
+    if location := headers.get("Location"):
+        headers["Location"] = links.through(location)
+        return None
+    page = rewriter(links, headers.get("Content-Type", ""), headers.get("Content-Encoding", ""))
+    if page is not None:
+        headers.popall("Content-Length", None)
+    return page
 
 
 class _Taken(web.StreamResponse):
@@ -90,7 +130,12 @@ class _Taken(web.StreamResponse):
 async def splice(
     http: web.BaseRequest, connect: Connect, path: str, host: str, headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """A request for an upgrade: from here on the two connections are one.  Raises what `connect` does."""
+    """A request for an upgrade: once the other server has said 101, the two connections are one.  Raises what `connect`
+    does.
+
+    Not before: to a server that upgrades nothing, whatever the client sends next would be requests of its own, with
+    this server's certificate and in whosever name the client likes (CVE-2018-1002105).
+    """
     reader = asyncio.StreamReader(limit=PIECE)
     transport, protocol = await connect(lambda: asyncio.StreamReaderProtocol(reader))
     writer = asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
@@ -102,17 +147,69 @@ async def splice(
     lines += [f"Upgrade: {http.headers['Upgrade']}", *(f"{name}: {value}" for name, value in headers.items())]
     link = RawLink(http, ours)
     already = http.protocol._message_tail  # came with the request, before it was answered
+    if already:
+        link.data_received(already)
     ours.set_protocol(link)
     ours.resume_reading()
-    writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + (already or b""))
     response = _Taken(status=101)
     response.force_close()
     try:
-        await _both_ways(link, reader, writer)
+        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        head = await _head(reader)
+        if head.startswith(GRANTED):
+            await link.send(head)
+            await _both_ways(link, reader, writer)
+        elif head:
+            await _refusal(link, reader, head)
+        else:
+            await link.send(_silence())
     finally:
         writer.close()
         await link.close()
     return response
+
+
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    """Of an answer, behind those that only say to wait; b"" if there is none."""
+    try:
+        while INTERIM.match(head := await reader.readuntil(END)):
+            pass
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
+        return b""
+    return head
+
+
+def _silence() -> bytes:
+    said = msgspec.json.encode(Unavailable("error trying to reach service: EOF").to_status())
+    length = f"Content-Type: application/json\r\nContent-Length: {len(said)}".encode()
+    return b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n" + length + END + said
+
+
+async def _refusal(link: RawLink, reader: asyncio.StreamReader, head: bytes) -> None:
+    """An answer that upgrades nothing, to its end: both connections are closed then, so that nobody waits on them."""
+    with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+        await link.send(KEPT.sub(b"", head).removesuffix(END) + b"\r\nConnection: close" + END)
+        if CHUNKED.search(head):
+            while size := int((line := await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
+                await link.send(line)
+                await _some(link, reader, size + 2)
+            await link.send(b"0" + END)
+        elif length := LENGTH.search(head):
+            await _some(link, reader, int(length[1]))
+        elif not NOTHING.match(head):
+            await _back(link, reader)
+
+
+async def _some(link: RawLink, reader: asyncio.StreamReader, size: int) -> None:
+    while size and (piece := await reader.read(min(size, PIECE))):
+        await link.send(piece)
+        size -= len(piece)
+
+
+async def _back(link: RawLink, reader: asyncio.StreamReader) -> None:
+    with suppress(ConnectionError):
+        while piece := await reader.read(PIECE):
+            await link.send(piece)
 
 
 async def _both_ways(link: RawLink, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,12 +221,7 @@ async def _both_ways(link: RawLink, reader: asyncio.StreamReader, writer: asynci
             if writer.can_write_eof():
                 writer.write_eof()
 
-    async def back() -> None:
-        with suppress(ConnectionError):
-            while piece := await reader.read(PIECE):
-                await link.send(piece)
-
     async with asyncio.TaskGroup() as tasks:
         outward = tasks.create_task(there())
-        await back()
+        await _back(link, reader)
         outward.cancel()

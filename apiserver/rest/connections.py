@@ -8,16 +8,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
-from aiohttp.web_protocol import RequestHandler
 
 from api.errors import MethodNotAllowed
 from apiserver.rest import auditing
 from apiserver.rest.paths import NO_SUCH_METHOD
-
-SILENCE = 32.0
-"""Seconds that a connection has for the head of its first request, as upstream has it."""
-MOST_SILENT = 2000
-"""Connections that have not asked anything yet: of more, the oldest are closed."""
+from machinery import http_connections
 
 
 class Lifetime:
@@ -39,19 +34,8 @@ class Connections:
     def __init__(self) -> None:
         self._lifetimes: dict[Any, Lifetime] = {}
         self._closing = False
-        self._silent: dict[asyncio.BaseTransport, None] = {}
-
-    def came(self, transport: asyncio.BaseTransport) -> None:
-        """Somebody is connected, and has not asked anything yet."""
-        self._silent[transport] = None
-        if len(self._silent) > MOST_SILENT:
-            oldest = next(iter(self._silent))
-            del self._silent[oldest]
-            oldest.close()
-
-    def spoke(self, transport: asyncio.BaseTransport) -> None:
-        """They have, or have gone."""
-        self._silent.pop(transport, None)
+        self.leaving = False
+        """Whether clients shall look for another server: each connection ends with its next answer."""
 
     @asynccontextmanager
     async def lifetime(self, http: web.BaseRequest) -> AsyncIterator[Lifetime]:
@@ -89,33 +73,11 @@ class Connections:
             life.end()
 
 
-class Protocol(RequestHandler):
-    """Answers as Kubernetes does to what aiohttp itself refuses, and does not wait for ever for a first request."""
+class Protocol(http_connections.Protocol):
+    """Answers as Kubernetes does to a method that there is not."""
 
-    _silence: asyncio.TimerHandle | None = None
     certificate: bytes | None = None
     """The client's, once somebody has asked for it: a copy of it, and its hash, cost more than to keep it."""
-
-    def __init__(self, server: "Server", **options: Any) -> None:
-        super().__init__(server, **options)
-        self._connections = server.watched
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._silence = asyncio.get_running_loop().call_later(SILENCE, transport.close)
-        self._connections.came(transport)
-
-    def has_asked(self) -> None:
-        """A request's head is complete. From now on aiohttp counts the time between requests."""
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
-            if self.transport is not None:
-                self._connections.spoke(self.transport)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self.has_asked()
-        super().connection_lost(exc)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -140,19 +102,19 @@ def certificate_of(http: web.BaseRequest) -> bytes | None:
     return known
 
 
-class Server(web.Server):
-    """aiohttp's low-level server, which tells when a connection is lost.
+class Server(http_connections.Server):
+    """Tells when a connection is lost.
 
-    Its `handler_cancellation` would cancel the handler instead, in the middle of a write to the storage too.
+    aiohttp's `handler_cancellation` would cancel the handler instead, in the middle of a write to the storage too.
     """
 
     def __init__(self, handler: Any, connections: Connections, **options: Any) -> None:
         super().__init__(handler, **options)
-        self.watched = connections
+        self._watched = connections
 
-    def __call__(self) -> RequestHandler:
+    def __call__(self) -> Protocol:
         return Protocol(self, loop=self._loop, **self._kwargs)
 
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        self.watched.gone(handler)
+    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+        self._watched.gone(handler)
         super().connection_lost(handler, exc)

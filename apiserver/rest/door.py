@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from aiohttp import web
 
-from api.errors import ApiError, InternalError, NotFound
+from api.errors import ApiError, InternalError, NotFound, Timeout
 from api.kinds import CREATE_ONLY, Kind
 from apiserver import impersonation
 from apiserver.auditing import Auditor
@@ -18,20 +19,34 @@ from apiserver.catalogue import Catalogue
 from apiserver.flows import Flow, Gate
 from apiserver.flows.queueing import Ticket
 from apiserver.metrics import Call, Metrics
-from apiserver.requests import Event, Request, User
-from apiserver.rest import auditing, bodies, documents, listings, options, paths, responses, tables, watching
+from apiserver.requests import Event, Listing, Request, User
+from apiserver.rest import (
+    auditing,
+    bodies,
+    documents,
+    listings,
+    options,
+    packing,
+    paths,
+    responses,
+    sharing,
+    tables,
+    watching,
+)  # fmt: skip
 from apiserver.rest.connections import Connections, certificate_of
 from apiserver.rest.negotiation import JSON, PLAIN, PROTOBUF, Representation, representation
 from apiserver.rest.options import Query
 from apiserver.rest.packing import Packer
 from apiserver.rest.pages import Pages
 from apiserver.rest.paths import PageNotFound, Target
+from apiserver.rest.sharing import Sharing
 from apiserver.rest.streaming import Streams
 from apiserver.rest.verbs import Verbs
 from machinery.clocks import Clock
 
 log = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
 Authenticate = Callable[[bytes | None, str, Headers], Awaitable[User]]
 """(the peer's certificate in DER, None without one; the Authorization header or ""; all headers) → who that is.
 Raises Unauthorized."""
@@ -42,6 +57,7 @@ served here.  Raises ApiError."""
 
 PAGE = Kind("", "", "Page", "", namespaced=False)
 """Stands in requests that are about a path: no resource."""
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 DEPRECATED = {
     "endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
     "componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
@@ -53,6 +69,8 @@ FLOW = web.RequestKey("flow", Flow)
 """What a request was classified as, once it is known whose it is."""
 TICKET = web.RequestKey("ticket", Ticket)
 """What it gives back when it has been served."""
+HURRIED = web.RequestKey("hurried", bool)
+"""Whether its client has given it less time than it has by itself."""
 WARNINGS = web.RequestKey("warnings", list[str])
 """Where a request keeps them: a refusal carries them too."""
 _ONE = ("Table", "PartialObjectMetadata")
@@ -99,7 +117,10 @@ class Door:
         self._connections = connections
         self._clock = clock
         self._packer = Packer()
+        self._sharing = Sharing()
         self._outlets = watching.Outlets()
+        self._writes: set[asyncio.Task[Any]] = set()
+        """Those of which the loop keeps no track when nobody waits for them any more."""
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         code, size = 499, -1  # of a client that goes before it is answered
@@ -110,6 +131,8 @@ class Door:
             if (flow := http.get(FLOW)) is not None and not response.prepared:
                 response.headers["X-Kubernetes-PF-FlowSchema-UID"] = flow.schema
                 response.headers["X-Kubernetes-PF-PriorityLevel-UID"] = flow.level
+            if self._connections.leaving and not response.prepared:
+                response.force_close()
             body = response.body if isinstance(response, web.Response) else None
             if isinstance(body, bytes):
                 size = len(body)
@@ -131,7 +154,9 @@ class Door:
         try:
             return await self._serve(http, audit)
         except ApiError as e:
-            return responses.failure(e, audit, http.headers.get("Accept", ""), http.get(WARNINGS, ()))
+            query = options.parse(http.raw_path.partition("?")[2])
+            pretty = options.is_pretty(query, http.headers.get("User-Agent", ""))
+            return responses.failure(e, audit, http.headers.get("Accept", ""), http.get(WARNINGS, ()), pretty=pretty)
         except PageNotFound:
             return responses.page_not_found(audit)
         except ConnectionError:
@@ -154,6 +179,7 @@ class Door:
             page_asked = Request(user, http.method.lower(), PAGE, path=path)
             await self._admit(http, page_asked)
             self._authorizer.authorize(page_asked)
+            options.timeout(options.parse(query_text))  # a page takes no time, but what is said must make sense
             return await self._pages.serve(http, path, audit)
         try:
             target = await self._target(path)
@@ -167,6 +193,24 @@ class Door:
         request = Request(user, verb, target.kind, target.namespace, target.name, target.subresource)
         http[CALL].is_about(request)
         lasts = verb == "connect" or target.subresource in ("log", "proxy")
+        seconds = None if lasts or verb == "watch" else options.timeout(query)
+        if seconds is None:
+            return await self._done(http, request, target, query, audit, lasts)
+        http[HURRIED] = True
+        try:
+            async with asyncio.timeout(seconds) as scope:
+                return await self._done(http, request, target, query, audit, lasts)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            if http.get(responses.BEGUN):
+                return _nobody(http)
+            raise Timeout(bodies.TOO_LATE) from None
+
+    async def _done(
+        self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str, lasts: bool
+    ) -> web.StreamResponse:
+        verb = request.verb
         # What lasts is not counted: it would keep its seats from those who come and go.
         limit = max(0, options.integer(query, "limit")) if verb == "list" else 0
         await self._admit(http, request, limit=limit, seated=not lasts)
@@ -175,6 +219,8 @@ class Door:
             request.warnings.append(warning)
         if target.kind.custom and target.kind.shape.warning:
             request.warnings.append(target.kind.shape.warning)
+        if verb in WRITES:  # the registry asks again; whoever may not write has no body read, let alone unpacked
+            self._authorizer.authorize(request)
         if lasts:
             return await self._streams.serve(http, request, query, audit)
         return await getattr(self, f"_{verb}")(http, request, target, query, audit)  # type: ignore[no-any-return]
@@ -187,11 +233,25 @@ class Door:
         if seated:
             http[TICKET] = await self._gate.admit(flow, request, limit)
 
+    def _only_sends(self, http: web.BaseRequest) -> None:
+        """The work that a request had its seats for is done, and what is left is its client's: one seat will do."""
+        if (ticket := http.get(TICKET)) is not None and self._gate is not None:
+            self._gate.narrow(ticket)
+
     def _leave(self, http: web.BaseRequest) -> None:
         """Give the request's seats back, unless that was done."""
         ticket = http.pop(TICKET, None)
         if ticket is not None and self._gate is not None:
             self._gate.leave(ticket)
+
+    async def _whole(self, http: web.BaseRequest, write: Coroutine[Any, Any, Answer]) -> Answer:
+        """A write is never broken off: it goes on when its client has been told that it took too long."""
+        if HURRIED not in http:
+            return await write
+        task = asyncio.create_task(write)
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return await asyncio.shield(task)
 
     async def _target(self, path: str) -> Target:
         """What a path names, if need be when the definitions that were just written are served.
@@ -216,37 +276,63 @@ class Door:
     async def _get(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
     ) -> web.Response:
-        how = self._how(http, query, _ONE)
+        how = self._how(http, request, query, _ONE)
         document = await self._registry.get(request, query.get("resourceVersion", ""))
         return await self._object(http, request, document, how, query, audit)
 
     async def _list(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
     ) -> web.StreamResponse:
-        how = self._how(http, query, _MANY)
-        listing = await self._registry.list(request, options.for_list(query))
+        how = self._how(http, request, query, _MANY)
+        wanted = options.for_list(query)
+        listing = await self._registry.list(request, wanted)
+        if not listings.is_large(listing.items) or auditing.is_on():
+            body = await self._listed(request, listing, how, query)
+            return await responses.send(http, body, audit, how=how, warnings=request.warnings)
+        gzip, head = responses.takes_gzip(http), b""
+        if how == PLAIN:
+            head = documents.list_head(f"{request.kind.name}List", request.kind.api_version, listing)
+            if not gzip:  # the documents are the world's own
+                items = [item.document for item in listing.items]
+                self._only_sends(http)
+                return await listings.send(http, head, items, audit, request.warnings)
+
+        async def make() -> bytes:
+            if how == PLAIN:
+                return await listings.packed(head, [item.document for item in listing.items], self._packer)
+            body = await responses.encoded(await self._listed(request, listing, how, query), how)
+            return await responses.compressed(body) if gzip else body
+
+        asked: object = (request.kind, request.namespace, wanted, listing.resource_version, listing.continue_)
+        if not listing.resource_version:  # no state of the storage, so nobody else is told the same
+            asked = object()
+        # Tables tell ages: those of one second are the same.
+        key = asked, how, gzip, query.get("includeObject"), int(self._clock.now()) if how.as_ == "Table" else 0
+        shared = await self._sharing.body(key, make)
+        self._only_sends(http)
+        packed = shared.content.startswith(packing.MAGIC)
+        response = web.StreamResponse(headers=responses.headers_of(audit, how.media, gzip=packed))
+        return await sharing.send(http, shared, responses.warned(response, request.warnings))
+
+    async def _listed(self, request: Request, listing: Listing, how: Representation, query: Query) -> bytes:
+        """The document of a list."""
         if how.as_ == "Table":
             printer, include = tables.for_kind(request.kind), tables.include_object(query)
-            body = await tables.of_listing(listing, printer, self._clock.now(), include, how.version)
-        elif how.as_:
-            body = documents.partial_list(listing, how.version)
-        else:
-            if how == PLAIN and not auditing.is_on() and listings.pays(http, listing.items):
-                head = documents.list_head(f"{request.kind.name}List", request.kind.api_version, listing)
-                items = [item.document for item in listing.items]
-                return await listings.send(http, head, items, audit, self._packer, request.warnings)
-            body = documents.whole_list(request.kind, listing)
-        return await responses.send(http, body, audit, how=how, warnings=request.warnings)
+            return await tables.of_listing(listing, printer, self._clock.now(), include, how.version)
+        if how.as_:
+            return documents.partial_list(listing, how.version)
+        return documents.whole_list(request.kind, listing)
 
     async def _watch(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
     ) -> web.StreamResponse:
-        how = self._how(http, query, _ONE)
+        wanted = options.for_watch(query)
+        # A list that comes as a watch is for informers, who want objects.
+        how = self._how(http, request, query, _ONE[1:] if wanted.send_initial_events and wanted.bookmarks else _ONE)
         socket = http.headers.get("Upgrade", "").lower() == "websocket"
         if socket:
             how = how._replace(media=JSON)
         render = self._render(request.kind, how, query)
-        wanted = options.for_watch(query)
         if not socket and (sink := self._outlets.outlet(http, render)) is not None:
             wanted = replace(wanted, sink=sink)
         events = await self._registry.watch(request, wanted)
@@ -259,19 +345,19 @@ class Door:
     async def _create(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
     ) -> web.Response:
-        how = self._how(http, query, () if request.kind.verbs == CREATE_ONLY else _ONE)
+        how = self._how(http, request, query, () if request.kind.verbs == CREATE_ONLY else _ONE)
         options.for_write(query, request, http.headers.get("User-Agent", ""))
         body = await bodies.document(http, request.kind.name, self._repeated(request))
-        document = await self._registry.create(request, body)
+        document = await self._whole(http, self._registry.create(request, body))
         return await self._object(http, request, document, how, query, audit, 201)
 
     async def _update(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
     ) -> web.Response:
-        how = self._how(http, query, _ONE)
+        how = self._how(http, request, query, _ONE)
         options.for_write(query, request, http.headers.get("User-Agent", ""))
         body = await bodies.document(http, request.kind.name, self._repeated(request))
-        document, created = await self._registry.update(request, body)
+        document, created = await self._whole(http, self._registry.update(request, body))
         return await self._object(http, request, document, how, query, audit, 201 if created else 200)
 
     def _repeated(self, request: Request) -> list[str] | None:
@@ -281,37 +367,37 @@ class Door:
     async def _patch(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
     ) -> web.Response:
-        how = self._how(http, query, _ONE)
+        how = self._how(http, request, query, _ONE)
         body, sort = await bodies.patch(http, request.kind.name, request.repeated)
         options.for_write(query, request, http.headers.get("User-Agent", ""), sort)
-        document, created = await self._registry.patch(request, body, sort)
+        document, created = await self._whole(http, self._registry.patch(request, body, sort))
         return await self._object(http, request, document, how, query, audit, 201 if created else 200)
 
     async def _delete(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
     ) -> web.Response:
-        how = self._how(http, query, _ONE)
+        how = self._how(http, request, query, _ONE)
         wanted = options.for_delete(query, await bodies.document(http, "DeleteOptions"))
         request.dry_run = wanted.dry_run
-        document, done = await self._registry.delete(request, wanted)
-        # Upstream says 202 only to those who asked to wait for dependents, so that older clients are not surprised.
-        status = 202 if not done and wanted.propagation == "Foreground" else 200
+        document, done = await self._whole(http, self._registry.delete(request, wanted))
+        # Upstream says 202 only to those who asked in this way, so that other clients are not surprised.
+        status = 202 if not done and wanted.cascading else 200
         return await self._object(http, request, document, how, query, audit, status)
 
     async def _deletecollection(
         self, http: web.BaseRequest, request: Request, target: Target, query: Query, audit: str
     ) -> web.Response:
-        how = self._how(http, query, ())
+        how = self._how(http, request, query, ())
         wanted = options.for_delete(query, await bodies.document(http, "DeleteOptions"))
         request.dry_run = wanted.dry_run
-        listing = await self._registry.delete_collection(request, options.for_list(query), wanted)
+        which = options.for_list(query)
+        listing = await self._whole(http, self._registry.delete_collection(request, which, wanted))
         return await responses.send(http, documents.whole_list(request.kind, listing), audit, how=how)
 
-    def _how(self, http: web.BaseRequest, query: Query, turns: tuple[str, ...]) -> Representation:
-        how = representation(http.headers.get("Accept", ""), turns)
-        if "pretty" in query and options.truth(query, "pretty"):
-            how = how._replace(pretty=True)
-        return how
+    def _how(self, http: web.BaseRequest, request: Request, query: Query, turns: tuple[str, ...]) -> Representation:
+        binary = not request.kind.custom or request.subresource == "scale"
+        how = representation(http.headers.get("Accept", ""), turns, binary=binary)
+        return how._replace(pretty=True) if options.is_pretty(query, http.headers.get("User-Agent", "")) else how
 
     async def _object(
         self,

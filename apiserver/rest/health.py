@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 
 Checks = Mapping[str, Callable[[], bool]]
 PATHS = ("healthz", "livez", "readyz")
-INDIRECT = frozenset({"etcd"})
-"""What makes a server not ready, but would not be healed by starting it anew: no part of /livez."""
+INDIRECT = {"livez": frozenset({"etcd", "shutdown"}), "healthz": frozenset({"shutdown"}), "readyz": frozenset[str]()}
+"""What makes a server not ready, but would not be healed by starting it anew, and is no part of the other pages."""
 
 
 def _always() -> bool:
@@ -26,7 +26,7 @@ class Health:
                 return None
             checks: Checks = {single: self._checks[single]}
         else:
-            checks = {n: c for n, c in self._checks.items() if page != "livez" or n not in INDIRECT}
+            checks = {n: c for n, c in self._checks.items() if n not in INDIRECT[page]}
         failed, lines = False, []
         for name, check in checks.items():
             if name in excluded:

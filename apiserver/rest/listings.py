@@ -13,47 +13,33 @@ from apiserver.requests import Item
 from apiserver.rest import responses
 from apiserver.rest.negotiation import JSON
 from apiserver.rest.packing import Packer
+from apiserver.rest.sharing import PIECE, SLOWEST
 
-PIECE = 256 * 1024
-SLOWEST = 60.0
-"""Seconds that one piece may wait for a client to read."""
 MANY = 200
 """Items from which on a list is sent as it is made."""
 END = b"]}\n"
 
 
-def pays(http: web.BaseRequest, items: Sequence[Item]) -> bool:
-    """Whether a list is one to `send`: it is long, or so large that it is compressed, which was mostly done before."""
-    if len(items) >= MANY:
-        return True
-    size = sum(len(item.document) for item in items)
-    return size > responses.GZIP_ABOVE and "gzip" in http.headers.get("Accept-Encoding", "")
+def is_large(items: Sequence[Item]) -> bool:
+    """Whether a list is sent piece by piece, and made once for all who ask for it."""
+    return len(items) >= MANY or sum(len(item.document) for item in items) > responses.GZIP_ABOVE
 
 
 async def send(
-    http: web.BaseRequest, head: bytes, items: Sequence[bytes], audit: str, packer: Packer, warnings: Sequence[str]
+    http: web.BaseRequest, head: bytes, items: Sequence[bytes], audit: str, warnings: Sequence[str]
 ) -> web.StreamResponse:
     """The list that begins with `head` and has these items."""
-    headers = responses.headers_of(audit, JSON)
-    if "gzip" in http.headers.get("Accept-Encoding", ""):
-        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-        if packer.is_ready(items):
-            packed = packer.gzip(head, items, END)
-        else:
-            packed = await asyncio.to_thread(packer.gzip, head, items, END)
-        return responses.warned(web.Response(body=packed, headers=headers), warnings)
-    response = web.StreamResponse(headers=headers)
+    response = web.StreamResponse(headers=responses.headers_of(audit, JSON))
     response.content_length = size_of(head, items)
-    responses.warned(response, warnings)
-    await response.prepare(http)
-    try:
-        for piece in pieces(head, items):
-            async with asyncio.timeout(SLOWEST):
-                await response.write(piece)
-    except TimeoutError:
-        if http.transport is not None:
-            http.transport.abort()
+    await responses.in_pieces(http, responses.warned(response, warnings), pieces(head, items), SLOWEST)
     return response
+
+
+async def packed(head: bytes, items: Sequence[bytes], packer: Packer) -> bytes:
+    """The same, compressed."""
+    if packer.is_ready(items):
+        return packer.gzip(head, items, END)
+    return await asyncio.to_thread(packer.gzip, head, items, END)
 
 
 def size_of(head: bytes, items: Sequence[bytes]) -> int:

@@ -3,10 +3,10 @@
 https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources
 """
 
-from functools import lru_cache
 from typing import NamedTuple
 
 from api.errors import NotAcceptable
+from machinery.remembering import remembered
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -37,7 +37,7 @@ class Representation(NamedTuple):
 PLAIN = Representation()
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def clauses(accept: str) -> tuple[Clause, ...]:
     """The members of an Accept header, the preferred first; those with q=0 are left out."""
     found: list[tuple[float, int, Clause]] = []
@@ -53,9 +53,12 @@ def clauses(accept: str) -> tuple[Clause, ...]:
     return tuple(c for _, _, c in sorted(found, key=lambda f: f[:2]))
 
 
-@lru_cache(maxsize=512)
-def representation(accept: str, turns: tuple[str, ...] = (), served: tuple[str, ...] = SERVED) -> Representation:
-    """The first representation asked for that is served. `turns` are the values of `as` that this endpoint knows.
+@remembered(512)
+def representation(
+    accept: str, turns: tuple[str, ...] = (), served: tuple[str, ...] = SERVED, *, binary: bool = True
+) -> Representation:
+    """The first representation asked for that is served. `turns` are the values of `as` that this endpoint knows;
+    `binary` says whether the object itself has a form in protobuf.
 
     Tables are never protobuf: they hold any value.  Raises NotAcceptable.
     """
@@ -64,7 +67,7 @@ def representation(accept: str, turns: tuple[str, ...] = (), served: tuple[str, 
     for media, parameters in clauses(accept):
         found = _MEDIA.get(media, "")
         as_, version = parameters.get("as", ""), parameters.get("v", "v1")
-        if found not in served or (found == PROTOBUF and as_ == "Table"):
+        if found not in served or (found == PROTOBUF and (as_ == "Table" or not (as_ or binary))):
             continue
         if as_ and not (as_ in turns and parameters.get("g") == "meta.k8s.io" and version in ("v1", "v1beta1")):
             continue

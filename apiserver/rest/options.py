@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl
 from api import paths
 from api.errors import BadRequest
 from api.paths import Fault, Path
+from apiserver.cel.faults import EvaluationFault
+from apiserver.cel.values import duration
 from apiserver.requests import (
     DeleteOptions,
     ListOptions,
@@ -24,7 +26,11 @@ Query = dict[str, str]
 
 NOTHING: Query = {}
 DRY_RUNS = "dryRun"
+PEOPLE = ("curl", "Wget", "Mozilla/5.0")
+"""How the User-Agent begins of programs that show to a person what they get."""
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _LONGEST_MANAGER = 128
+_LONGEST = 60.0
 
 
 def parse(text: str) -> Query:
@@ -46,6 +52,12 @@ def truth(query: Query, name: str) -> bool:
     return value is not None and value.lower() not in ("false", "0")
 
 
+def is_pretty(query: Query, user_agent: str) -> bool:
+    """Whether the answer shall be indented: as the query says, else for those who show it to a person."""
+    wish = query.get("pretty", "")
+    return wish in _TRUE if wish else user_agent.startswith(PEOPLE)
+
+
 def integer(query: Query, name: str) -> int:
     """0 when absent.  Raises BadRequest."""
     value = query.get(name)
@@ -57,6 +69,18 @@ def integer(query: Query, name: str) -> int:
     if not -(2**63) <= number < 2**63:
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": value out of range')
     return number
+
+
+def timeout(query: Query) -> float | None:
+    """Seconds that a client gives the whole request; None if not less than any request has.  Raises BadRequest."""
+    text = query.get("timeout", "")
+    if not text:
+        return None
+    try:
+        seconds = duration(text).nanos / 1e9
+    except EvaluationFault as e:
+        raise BadRequest(f"invalid timeout specified in the request URL - {e}") from e
+    return seconds if 0 < seconds < _LONGEST else None
 
 
 def for_list(query: Query) -> ListOptions:
@@ -96,12 +120,13 @@ def for_delete(query: Query, body: bytes) -> DeleteOptions:
         if _dry_run(query, "DeleteOptions"):
             found = replace(found, dry_run=True)
     else:
-        orphans = query.get("orphanDependents")
+        orphans = truth(query, "orphanDependents") if "orphanDependents" in query else None
         found = DeleteOptions(
             grace_seconds=integer(query, "gracePeriodSeconds") if "gracePeriodSeconds" in query else None,
             propagation=query.get("propagationPolicy", "")
-            or ("" if orphans is None else "Orphan" if truth(query, "orphanDependents") else "Background"),
+            or ("" if orphans is None else "Orphan" if orphans else "Background"),
             dry_run=_dry_run(query, "DeleteOptions"),
+            cascading=orphans is False,
         )
         check_propagation(found.propagation)
     return found

@@ -15,7 +15,9 @@ LARGEST = 32 << 20
 """Bytes of documents whose packed form is kept; the least recently used go."""
 MEAN_RUN = 32
 LONGEST_RUN = 128
-_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"
+MAGIC = b"\x1f\x8b"
+"""What every gzip begins with, and neither JSON, YAML nor protobuf's envelope does."""
+_HEAD = MAGIC + b"\x08\0\0\0\0\0\x04\xff"
 _POLYNOMIAL = 0xEDB88320
 
 Matrix = tuple[int, ...]

@@ -3,6 +3,7 @@
 https://kubernetes.io/docs/reference/using-api/health-checks/
 """
 
+import hashlib
 import platform
 import sys
 from collections.abc import Callable, Mapping
@@ -15,11 +16,13 @@ from api import schema
 from api.errors import MethodNotAllowed
 from apiserver.catalogue import Catalogue
 from apiserver.metrics import Metrics
-from apiserver.rest import health, openapi, responses
+from apiserver.rest import health, openapi, options, responses
 from apiserver.rest.discovery import Discovery, Others
-from apiserver.rest.negotiation import JSON, YAML, clauses, representation
+from apiserver.rest.negotiation import JSON, YAML, Representation, clauses, representation
 from apiserver.rest.paths import NO_SUCH_METHOD, PageNotFound
 
+Fixed = Mapping[str, Callable[[], tuple[str, bytes]]]
+"""Path → what makes (content type, content)."""
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -40,13 +43,13 @@ def version() -> dict[str, str]:
 
 
 class Pages:
-    """`port` is where the REST door listens, which discovery tells; `fixed` are more pages: path → (type, content)."""
+    """`port` is where the REST door listens, which discovery tells; `fixed` are more pages."""
 
     def __init__(
         self,
         checks: health.Checks,
         port: Callable[[], int],
-        fixed: Mapping[str, tuple[str, bytes]] | None = None,
+        fixed: Fixed | None = None,
         catalogue: Catalogue | None = None,
         metrics: Metrics | None = None,
         others: Others | None = None,
@@ -70,7 +73,7 @@ class Pages:
         """The page at a path, None if there is none.  Raises MethodNotAllowed, NotAcceptable."""
         first, *rest = path.strip("/").split("/")
         if (known := self._fixed.get(path.rstrip("/"))) is not None:
-            media, content = known
+            media, content = known()
             document = await responses.send(http, content, audit)
             document.headers["Content-Type"] = media
             page: web.StreamResponse | None = document
@@ -82,11 +85,11 @@ class Pages:
             page = self._shown(http, audit)
         elif first == "version" and not rest:
             how = representation(http.headers.get("Accept", ""), served=(JSON, YAML))
-            page = await responses.send(http, self._version, audit, how=how)
+            page = await responses.send(http, self._version, audit, how=how._replace(pretty=True))
         elif first == "openapi":
             page = await self._openapi.serve(http, rest, audit)
         elif not first:
-            page = await responses.send(http, self._discover.roots(), audit)
+            page = await responses.send(http, self._discover.roots(), audit, how=Representation(pretty=True))
         else:
             return None
         if page is not None and http.method not in ("GET", "HEAD"):
@@ -99,18 +102,27 @@ class Pages:
             for media, parameters in clauses(accept):
                 wanted = parameters.get("g"), parameters.get("v")
                 if media == JSON and wanted in (("apidiscovery.k8s.io", "v2"), ("apidiscovery.k8s.io", "v2beta1")):
-                    found = parameters["v"]
-                    response = await responses.send(http, self._discover.aggregated(path, found), audit)
-                    response.headers["Content-Type"] = (
-                        f"{media};g=apidiscovery.k8s.io;v={found};as=APIGroupDiscoveryList"
-                    )
-                    return response
+                    return await self._aggregated(http, path, parameters["v"], audit)
                 if media in ("application/json", "*/*") and not parameters.get("as"):
                     break
         document = self._discover.document(path, self._address(http))
         if document is None:
             return None
-        return await responses.send(http, document, audit, how=representation(accept))
+        query = options.parse(http.raw_path.partition("?")[2])
+        pretty = options.is_pretty(query, http.headers.get("User-Agent", ""))
+        return await responses.send(http, document, audit, how=representation(accept)._replace(pretty=pretty))
+
+    async def _aggregated(self, http: web.BaseRequest, path: str, version: str, audit: str) -> web.StreamResponse:
+        """Clients keep the document, and ask with its tag whether it is still the one."""
+        document = self._discover.aggregated(path, version)
+        own = {"ETag": f'"{hashlib.sha256(document).hexdigest().upper()}"', "Cache-Control": "public"}
+        if http.headers.get("If-None-Match") == own["ETag"]:
+            return web.Response(status=304, headers={"Audit-Id": audit, "Vary": "Accept", **own})
+        response = await responses.send(http, document, audit)
+        response.headers.update(own)
+        response.headers.add("Vary", "Accept")
+        response.headers["Content-Type"] = f"{JSON};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+        return response
 
     def _address(self, http: web.BaseRequest) -> str:
         name = http.transport.get_extra_info("sockname") if http.transport is not None else None

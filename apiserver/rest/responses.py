@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -16,6 +16,8 @@ from apiserver.rest.negotiation import JSON, PLAIN, PROTOBUF, YAML, Representati
 
 Answer = TypeVar("Answer", bound=web.StreamResponse)
 
+BEGUN = web.RequestKey("begun", bool)
+"""Whether a part of the answer may have been sent, so that it can be no other one any more."""
 GZIP_ABOVE = 128 * 1024
 """Smaller bodies are sent as they are, as upstream does: compressing costs more than it saves."""
 _WARNING_RUNES = 4096
@@ -46,18 +48,47 @@ async def send(
 ) -> web.Response:
     """A JSON document in the representation asked for, compressed where it is large and the client can read it."""
     auditing.answered(body)
-    if how is not PLAIN:
-        body = await asyncio.to_thread(dress, body, how) if len(body) > _OFF_THREAD else dress(body, how)
-    headers = headers_of(audit, how.media)
-    if len(body) > GZIP_ABOVE and "gzip" in http.headers.get("Accept-Encoding", ""):
-        headers["Content-Encoding"] = "gzip"
-        headers["Vary"] = "Accept-Encoding"
-        body = await asyncio.to_thread(packing.gzip, body) if len(body) > _OFF_THREAD else packing.gzip(body)
-    return warned(web.Response(status=status, body=body, headers=headers), warnings)
+    dressed = await encoded(body, how)
+    packed = await compressed(dressed) if takes_gzip(http) else dressed
+    headers = headers_of(audit, how.media, gzip=packed is not dressed)
+    return warned(web.Response(status=status, body=packed, headers=headers), warnings)
 
 
-def headers_of(audit: str, media: str) -> dict[str, str]:
-    return {"Audit-Id": audit, "Cache-Control": _CACHE_CONTROL, "Content-Type": media}
+def takes_gzip(http: web.BaseRequest) -> bool:
+    return "gzip" in http.headers.get("Accept-Encoding", "")
+
+
+async def encoded(document: bytes, how: Representation) -> bytes:
+    if how is PLAIN:
+        return document
+    return await asyncio.to_thread(dress, document, how) if len(document) > _OFF_THREAD else dress(document, how)
+
+
+async def compressed(body: bytes) -> bytes:
+    """The body itself, if it is small."""
+    if len(body) <= GZIP_ABOVE:
+        return body
+    return await asyncio.to_thread(packing.gzip, body) if len(body) > _OFF_THREAD else packing.gzip(body)
+
+
+async def in_pieces(
+    http: web.BaseRequest, response: web.StreamResponse, pieces: Iterable[bytes | memoryview], seconds: float
+) -> None:
+    """Send an answer of this content. A client that has not read it after so many seconds is cut off."""
+    http[BEGUN] = True
+    await response.prepare(http)
+    try:
+        async with asyncio.timeout(seconds):
+            for piece in pieces:
+                await response.write(piece)
+    except TimeoutError:
+        if http.transport is not None:
+            http.transport.abort()
+
+
+def headers_of(audit: str, media: str, *, gzip: bool = False) -> dict[str, str]:
+    headers = {"Audit-Id": audit, "Cache-Control": _CACHE_CONTROL, "Content-Type": media}
+    return headers | ({"Content-Encoding": "gzip", "Vary": "Accept-Encoding"} if gzip else {})
 
 
 def warned(response: Answer, warnings: Sequence[str]) -> Answer:
@@ -92,7 +123,9 @@ def dress(document: bytes, how: Representation) -> bytes:
     return msgspec.json.format(document, indent=2) + b"\n" if how.pretty else document
 
 
-def failure(error: ApiError, audit: str, accept: str = "", warnings: Sequence[str] = ()) -> web.Response:
+def failure(
+    error: ApiError, audit: str, accept: str = "", warnings: Sequence[str] = (), *, pretty: bool = False
+) -> web.Response:
     """The Status document of a refusal: JSON, which also those can read who do not name what they accept, except for
     those who prefer protobuf."""
     status = error.to_status()
@@ -102,7 +135,7 @@ def failure(error: ApiError, audit: str, accept: str = "", warnings: Sequence[st
     headers = {"Audit-Id": audit, "Cache-Control": _CACHE_CONTROL, "Content-Type": PROTOBUF if binary else JSON}
     if isinstance(error, TooManyRequests):
         headers["Retry-After"] = str(error.details.get("retryAfterSeconds", 1))
-    content = wire.encode(body) if binary else body + b"\n"
+    content = wire.encode(body) if binary else (msgspec.json.format(body, indent=2) if pretty else body) + b"\n"
     return warned(web.Response(status=error.code, body=content, headers=headers), warnings)
 
 

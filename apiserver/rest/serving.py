@@ -18,22 +18,21 @@ from apiserver.flows import Gate
 from apiserver.metrics import Metrics
 from apiserver.nodes.kubelets import Kubelets
 from apiserver.rest.bodies import LIMIT
-from apiserver.rest.connections import SILENCE, Connections, Protocol, Server
+from apiserver.rest.connections import Connections, Server
 from apiserver.rest.discovery import Others
 from apiserver.rest.door import Authenticate, Door, Elsewhere
-from apiserver.rest.pages import Pages
+from apiserver.rest.pages import Fixed, Pages
 from apiserver.rest.streaming import Streams
 from apiserver.rest.verbs import Verbs
 from machinery.clocks import SYSTEM, Clock
+from machinery.contexts import serving
+from machinery.http_connections import OPTIONS
+from machinery.listening import Listener
 from machinery.running import CannotGoOn
 
 Checks = Mapping[str, Callable[[], bool]]
 """What /readyz asks, by its name (`etcd`, `watch-cache`, …)."""
 
-LONGEST_LINE = 2**20
-"""Of a request line or a header: label selectors grow. Upstream allows so much for all of them."""
-IDLE = 90.0
-"""Seconds that a connection without a request is kept, as upstream keeps it."""
 DRAIN = 5.0
 """Seconds that requests under way have when the server stops; watches end at once."""
 
@@ -58,7 +57,7 @@ class Settings:
 
 class Rest:
     """The door as something that runs. Readiness is `checks`; `authorizer` is asked about what is not the registry's:
-    streams and pages, of which `fixed` are more: path → (type, content). `settled` returns when the catalogue shows all
+    streams and pages, of which `fixed` are more. `settled` returns when the catalogue shows all
     kinds whose definitions are stored by now; `elsewhere` and `others` are about the API servers behind this one."""
 
     def __init__(
@@ -70,7 +69,7 @@ class Rest:
         *,
         authorizer: Authorizer | None = None,
         clock: Clock = SYSTEM,
-        fixed: Mapping[str, tuple[str, bytes]] | None = None,
+        fixed: Fixed | None = None,
         catalogue: Catalogue | None = None,
         settled: Callable[[], Awaitable[None]] | None = None,
         auditor: Auditor | None = None,
@@ -91,13 +90,18 @@ class Rest:
         self._registry = registry
         self._authenticate = authenticate
         self._authorizer = authorizer or Groups()
-        self._checks = checks
+        self._connections = Connections()
+        self._checks = {**checks, "shutdown": lambda: not self._connections.leaving}
         self._clock = clock
         self._bound: asyncio.Future[int] | None = None
 
     async def bound(self) -> int:
         """The port, once it is being listened on."""
         return await asyncio.shield(self._port())
+
+    def leave(self) -> None:
+        """From now on /readyz says no, and every answer that its connection ends with it; all else goes on."""
+        self._connections.leaving = True
 
     def _port(self) -> asyncio.Future[int]:
         if self._bound is None:
@@ -106,7 +110,7 @@ class Rest:
 
     async def run(self) -> None:
         """Serve until cancelled; then watches end, and requests under way have DRAIN seconds.  Raises CannotGoOn."""
-        settings, connections = self._settings, Connections()
+        settings, connections = self._settings, self._connections
         kubelets = Kubelets(settings.kubelet_ca, settings.kubelet_certificate, settings.kubelet_key)
         door = Door(
             self._registry,
@@ -125,38 +129,20 @@ class Rest:
             self._gate,
             self._elsewhere,
         )
-        server = Server(
-            door.handle, connections,
-            request_factory=_request, access_log=None, keepalive_timeout=IDLE,
-            max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE,
-        )  # fmt: skip
-        listening = await self._listen(server)
+        server = Server(door.handle, connections, request_factory=_request, **OPTIONS)
         try:
-            self._port().set_result(listening.sockets[0].getsockname()[1])
-            await asyncio.get_running_loop().create_future()
+            context = tls(settings) if settings.certificate else None
+        except (OSError, ssl.SSLError) as e:
+            raise CannotGoOn(f"cannot serve REST on {settings.host}:{settings.port}: {e}") from e
+        listener = Listener(settings.host, settings.port, context, server, share_port=settings.share_port)
+        try:
+            self._port().set_result(listener.port)
+            await listener.run()
         finally:
-            listening.close()
             connections.close()
             server.pre_shutdown()
             await server.shutdown(DRAIN)
             await kubelets.close()
-
-    async def _listen(self, server: Server) -> asyncio.Server:
-        settings = self._settings
-        try:
-            context = tls(settings) if settings.certificate else None
-            return await asyncio.get_running_loop().create_server(
-                server,
-                settings.host,
-                settings.port,
-                ssl=context,
-                ssl_handshake_timeout=SILENCE if context is not None else None,
-                backlog=1024,
-                reuse_address=True,
-                reuse_port=settings.share_port,
-            )
-        except (OSError, ssl.SSLError) as e:
-            raise CannotGoOn(f"cannot serve REST on {settings.host}:{settings.port}: {e}") from e
 
 
 async def _nothing() -> None:
@@ -166,15 +152,8 @@ async def _nothing() -> None:
 def tls(settings: Settings) -> ssl.SSLContext:
     """A client may show a certificate of the cluster's authority; a token or nothing will do at the handshake too."""
     assert settings.certificate is not None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.certificate, settings.key)
-    if settings.client_ca is not None:
-        context.load_verify_locations(settings.client_ca)
-        if settings.proxy_ca is not None:
-            context.load_verify_locations(settings.proxy_ca)
-        context.verify_mode = ssl.CERT_OPTIONAL
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+    authorities = [settings.client_ca, settings.proxy_ca] if settings.client_ca is not None else []
+    return serving(settings.certificate, settings.key, *filter(None, authorities))
 
 
 def _request(
@@ -186,6 +165,4 @@ def _request(
 ) -> web.BaseRequest:
     # aiohttp refuses at its limit, Kubernetes above its own.
     loop = asyncio.get_running_loop()
-    if isinstance(protocol, Protocol):
-        protocol.has_asked()
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=LIMIT + 1)

@@ -4,16 +4,17 @@ The cost of watching is in the writes, not in the events: what is ready goes out
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 
 import msgspec
-from aiohttp import HttpVersion11, WSMsgType, web
+from aiohttp import HttpVersion11, web
 
 from api.errors import ApiError
 from apiserver import wire
 from apiserver.requests import Event, Sink
+from apiserver.rest import sockets
 from apiserver.rest.connections import Connections
 from apiserver.rest.negotiation import JSON
 
@@ -105,7 +106,7 @@ async def over_websocket(
     socket = web.WebSocketResponse(protocols=("base64.binary.k8s.io", "binary.k8s.io"), compress=False)
     await socket.prepare(http)
     async with connections.lifetime(http) as life:
-        reader = asyncio.create_task(_until_closed(socket))
+        reader = asyncio.create_task(sockets.until_closed(socket))
         reader.add_done_callback(lambda _: life.end())
         try:
             async with aclosing(_lines(events, render)) as batches:
@@ -119,32 +120,31 @@ async def over_websocket(
     return socket
 
 
-async def _lines(events: AsyncIterator[list[Event]], render: Render) -> AsyncGenerator[list[bytes], None]:
-    """Batches of lines. A refusal after the answer has begun is the last event: type ERROR with a Status."""
+async def _lines(events: AsyncIterator[list[Event]], render: Render) -> AsyncGenerator[Iterable[bytes], None]:
+    """Batches of lines, each made when it is asked for. A refusal after the answer has begun is the last event: type
+    ERROR with a Status."""
     try:
         async with aclosing(events):  # type: ignore[type-var]
             async for batch in events:
-                yield [render(event) for event in batch]
+                yield map(render, batch)
     except ApiError as e:
         yield [render(Event("ERROR", msgspec.json.encode(e.to_status())))]
 
 
-def chunks(lines: Sequence[bytes]) -> list[bytes]:
+def chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Lines joined to pieces of at most LARGEST_WRITE bytes (or one line, if that is longer)."""
-    if len(lines) == 1:
-        return [lines[0]]
-    found: list[bytes] = []
     pending: list[bytes] = []
     size = 0
     for each in lines:
         if pending and size + len(each) > LARGEST_WRITE:
-            found.append(b"".join(pending))
+            yield _joined(pending)
             pending, size = [], 0
         pending.append(each)
         size += len(each)
-    return [*found, b"".join(pending)] if pending else found
+    if pending:
+        yield _joined(pending)
 
 
-async def _until_closed(socket: web.WebSocketResponse) -> None:
-    while (await socket.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR):
-        pass
+def _joined(lines: list[bytes]) -> bytes:
+    """One line is itself, which all watchers share."""
+    return lines[0] if len(lines) == 1 else b"".join(lines)

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from api import schema
-from api.kinds import BUILT_IN, Kind
+from api.kinds import Kind
 from api.meta import encode
 from apiserver.catalogue import Catalogue
 from apiserver.rest import responses
@@ -61,12 +61,16 @@ class Documents:
             path, build = "v2 packed", partial(_packed, self._catalogue)
         body, tag = await self._document(path, build)
         quoted = f'"{tag}"'
+        asked = parse(http.query_string).get("hash", "")
+        if path.startswith("v3/") and asked and asked != tag:
+            where = f"/openapi/{path}?hash={tag}"  # whoever has an older index is led to what there is now
+            return web.Response(status=301, headers={"Audit-Id": audit, "Location": where})
         if http.headers.get("If-None-Match") == quoted:
             return web.Response(status=304, headers={"Audit-Id": audit, "ETag": quoted})
         response = await responses.send(http, body, audit)
         response.headers["ETag"] = quoted
         response.headers["Content-Type"] = media
-        if parse(http.query_string).get("hash") == tag:
+        if asked == tag:
             # The address holds the hash: what it names never changes.
             response.headers["Cache-Control"] = "public, immutable"
         return response
@@ -143,14 +147,14 @@ def index(catalogue: Catalogue, more: Mapping[str, dict[str, str]] | None = None
 
 
 @cache
-def _built_in_2() -> tuple[Tree, Tree]:
+def _built_in_2(kinds: tuple[Kind, ...]) -> tuple[Tree, Tree]:
     """(paths, definitions)"""
-    return _paths(BUILT_IN, V2), {name: definition(name, V2) for name in schema.definitions()}
+    return _paths(kinds, V2), {name: definition(name, V2) for name in schema.definitions()}
 
 
 def version_2(catalogue: Catalogue) -> bytes:
     """Everything in one document."""
-    paths_, definitions = _built_in_2()
+    paths_, definitions = _built_in_2(catalogue.built_in())
     if customs := catalogue.customs():
         paths_ = paths_ | _paths(customs, V2)
         found = {name: tree for kind in customs for name, tree in custom_definitions(kind, V2).items()}

@@ -18,12 +18,14 @@ from apiserver import connects
 from apiserver.authorization import Authorizer
 from apiserver.nodes.kubelets import Kubelets
 from apiserver.nodes.places import choose_container, find_node, find_pod
+from apiserver.nodes.sessions import Sessions
 from apiserver.requests import Request
 from apiserver.rest.connections import Connections
 from apiserver.rest.options import Query
 from apiserver.rest.paths import NO_SUCH_RESOURCE
+from apiserver.rest.sockets import offered, opened, upgrade
 from apiserver.rest.streaming import channelled_forwards, execs, logs, port_forwards, proxies, terminals
-from apiserver.rest.streaming.channels import V4, V5, Channels
+from apiserver.rest.streaming.channels import PROTOCOLS, V4, Channels
 from apiserver.rest.streaming.links import SPDY, TUNNEL, SocketLink, take_over
 from apiserver.rest.streaming.port_forwards import PortForward
 from apiserver.rest.streaming.sessions import Session
@@ -41,12 +43,17 @@ class Streams:
         self._authorizer = authorizer
         self._kubelets = kubelets
         self._connections = connections
+        self._sessions = Sessions()
 
     async def serve(self, http: web.BaseRequest, request: Request, query: Query, audit: str) -> web.StreamResponse:
-        """Raises Forbidden, NotFound, BadRequest, Invalid."""
+        """Raises Forbidden, NotFound, BadRequest, Invalid, TooManyRequests."""
         if request.verb == "connect":
             request.verb = "create"  # what upstream asks its authorizer about
         self._authorizer.authorize(request)
+        with self._sessions.one_of(request.user.name):
+            return await self._serve(http, request, query, audit)
+
+    async def _serve(self, http: web.BaseRequest, request: Request, query: Query, audit: str) -> web.StreamResponse:
         match request.subresource:
             case "log":
                 return await logs.serve(http, request, query, self._registry, self._kubelets, self._connections, audit)
@@ -69,9 +76,11 @@ class Streams:
         await self._registry.connect(request, execs.shown(first, request.subresource))
         node = await find_node(self._registry, pod)
         if upgrade(http) == "websocket":
-            socket = await _socket(http, V5, V4)
+            socket = await opened(http, *PROTOCOLS)
             async with self._connected(http, node) as kubelet:
-                await execs.run(kubelet, request.subresource, first, Channels(socket))
+                channels = Channels(socket)
+                await channels.greet(first)
+                await execs.run(kubelet, request.subresource, first, channels)
             return socket
         link, response = await take_over(http, _spdy(http, terminals.PROTOCOL))
         async with self._connected(http, node) as kubelet:
@@ -82,14 +91,14 @@ class Streams:
         pod = await find_pod(self._registry, request)
         await self._registry.connect(request, connects.forwarding(http.query_string))
         node = await find_node(self._registry, pod)
-        if upgrade(http) == "websocket" and TUNNEL not in _offered(http):
+        if upgrade(http) == "websocket" and TUNNEL not in offered(http):
             ports = channelled_forwards.ports(parse_qsl(http.query_string))
-            socket = await _socket(http, V4, "")
+            socket = await opened(http, V4, "")
             async with self._connected(http, node) as kubelet:
                 await channelled_forwards.run(PortForward(kubelet, pod), socket, ports)
             return socket
         if upgrade(http) == "websocket":
-            socket = await _socket(http, TUNNEL)
+            socket = await opened(http, TUNNEL)
             await self._forward(http, pod, node, Session(SocketLink(socket)))
             return socket
         link, response = await take_over(http, _spdy(http, port_forwards.PROTOCOL))
@@ -104,25 +113,6 @@ class Streams:
     async def _connected(self, http: web.BaseRequest, node: Node) -> AsyncIterator[NodeStub]:
         async with self._connections.lifetime(http), self._kubelets.stub(node) as kubelet:
             yield kubelet
-
-
-def upgrade(http: web.BaseRequest) -> str:
-    return http.headers.get("Upgrade", "").lower()
-
-
-def _offered(http: web.BaseRequest) -> set[str]:
-    """The subprotocols that a WebSocket client speaks; "" alone if it names none."""
-    return {p.strip() for p in http.headers.get("Sec-WebSocket-Protocol", "").split(",")}
-
-
-async def _socket(http: web.BaseRequest, *protocols: str) -> web.WebSocketResponse:
-    """A prepared WebSocket that speaks one of the subprotocols; "" is none.  Raises BadRequest."""
-    offered = _offered(http)
-    if offered.isdisjoint(protocols):
-        raise BadRequest(f"unable to upgrade: subprotocols {sorted(offered)} requested, {sorted(protocols)} spoken")
-    socket = web.WebSocketResponse(protocols=protocols, compress=False, max_msg_size=0)
-    await socket.prepare(http)
-    return socket
 
 
 def _spdy(http: web.BaseRequest, protocol: str) -> dict[str, str]:

@@ -5,16 +5,14 @@ with its port in two bytes, the lower one first; there is no half-close.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from aiohttp import WSMsgType, web
 
 from api.errors import BadRequest
 from apiserver.rest.streaming.channels import PIECE
+from apiserver.rest.streaming.inboxes import Inbox
 from apiserver.rest.streaming.port_forwards import PortForward
-
-WAITING = 16
-"""Messages that one port may be behind before the client has to wait."""
 
 
 def ports(query: Sequence[tuple[str, str]]) -> list[int]:
@@ -30,18 +28,14 @@ def ports(query: Sequence[tuple[str, str]]) -> list[int]:
     return [int(each) for each in named]
 
 
-class _Channel:
+class _Channel(Inbox):
     """A stream, as PortForward has them."""
 
     def __init__(self, socket: web.WebSocketResponse, number: int, port: int) -> None:
+        super().__init__()
         self.headers = {"port": str(port)}
-        self.waiting: asyncio.Queue[bytes] = asyncio.Queue(WAITING)
         self._socket = socket
         self._head = bytes((number,))
-
-    async def read(self) -> AsyncIterator[bytes]:
-        while data := await self.waiting.get():
-            yield data
 
     async def write(self, data: bytes) -> None:
         for at in range(0, len(data), PIECE):
@@ -75,4 +69,4 @@ async def _receive(socket: web.WebSocketResponse, channels: Sequence[_Channel]) 
     while (message := await socket.receive()).type in (WSMsgType.BINARY, WSMsgType.TEXT):
         data: bytes = message.data if isinstance(message.data, bytes) else message.data.encode()
         if len(data) > 1 and not data[0] % 2 and data[0] // 2 < len(channels):
-            await channels[data[0] // 2].waiting.put(data[1:])
+            await channels[data[0] // 2].take(data[1:])

@@ -1,22 +1,29 @@
 """Streams over one WebSocket: the first byte of each message names the channel.
 
-Subprotocols v4.channel.k8s.io, and v5 which can also say that a channel has ended (channel 255).
+Subprotocols v4.channel.k8s.io, and v5 which can also say that a channel has ended (channel 255). The oldest,
+channel.k8s.io or none, says nothing of a process that ended well, and of another one in words. The base64 ones are for
+clients that can only send text; the channel is a digit there.
 https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/4006-transition-spdy-to-websockets
 """
 
-from collections.abc import AsyncIterator
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import msgspec
 from aiohttp import WSMsgType, web
 
-from apiserver.rest.streaming.execs import ERROR, RESIZE, STDIN
+from apiserver.rest.streaming.execs import ERROR, RESIZE, STDERR, STDIN, STDOUT
 from proto import node_pb2 as pb
 
 V5 = "v5.channel.k8s.io"
 V4 = "v4.channel.k8s.io"
+V4_TEXT = "v4.base64.channel.k8s.io"
+V1_TEXT = "base64.channel.k8s.io"
+PROTOCOLS = (V5, V4, V4_TEXT, "channel.k8s.io", V1_TEXT, "")
 CLOSE = 255
 PIECE = 32 * 1024
+LARGEST_INPUT = 2**20
 
 
 class Resize(msgspec.Struct, rename="pascal"):
@@ -32,27 +39,63 @@ class Channels:
 
     def __init__(self, socket: web.WebSocketResponse) -> None:
         self._socket = socket
+        self._protocol = socket.ws_protocol or ""
+        self._text = self._protocol in (V4_TEXT, V1_TEXT)
+
+    async def greet(self, first: pb.ExecStart) -> None:
+        """Say that the streams are there: an empty message on the first that the client reads.
+
+        Not in version 5, which only client-go speaks: it does not wait for one, and older ones complain of it.
+        """
+        if self._protocol != V5:
+            await self._send(STDOUT if first.stdout else STDERR if first.stderr else ERROR, b"")
 
     async def inputs(self) -> AsyncIterator[pb.ExecInput]:
         while True:
             message = await self._socket.receive()
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 return
-            data: bytes = message.data if isinstance(message.data, bytes) else message.data.encode()
-            if not data:
-                continue
-            if (found := read(data)) is not None:
-                yield found
+            said: bytes = message.data if isinstance(message.data, bytes) else message.data.encode()
+            if (data := plain(said) if self._text else said) is None:
+                return
+            # The kubelet takes no large messages; only what goes into a process may be one.
+            for piece in _pieces(data):
+                if (found := read(piece)) is not None:
+                    yield found
 
     async def write(self, channel: int, data: bytes) -> None:
-        head = bytes((channel,))
         for at in range(0, len(data), PIECE):
-            await self._socket.send_bytes(head + data[at : at + PIECE])
+            await self._send(channel, data[at : at + PIECE])
 
     async def finish(self, status: dict[str, Any]) -> None:
         if not self._socket.closed:
-            await self.write(ERROR, msgspec.json.encode(status))
+            if self._protocol in (V5, V4, V4_TEXT):
+                await self.write(ERROR, msgspec.json.encode(status))
+            elif status["status"] != "Success":
+                await self.write(ERROR, status["message"].encode())
         await self._socket.close()
+
+    async def _send(self, channel: int, data: bytes) -> None:
+        if self._text:
+            await self._socket.send_str(f"{channel}{b64encode(data).decode()}")
+        else:
+            await self._socket.send_bytes(bytes((channel,)) + data)
+
+
+def plain(message: bytes) -> bytes | None:
+    """A message of the base64 protocols as the others have it; None if it is none."""
+    try:
+        return bytes((message[0] - ord("0"),)) + b64decode(message[1:], validate=True) if message else b""
+    except ValueError:
+        return None
+
+
+def _pieces(message: bytes) -> Iterator[bytes]:
+    if not message or message[0] != STDIN:
+        yield from (message,) if message else ()
+        return
+    for at in range(1, len(message), LARGEST_INPUT):
+        yield message[:1] + message[at : at + LARGEST_INPUT]
 
 
 def read(message: bytes) -> pb.ExecInput | None:

@@ -86,7 +86,8 @@ async def run(kubelet: NodeStub, subresource: str, first: pb.ExecStart, terminal
                     case "stderr":
                         await terminal.write(STDERR, output.stderr)
                     case "exit":
-                        status = exited(output.exit)
+                        # Who attaches has not started the process, and looks into the pod for how it ended.
+                        status = exited(output.exit if subresource == "exec" else 0)
                     case "error":
                         status = failure(InternalError(output.error))
     except grpc.aio.AioRpcError as e:

@@ -3,6 +3,7 @@
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log-of-the-specified-pod
 """
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -13,9 +14,10 @@ from api.paths import Fault, Path
 from apiserver.nodes.kubelets import Kubelets
 from apiserver.nodes.places import Place, choose_container, find_node, find_pod
 from apiserver.requests import Request
-from apiserver.rest import options, responses
-from apiserver.rest.connections import Connections
+from apiserver.rest import options, responses, sockets
+from apiserver.rest.connections import Connections, Lifetime
 from apiserver.rest.options import Query
+from apiserver.rest.sockets import upgrade
 from apiserver.rest.verbs import Verbs
 from machinery.grpc_errors import from_rpc
 from proto import node_pb2 as pb
@@ -37,25 +39,69 @@ async def serve(
     if not pod.spec.nodeName:
         return responses.text("", audit)
     node = await find_node(registry, pod)
-    response = web.StreamResponse(
-        headers={"Audit-Id": audit, "Cache-Control": "no-cache, private", "Content-Type": "text/plain"}
-    )
-    async with connections.lifetime(http), kubelets.stub(node) as kubelet:
+    sink = _Socket(http) if upgrade(http) == "websocket" else _Plain(http, audit)
+    async with connections.lifetime(http) as life, kubelets.stub(node) as kubelet:
         call: Any = kubelet.Logs(wanted)  # the stubs describe the synchronous API
+        response = None
         try:
             # What refuses the whole request comes instead of the first chunk, and must still become its status.
             chunk = await call.read()
-            await response.prepare(http)
+            response = await sink.open(life)
             while chunk is not grpc.aio.EOF:
-                await response.write(chunk.data)
+                await sink.write(chunk.data)
                 chunk = await call.read()
         except grpc.aio.AioRpcError as e:
-            if not response.prepared:
+            if response is None:
                 raise from_rpc(e) from e
-            await response.write(f"\nerror: the log was cut off: {from_rpc(e).message}\n".encode())
+            await sink.write(f"\nerror: the log was cut off: {from_rpc(e).message}\n".encode())
         finally:
             call.cancel()
-    return response
+            await sink.close()
+        return response
+    raise ConnectionResetError("the client has gone, or this server stops")
+
+
+class _Plain:
+    """The log as the body of the answer."""
+
+    def __init__(self, http: web.BaseRequest, audit: str) -> None:
+        self._http = http
+        said = {"Audit-Id": audit, "Cache-Control": "no-cache, private", "Content-Type": "text/plain"}
+        self._response = web.StreamResponse(headers=said)
+
+    async def open(self, life: Lifetime) -> web.StreamResponse:
+        await self._response.prepare(self._http)
+        return self._response
+
+    async def write(self, data: bytes) -> None:
+        await self._response.write(data)
+
+    async def close(self) -> None:
+        return None
+
+
+class _Socket:
+    """The log as messages of a WebSocket, the first of which is empty."""
+
+    def __init__(self, http: web.BaseRequest) -> None:
+        self._http = http
+        self._socket: web.WebSocketResponse | None = None
+
+    async def open(self, life: Lifetime) -> web.StreamResponse:
+        self._socket = await sockets.opened(self._http, *sockets.PLAIN)
+        self._reader = asyncio.create_task(sockets.until_closed(self._socket))
+        self._reader.add_done_callback(lambda it: None if it.cancelled() else life.end())
+        await self.write(b"")
+        return self._socket
+
+    async def write(self, data: bytes) -> None:
+        if self._socket is not None:
+            await sockets.write(self._socket, data)
+
+    async def close(self) -> None:
+        if self._socket is not None:
+            self._reader.cancel()
+            await self._socket.close()
 
 
 def message(query: Query, place: Place) -> pb.LogsRequest:

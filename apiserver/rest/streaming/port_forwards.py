@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import grpc
 
 from api.types import Pod
-from apiserver.nodes.conversations import conversation
+from apiserver.nodes.conversations import OVERWRITTEN, conversation
 from apiserver.rest.streaming import spdy
 from apiserver.rest.streaming.sessions import Session, Stream
 from machinery.grpc_errors import from_rpc
@@ -27,6 +27,8 @@ class Half(Protocol):
     headers: dict[str, str]
 
     def read(self) -> AsyncIterator[bytes]: ...
+
+    def leave(self) -> None: ...
 
     async def write(self, data: bytes) -> None: ...
 
@@ -69,8 +71,10 @@ class PortForward:
         except grpc.aio.AioRpcError as e:
             metadata = self._pod.metadata
             about = f"error forwarding port {port} to pod {metadata.name}, uid {metadata.uid}"
-            await error.end(f"{about}: {from_rpc(e).message}".encode())
+            # Where nothing is known to have gone wrong: an error would end the forwarding of all that come after it.
+            await error.end(f"{about}: {from_rpc(e).message}".encode() if e.details() != OVERWRITTEN else b"")
         finally:
+            data.leave()
             await data.end()
 
     async def _carry(self, data: Half, port: int) -> None:

@@ -6,12 +6,14 @@ an API server need not be in the pod network here, and the kubelet's port forwar
 """
 
 import asyncio
+import ipaddress
 import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 import aiohttp
 import msgspec
@@ -29,6 +31,7 @@ from apiserver.nodes.tunnels import carry
 from apiserver.requests import ListOptions, Request
 from apiserver.rest import carrying
 from apiserver.rest.connections import Connections
+from apiserver.rest.rewriting import Links
 from apiserver.rest.verbs import Verbs
 from apiserver.webhooks import trust, words
 
@@ -45,6 +48,13 @@ class Place(NamedTuple):
     tls: ssl.SSLContext | None = None
     address: str = ""
 
+    @property
+    def names(self) -> list[str]:
+        """The hosts that a link from there to itself may name."""
+        address = self.pod.status.podIP if self.pod is not None else self.address
+        host = f"[{address}]" if ":" in address else address
+        return [f"{host}:{self.port}"]
+
 
 async def serve(
     http: web.BaseRequest, request: Request, registry: Verbs, kubelets: Kubelets, connections: Connections
@@ -54,13 +64,15 @@ async def serve(
     segments = _SEGMENTS_OF_NODES if request.kind.plural == "nodes" else _SEGMENTS
     parts = raw.split("/", segments)
     more = f"?{query}" if query else ""
-    if len(parts) <= segments:
-        return web.Response(status=301, headers={"Location": f"{raw}/{more}"})
-    await registry.connect(request, connects.proxying(request.kind.name, parts[segments]))
+    path = parts[segments] if len(parts) > segments else ""
+    await registry.connect(request, connects.proxying(request.kind.name, path))
     place = await _place(request, registry, kubelets)
+    if len(parts) <= segments and http.method in ("GET", "HEAD") and not carrying.is_upgrade(http):
+        return web.Response(status=301, headers={"Location": f"{raw}/{more}"})
+    links = Links(unquote("/".join(parts[:segments])), http.host, place.names)
     async with connections.lifetime(http), _connected(place, registry, kubelets) as link:
         try:
-            return await _carry_on(http, link, f"/{parts[segments]}{more}")
+            return await _carry_on(http, link, f"/{path}{more}", links)
         except (aiohttp.ClientConnectionError, OSError) as e:
             if isinstance(e, ConnectionResetError) and not isinstance(e, aiohttp.ClientError):
                 raise
@@ -68,14 +80,15 @@ async def serve(
     raise ConnectionResetError("the client has gone, or this server stops")
 
 
-async def _carry_on(http: web.BaseRequest, link: "_Link", path: str) -> web.StreamResponse:
+async def _carry_on(http: web.BaseRequest, link: "_Link", path: str, links: Links) -> web.StreamResponse:
     forwarded = [("X-Forwarded-Uri", http.raw_path.partition("?")[0]), ("X-Forwarded-Host", http.host)]
+    forwarded += [("X-Forwarded-For", http.remote)] if http.remote else []
     headers = carrying.headers_for(http, forwarded)
     if carrying.is_upgrade(http):
         return await carrying.splice(http, link.connect, path, http.host, headers)
     scheme = "https" if link.tls is not None else "http"
     async with carrying.session(_Through(link)) as client:
-        return await carrying.exchange(http, client, f"{scheme}://{http.host}{path}", headers)
+        return await carrying.exchange(http, client, f"{scheme}://{http.host}{path}", headers, links=links)
 
 
 class _Link:
@@ -136,13 +149,27 @@ async def _place(request: Request, registry: Verbs, kubelets: Kubelets) -> Place
         node = await _read(registry, Node, "", name)
         own = kubelet_port(node)
         number = int(port) if port.isdigit() else own
-        return Place(None, number, kubelets.tls() if number == own else tls, address_of(node))
+        return Place(None, number, kubelets.tls() if number == own else tls, _proxyable(address_of(node)))
     pod = await _read(registry, Pod, request.namespace, name)
+    if not pod.status.podIP:
+        raise BadRequest("address not allowed")
     known = [(p.name, p.containerPort) for c in pod.spec.containers for p in c.ports]
     number = next((n for known_name, n in known if port in ("", known_name)), 0)
     if port and not port.isdigit() and not number:
         raise BadRequest(f'pod "{name}" has no port "{port}"')
     return Place(pod, int(port) if port.isdigit() else number or 80, tls)
+
+
+def _proxyable(address: str) -> str:
+    """A node says itself where it is, and what is local to a link is no node: clouds tell their machines' credentials
+    there.  Raises BadRequest."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.is_link_local or found.is_multicast or found.is_unspecified:
+        raise BadRequest("address not allowed")
+    return address
 
 
 async def _behind(registry: Verbs, namespace: str, name: str, port: str) -> Place:
@@ -154,12 +181,21 @@ async def _behind(registry: Verbs, namespace: str, name: str, port: str) -> Plac
     random.shuffle(ready)
     for spot in ready:
         if not spot.pod:
-            return Place(None, spot.port, address=spot.address)
+            return Place(await _pod_at(registry, spot.address), spot.port, address=spot.address)
         try:
             return Place(await _read(registry, Pod, namespace, spot.pod), spot.port)
         except NotFound:
             continue
     raise none_available(name)
+
+
+async def _pod_at(registry: Verbs, address: str) -> Pod | None:
+    """The pod that has the address, though no slice says so: only through its node is it sure to be reached."""
+    ended = "status.phase!=Succeeded,status.phase!=Failed"
+    options = ListOptions(field_selector=f"status.podIP={address},spec.hostNetwork=false,{ended}")
+    found = await registry.list(Request(SELF, "list", kinds.of(Pod)), options)
+    pods = (meta.decode(item.document, Pod) for item in found.items)
+    return next((p for p in pods if p.status.podIP == address and p.spec.nodeName and not p.spec.hostNetwork), None)
 
 
 async def _read(registry: Verbs, what: type[Any], namespace: str, name: str) -> Any:

@@ -1,29 +1,21 @@
 """SPDY streams over a link: each is read by whoever serves it, and written to by him."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from apiserver.rest.streaming import spdy
+from apiserver.rest.streaming.inboxes import Inbox
 from apiserver.rest.streaming.links import Link
 
-WAITING = 16
-"""Pieces received on a stream that nobody has taken yet; then nothing more is read from the link."""
-MOST_STREAMS = 1000
+MOST_STREAMS = 256
 
 
-class Stream:
+class Stream(Inbox):
     def __init__(self, session: "Session", number: int, headers: dict[str, str]) -> None:
+        super().__init__()
         self.number = number
         self.headers = headers
-        self.pieces: asyncio.Queue[bytes] = asyncio.Queue(WAITING)
-        """b"" is the end."""
         self._session = session
         self._closed = False
-
-    async def read(self) -> AsyncIterator[bytes]:
-        """What the client sends, until it ends or resets the stream."""
-        while piece := await self.pieces.get():
-            yield piece
 
     async def write(self, data: bytes) -> None:
         """Raises ConnectionError once the client has gone."""
@@ -59,9 +51,7 @@ class Session:
         finally:
             for stream in self._streams.values():
                 stream.abandon()
-                if stream.pieces.full():
-                    stream.pieces.get_nowait()
-                stream.pieces.put_nowait(b"")
+                stream.cut()
             self._streams.clear()
 
     async def send(self, frame: bytes) -> None:
@@ -83,7 +73,7 @@ class Session:
                 return stream
             case spdy.Received(number, data, ended):
                 if data and number in self._streams:
-                    await self._streams[number].pieces.put(data)
+                    await self._streams[number].take(data)
                 if ended:
                     await self._end(number)
             case spdy.Reset(number):
@@ -97,4 +87,4 @@ class Session:
     async def _end(self, number: int) -> None:
         """The client sends nothing more on this stream."""
         if (stream := self._streams.pop(number, None)) is not None:
-            await stream.pieces.put(b"")
+            await stream.take(b"")

@@ -15,7 +15,9 @@ SYN_STREAM, SYN_REPLY, RST_STREAM, PING, GOAWAY = 1, 2, 3, 6, 7
 FIN = 1
 VERSION = 3
 CANCEL = 5
-LARGEST_FRAME = 16 * 2**20 - 1
+LARGEST_FRAME = 256 * 1024
+"""Bytes; clients copy through buffers of an eighth of it. The protocol would allow sixteen megabytes, and a client that
+sends a stream nobody reads leaves several frames of it here."""
 
 _LISTED = (
     "options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age allow "
@@ -101,6 +103,8 @@ class Framing:
         while len(self._pending) >= 8:
             first, second = struct.unpack_from(">II", self._pending)
             flags, length = second >> 24, second & 0xFFFFFF
+            if length > LARGEST_FRAME:
+                raise ProtocolError(f"a frame of {length} bytes is too large")
             if len(self._pending) < 8 + length:
                 return
             payload = bytes(self._pending[8 : 8 + length])

@@ -17,6 +17,9 @@ class EchoKubelet(NodeServicer):
         self.asked = []
         self.resized = []
 
+    async def Ping(self, request, context):
+        return pb.PingResponse()
+
     async def Logs(self, request, context):
         self.asked.append(request)
         if request.previous:
@@ -53,12 +56,14 @@ class EchoKubelet(NodeServicer):
     Attach = Exec
 
     async def PortForward(self, requests, context):
-        """Port 1 refuses; any other sends back what it gets, in capitals."""
+        """Port 1 refuses, 2 hangs up at once; any other sends back what it gets, in capitals."""
         start = (await anext(requests)).start
         self.asked.append(start)
         if start.port == 1:
             await abort(context, errors.InternalError("connection refused"))
         await context.send_initial_metadata(())
+        if start.port == 2:
+            return
         async for message in requests:
             if message.WhichOneof("message") == "close":
                 return

@@ -40,6 +40,16 @@ async def test_everything_comes_in_one_document_to_those_who_ask(rest):
     assert [i["versions"][0]["version"] for i in core["items"]] == ["v1"]
 
 
+async def test_the_one_document_is_sent_once_to_those_who_keep_it(rest):
+    async with rest.get("/apis", headers=AGGREGATED) as response:
+        tag = response.headers["ETag"]
+        assert (response.headers["Vary"], response.headers["Cache-Control"]) == ("Accept", "public")
+    async with rest.get("/apis", headers={**AGGREGATED, "If-None-Match": tag}) as response:
+        assert (response.status, await response.read()) == (304, b"")
+    async with rest.get("/api", headers={**AGGREGATED, "If-None-Match": tag}) as response:
+        assert response.status == 200
+
+
 async def test_plain_discovery_is_there_for_older_clients(rest):
     assert (await got(rest, "/api"))[0]["versions"] == ["v1"]
     groups = (await got(rest, "/apis"))[0]["groups"]
@@ -71,3 +81,11 @@ def test_every_kind_is_in_some_document():
         for r in json.loads(discovery.document(f"/apis/{g}/{v}" if g else "/api/v1", "") or b"")["resources"]
     }
     assert {(k.group, k.version, k.plural) for k in kinds.BUILT_IN} <= listed
+
+
+def test_what_a_feature_gate_opens_is_listed_behind_the_stable_version_only_where_it_is_on() -> None:
+    def versions(*gates: str) -> list[str]:
+        return Discovery(Catalogue(kinds.served(gates))).versions("scheduling.k8s.io")
+
+    assert versions() == ["v1"]
+    assert versions("GenericWorkload") == ["v1", "v1beta1"]

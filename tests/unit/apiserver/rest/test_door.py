@@ -71,6 +71,17 @@ async def test_an_object_comes_as_a_table_or_as_its_metadata_if_asked(rest, regi
         assert set(json.loads(await response.read())) == {"kind", "apiVersion", "metadata"}
 
 
+@pytest.mark.parametrize("path", ["/api/v1/namespaces/default/pods/a", "/api/v1/pods", "/api/v1/pods/b", "/api/v1"])
+async def test_people_get_it_indented(rest, registry, make_pod, path):
+    registry.add("pods", make_pod())
+    async with rest.get(path, headers={"User-Agent": "curl/8.14.1"}) as response:
+        shown = await response.text()
+    assert shown == json.dumps(json.loads(shown), indent=2) + "\n"
+    async with rest.get(f"{path}?pretty=false", headers={"User-Agent": "curl/8.14.1"}) as response:
+        assert json.loads(await response.text()) == json.loads(shown)
+        assert len(await response.text()) < len(shown)
+
+
 async def test_what_is_not_there_is_not_found(rest):
     async with rest.get("/api/v1/namespaces/default/pods/x") as response:
         assert await status_of(response) == (404, "NotFound", 'pods "x" not found')
@@ -83,6 +94,16 @@ async def test_a_path_that_means_nothing_is_a_plain_404(rest, path):
     async with rest.get(path) as response:
         assert (response.status, await response.text()) == (404, "404 page not found\n")
         assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("path", ["/version", "/api/v1/pods"])
+async def test_a_timeout_that_is_no_duration_is_refused(rest, path):
+    async with rest.get(f"{path}?timeout=invalid") as response:
+        refused = 'invalid timeout specified in the request URL - time: invalid duration "invalid"'
+        assert await status_of(response) == (400, "BadRequest", refused)
+    for timeout in ("3m", "0s", "1h2m3.5s"):
+        async with rest.get(f"{path}?timeout={timeout}") as response:
+            assert response.status == 200
 
 
 async def test_a_method_that_is_not_there_is_not_allowed(rest):
@@ -173,11 +194,23 @@ async def test_a_patch_of_unknown_sort_is_refused(rest):
         assert (await status_of(r))[:2] == (415, "UnsupportedMediaType")
 
 
-async def test_a_delete_that_waits_for_dependents_is_only_accepted(rest):
-    async with rest.delete("/api/v1/namespaces/default/pods/a") as response:
-        assert response.status == 200
-    async with rest.delete("/api/v1/namespaces/default/pods/a?propagationPolicy=Foreground") as response:
+async def test_a_delete_that_is_not_done_is_only_accepted_where_dependents_were_not_to_be_orphaned(rest):
+    for query, code in (("", 200), ("?propagationPolicy=Foreground", 200), ("?orphanDependents=false", 202)):
+        async with rest.delete(f"/api/v1/namespaces/default/pods/a{query}") as response:
+            assert response.status == code
+    body = b'{"kind":"DeleteOptions","apiVersion":"v1","orphanDependents":false}'
+    async with rest.delete("/api/v1/namespaces/default/pods/a", data=body) as response:
         assert response.status == 202
+
+
+async def test_a_configuration_in_braces_may_still_be_yaml(rest, registry):
+    apply = {"Content-Type": "application/apply-patch+yaml"}
+    for text, repeated in ((b'{"a": 1,}', []), (b'{\n\t"a": 2,\n\t"a": 1\n}', ['line 3: key "a" already set in map'])):
+        url = "/api/v1/namespaces/default/pods/a?fieldManager=me"
+        async with rest.patch(url, data=text, headers=apply) as response:
+            assert response.status == 200
+        request, body, _ = registry.asked[-1]
+        assert (json.loads(body), request.repeated) == ({"a": 1}, repeated)
 
 
 async def test_a_collection_can_be_deleted(rest, registry):
@@ -239,19 +272,35 @@ async def test_health_tells_what_is_missing(registry):
             assert (response.status, await response.text()) == (200, "ok")
         async with session.get("/readyz") as response:
             assert response.status == 500
-            assert (
-                await response.text() == "[+]ping ok\n[+]log ok\n[-]etcd failed: reason withheld\nreadyz check failed\n"
-            )
+            failed = "[-]etcd failed: reason withheld\n[+]shutdown ok\nreadyz check failed\n"
+            assert await response.text() == f"[+]ping ok\n[+]log ok\n{failed}"
         ready = True
         async with session.get("/readyz?verbose") as response:
-            assert await response.text() == "[+]ping ok\n[+]log ok\n[+]etcd ok\nreadyz check passed\n"
+            assert await response.text() == "[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]shutdown ok\nreadyz check passed\n"
         async with session.get("/readyz?verbose&exclude=etcd&exclude=x") as response:
-            excluded = '[+]etcd excluded: ok\nwarn: some health checks cannot be excluded: no matches for "x"'
+            excluded = (
+                '[+]etcd excluded: ok\n[+]shutdown ok\nwarn: some health checks cannot be excluded: no matches for "x"'
+            )
             assert await response.text() == f"[+]ping ok\n[+]log ok\n{excluded}\nreadyz check passed\n"
         async with session.get("/readyz/etcd", headers={"Authorization": "Bearer good"}) as response:
             assert await response.text() == "ok"
         async with session.get("/readyz/etcd") as response:
             assert response.status == 403
+
+
+async def test_a_server_that_leaves_answers_on_but_is_not_ready(registry):
+    async with (
+        served(registry) as running,
+        aiohttp.ClientSession(f"http://127.0.0.1:{await running.bound()}") as session,
+    ):
+        async with session.get("/version") as response:
+            assert "Connection" not in response.headers
+        running.leave()
+        for page, status in (("/livez", 200), ("/healthz", 200), ("/readyz", 500), ("/version", 200)):
+            async with session.get(page) as response:
+                assert (response.status, response.headers["Connection"]) == (status, "close")
+        async with session.get("/readyz") as response:
+            assert "[-]shutdown failed: reason withheld" in await response.text()
 
 
 async def test_many_requests_on_one_connection_do_not_mix(rest, registry, make_pod):

@@ -1,5 +1,6 @@
 """Logs, exec and port-forward through the gRPC door."""
 
+import asyncio
 from contextlib import asynccontextmanager
 
 import grpc
@@ -8,12 +9,13 @@ import pytest
 from apiserver.auditing import Caller
 from apiserver.authorization import Groups
 from apiserver.grpc_streams import Streams
-from apiserver.nodes.kubelets import Kubelets
+from apiserver.nodes.kubelets import OPTIONS, Kubelets
 from apiserver.requests import User
 from machinery.grpc_errors import from_rpc
 from proto import node_pb2 as pb
 from proto.resources_pb2_grpc import ResourcesStub
 from tests.unit.apiserver.rest import kubelet as fake
+from tests.unit.machinery.resources import Line
 
 ADMIN, NOBODY = User("admin", groups=("system:masters",)), User("nobody")
 POD = pb.Container(namespace="default", pod="a")
@@ -31,11 +33,12 @@ async def kubelet(registry, make_pod):
 
 
 @asynccontextmanager
-async def door(registry, user=ADMIN):
+async def door(registry, user=ADMIN, **times):
     async def who(_):
         return Caller(user, user)
 
-    kubelets = Kubelets(None, None, None)
+    shorter = {f"grpc.{name.replace('__', '.')}": value for name, value in times.items()}
+    kubelets = Kubelets(None, None, None, [*(dict(OPTIONS) | shorter).items()])
     server = grpc.aio.server()
     Streams(registry, Groups(), who, kubelets).register(server, "wherry.v1.Resources")
     port = server.add_insecure_port("127.0.0.1:0")
@@ -68,6 +71,33 @@ async def test_a_command_runs_with_its_input_and_tells_its_end(registry, kubelet
     async with door(registry) as stub:
         assert await collected(stub.Exec(typed(*said))) == [pb.ExecOutput(stdout=b"hi"), pb.ExecOutput(exit=0)]
     assert kubelet.asked[0].container.container == "c"  # the only one there is
+
+
+async def test_a_command_reaches_a_node_that_came_back_without_having_said_that_it_went(registry, make_pod):
+    line, start = Line(), pb.ExecStart(container=POD, command=["exit", "3"])
+    async with fake.running(fake.EchoKubelet()) as port, line.to(port) as begin, door(registry) as stub:
+        registry.add("nodes", fake.node(begin))
+        registry.add("pods", make_pod("a", spec={"nodeName": "n1", "containers": [{"name": "c"}]}))
+        for _ in range(3):
+            assert (await collected(stub.Exec(typed(pb.ExecInput(start=start)))))[-1] == pb.ExecOutput(exit=3)
+            line.forget()
+
+
+async def test_a_command_on_a_node_that_is_lost_without_a_word_ends(registry, make_pod):
+    line, times = Line(), {"keepalive_time_ms": 100, "http2__ping_timeout_ms": 100}
+    start = pb.ExecStart(container=POD, command=["cat"], stdin=True)
+    async with fake.running(fake.EchoKubelet()) as port, line.to(port) as begin, door(registry, **times) as stub:
+        registry.add("nodes", fake.node(begin))
+        registry.add("pods", make_pod("a", spec={"nodeName": "n1", "containers": [{"name": "c"}]}))
+        async with asyncio.timeout(20):
+            call = stub.Exec()
+            await call.write(pb.ExecInput(start=start))
+            await call.write(pb.ExecInput(stdin=b"hi"))
+            assert await call.read() == pb.ExecOutput(stdout=b"hi")
+            line.silent = True
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+        assert from_rpc(caught.value).reason == "ServiceUnavailable"
 
 
 async def test_logs_are_carried_and_refusals_too(registry, kubelet):

@@ -37,6 +37,15 @@ def test_protobuf_comes_where_it_is_preferred_but_never_for_a_table():
     assert chosen(partial, "PartialObjectMetadata") == (protobuf, "PartialObjectMetadata")
 
 
+def test_what_has_no_form_in_protobuf_comes_as_what_is_acceptable_next():
+    protobuf = "application/vnd.kubernetes.protobuf"
+    assert representation(f"{protobuf},application/json", binary=False).media == "application/json"
+    partial = f"{protobuf};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    assert representation(partial, ("PartialObjectMetadata",), binary=False).media == protobuf
+    with pytest.raises(NotAcceptable):
+        representation(protobuf, binary=False)
+
+
 @pytest.mark.parametrize("accept", ["application/cbor", "text/html", "application/json;as=Table"])
 def test_what_is_not_served_is_not_acceptable(accept):
     with pytest.raises(NotAcceptable, match="only the following media types are accepted: application/json, "):

@@ -71,6 +71,8 @@ async def test_documents_are_served_with_a_tag_and_not_twice(rest):
         assert response.headers["Cache-Control"] == "public, immutable"
     async with rest.get(url, headers={"If-None-Match": tag}) as response:
         assert response.status == 304
+    async with rest.get("/openapi/v3/apis/apps/v1?hash=OLD", allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (301, url)
     async with rest.get("/openapi/v3/apis/nothing/v1") as response:
         assert response.status == 404
     async with rest.get("/openapi/v2", headers={"Accept": "application/xml"}) as r:

@@ -20,6 +20,18 @@ def test_a_parameter_that_is_there_is_true_unless_it_says_no(text, truth):
     assert options.truth(options.parse(text), "x") is truth
 
 
+@pytest.mark.parametrize(
+    ("text", "agent", "pretty"),
+    [
+        ("", "kubectl/v1.37.1 (linux/amd64)", False), ("", "curl/8.14.1", True), ("", "Wget/1.25", True),
+        ("", "Mozilla/5.0 (X11)", True), ("pretty", "curl/8.14.1", True), ("pretty=false", "curl/8.14.1", False),
+        ("pretty=true", "", True), ("pretty=1", "", True), ("pretty=yes", "", False),
+    ],
+)  # fmt: skip
+def test_an_answer_is_indented_for_who_asks_and_for_people(text, agent, pretty):
+    assert options.is_pretty(options.parse(text), agent) is pretty
+
+
 def test_a_list_takes_its_options_from_the_query():
     found = options.for_list(options.parse("labelSelector=a%3Db&limit=5&continue=t&resourceVersion="))
     assert (found.label_selector, found.limit, found.continue_) == ("a=b", 5, "t")

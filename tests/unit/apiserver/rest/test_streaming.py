@@ -2,11 +2,15 @@ import asyncio
 import json
 import struct
 import zlib
+from base64 import b64decode, b64encode
 
 import aiohttp
 import pytest
+from aiohttp import WSCloseCode
 
 from apiserver.rest.streaming import spdy
+from apiserver.rest.streaming.inboxes import WAITING
+from machinery import http_connections
 from tests.unit.apiserver.rest import kubelet as fake
 
 POD = "/api/v1/namespaces/default/pods/a"
@@ -84,8 +88,8 @@ async def test_bad_options_of_a_log_are_invalid(rest, kubelet, query, message):
 
 
 async def frames(socket):
-    """(channel, payload) of each message until the end."""
-    return [(message.data[0], message.data[1:]) async for message in socket]
+    """(channel, payload) of each message until the end, but those that say nothing."""
+    return [(message.data[0], message.data[1:]) async for message in socket if len(message.data) > 1]
 
 
 @pytest.mark.parametrize("protocol", ["v5.channel.k8s.io", "v4.channel.k8s.io"])
@@ -95,6 +99,34 @@ async def test_a_command_runs_over_a_websocket(rest, kubelet, protocol):
         assert socket.protocol == protocol
         assert await frames(socket) == [(1, b"echo hi there"), (3, b'{"metadata":{},"status":"Success"}')]
     assert kubelet.asked[0].container.container == "c"
+
+
+@pytest.mark.parametrize("protocols", [("channel.k8s.io",), ()])
+async def test_the_oldest_protocol_says_nothing_of_a_process_that_ended_well(rest, kubelet, protocols):
+    async with rest.ws_connect(f"{POD}/exec?command=echo&command=hi&stdout=1", protocols=protocols) as socket:
+        assert (await socket.receive_bytes(), await frames(socket)) == (b"\x01", [(1, b"echo hi")])
+    async with rest.ws_connect(f"{POD}/exec?command=fail&stderr=1", protocols=protocols) as socket:
+        assert (await socket.receive_bytes(), await frames(socket)) == (b"\x02", [(3, b"no such file")])
+
+
+@pytest.mark.parametrize("protocol", ["base64.channel.k8s.io", "v4.base64.channel.k8s.io"])
+async def test_a_client_that_sends_text_only_is_understood(rest, kubelet, protocol):
+    async with rest.ws_connect(f"{POD}/exec?command=cat&stdin=1&stdout=1", protocols=(protocol,)) as socket:
+        assert await socket.receive_str() == "1"
+        await socket.send_str("0" + b64encode(b"hello").decode())
+        assert await socket.receive_str() == "1" + b64encode(b"hello").decode()
+        await socket.send_str("not base64")
+        await socket.receive()
+
+
+@pytest.mark.parametrize("protocols", [("binary.k8s.io",), ()])
+async def test_logs_are_streamed_over_a_websocket(rest, kubelet, protocols):
+    async with rest.ws_connect(f"{POD}/log?container=c", protocols=protocols) as socket:
+        assert socket.protocol == next(iter(protocols), None)
+        assert b"".join([message.data async for message in socket]) == b"one\ntwo\n"
+        assert socket.close_code == WSCloseCode.OK
+    async with rest.ws_connect(f"{POD}/log", protocols=("base64.binary.k8s.io",)) as socket:
+        assert b"".join([b64decode(message.data) async for message in socket]) == b"one\ntwo\n"
 
 
 async def test_the_exit_code_comes_on_the_error_channel(rest, kubelet):
@@ -112,6 +144,12 @@ async def test_the_exit_code_comes_on_the_error_channel(rest, kubelet):
     }
 
 
+async def test_whoever_attaches_is_not_told_the_exit_code(rest, kubelet):
+    url = f"{POD}/attach?command=exit&command=3&stdout=1&stderr=1"
+    async with rest.ws_connect(url, protocols=("v5.channel.k8s.io",)) as socket:
+        assert await frames(socket) == [(2, b"oops"), (3, b'{"metadata":{},"status":"Success"}')]
+
+
 async def test_what_cannot_run_says_so(rest, kubelet):
     async with rest.ws_connect(f"{POD}/exec?command=fail&stdout=1", protocols=("v5.channel.k8s.io",)) as socket:
         [(_, status)] = await frames(socket)
@@ -124,10 +162,19 @@ async def test_input_sizes_and_its_end_reach_the_process(rest, kubelet):
         await socket.send_bytes(b"\x04" + b'{"Width":80,"Height":24}')
         await socket.send_bytes(b"\x04not a size")
         await socket.send_bytes(b"\x00hello")
-        assert (await socket.receive_bytes()) == b"\x01hello"
+        assert await socket.receive_bytes() == b"\x01hello"
         await socket.send_bytes(b"\xff\x00")
         assert [channel for channel, _ in await frames(socket)] == [3]
     assert kubelet.resized == [(80, 24)]
+
+
+async def test_a_command_may_be_quiet_for_longer_than_a_first_request_may_take(rest, kubelet, monkeypatch):
+    monkeypatch.setattr(http_connections, "SILENCE", 0.05)
+    url = f"{POD}/exec?command=cat&stdin=1&stdout=1"
+    async with rest.ws_connect(url, protocols=("v5.channel.k8s.io",)) as socket:
+        await asyncio.sleep(0.1)
+        await socket.send_bytes(b"\x00hello")
+        assert await socket.receive_bytes() == b"\x01hello"
 
 
 async def test_exec_needs_a_command_and_a_stream(rest, kubelet):
@@ -192,6 +239,18 @@ async def test_a_port_is_forwarded_through_a_websocket_tunnel(rest, kubelet, por
     assert data == answer
     assert (error == b"error forwarding port 1 to pod a, uid : connection refused") is (port == 1)
     assert kubelet.asked[0].port == port
+
+
+async def test_what_a_pod_does_not_read_keeps_no_other_connection_waiting(rest, kubelet):
+    protocols = ("SPDY/3.1+portforward.k8s.io",)
+    async with rest.ws_connect(f"{POD}/portforward", protocols=protocols) as socket:
+        client = Client(socket.send_bytes)
+        error = await client.open(end=True, streamtype="error", port="2", requestid="1")
+        data = await client.open(streamtype="data", port="2", requestid="1")
+        for _ in range(3 * WAITING):
+            await client.send(data, b"unread")
+        assert await forward(client, socket.receive_bytes, 80) == (b"HELLO", b"")
+    assert {data, error} <= client.ended
 
 
 async def upgraded(rest, method, path, protocol):

@@ -65,6 +65,16 @@ async def test_only_the_first_table_of_a_watch_has_columns(rest, registry, make_
     assert tables[0]["metadata"] == {"resourceVersion": "7"}
 
 
+async def test_a_list_that_comes_as_a_watch_is_no_table(rest, registry, make_pod):
+    streamed = "/api/v1/pods?watch=1&allowWatchBookmarks=1&sendInitialEvents=1&resourceVersionMatch=NotOlderThan"
+    async with rest.get(streamed, headers=TABLE) as response:
+        assert response.status == 406
+    await registry.events.put([event("ADDED", make_pod("a"))])
+    await registry.events.put(None)
+    async with rest.get(streamed, headers={"Accept": TABLE["Accept"] + ",application/json"}) as response:
+        assert json.loads(await response.read())["object"]["kind"] == "Pod"
+
+
 async def test_a_watch_of_metadata_sends_nothing_else(rest, registry, make_pod):
     await registry.events.put([event("ADDED", make_pod("a"))])
     await registry.events.put(None)
@@ -100,8 +110,8 @@ async def test_a_watch_of_one_object_may_have_the_old_path(rest, registry):
 def test_one_write_is_bounded():
     lines = [b"x" * 100_000] * 5
     assert [len(c) for c in watching.chunks(lines)] == [200_000, 200_000, 100_000]
-    assert watching.chunks([b"x" * 1_000_000, b"y"]) == [b"x" * 1_000_000, b"y"]
-    assert watching.chunks([]) == []
+    assert [*watching.chunks([b"x" * 1_000_000, b"y"])] == [b"x" * 1_000_000, b"y"]
+    assert [*watching.chunks([])] == []
 
 
 async def test_a_client_that_does_not_read_is_dropped(registry, monkeypatch):
