@@ -41,11 +41,12 @@ from kubelet.pods.admission import Gate
 from kubelet.pods.assignments import Assignments
 from kubelet.pods.caches import Cache
 from kubelet.pods.fitting import PREEMPTED
+from kubelet.pods.following import Following
 from kubelet.pods.handlers import Handlers
 from kubelet.pods.means import Means
 from kubelet.pods.pretending import SimulatedHandlers
 from kubelet.pods.reports import PodReporter, Reports
-from kubelet.pods.sources import pull_secrets, sources
+from kubelet.pods.sources import handler, pull_secrets, sources
 from kubelet.pods.tokens import Tokens
 from kubelet.pods.workers import Ending
 from kubelet.runtime.docker import Docker
@@ -86,6 +87,8 @@ async def run(config: Config, clock: Clock) -> None:
     """The whole kubelet, until cancelled; the containers run on."""
     try:
         config.root.mkdir(parents=True, exist_ok=True)
+        # Secrets lie below it, readable by whatever user a pod has; others of the machine must not get there.
+        config.root.chmod(0o750)
     except OSError as e:
         raise CannotGoOn(f"the root directory is needed: {e}") from e
     with _runtime(config, clock) as runtime:
@@ -173,6 +176,7 @@ class Agent:
             lambda: self._registering.node,
         )  # fmt: skip
         metrics = Metrics(clock)
+        self._following = Following(client, clock)
         self._means = self._share(client, runtime, metrics, clock)
         self._assignments = Assignments(
             self._means, self._pods, self._statics.pods, lambda pod: self._mirrors.settle(meta.key(pod))
@@ -242,7 +246,10 @@ class Agent:
             host_ip=config.address,
             root=config.root,
             sources=partial(sources, client, Tokens(client, clock)),
+            following=self._following,
             pull_secrets=partial(pull_secrets, client),
+            handler=partial(handler, client),
+            runtimes=lambda: self._registering.engine.runtimes,
             recursive_read_only=lambda: self._registering.engine.recursive_read_only,
             pinning=Pinning(runtime.process),
             services=self._services.list,
@@ -267,7 +274,7 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             for part in (
                 self._recorder.run(), self._server.run(), self._web.run(), self._reports.run(), self._handlers.run(),
-                self._cache.run(), self._pods.run(), self._volumes.run(),
+                self._cache.run(), self._pods.run(), self._volumes.run(), self._following.run(),
                 self._keeper.run(), self._collector.run(), self._live(), self._work(),
                 self._statics.run(), self._shutdown.run(),
             ):  # fmt: skip

@@ -19,7 +19,7 @@ from kubelet.runtime import interfaces as labels
 from kubelet.runtime.interfaces import Amounts, Mount, Record, Spec
 from kubelet.syncing.importance import is_node_critical
 from kubelet.syncing.plans import Start
-from kubelet.syncing.views import is_sidecar
+from kubelet.syncing.restarts import is_sidecar
 
 HOSTNAME_LIMIT, KERNEL_LIMIT = 63, 64
 
@@ -56,7 +56,7 @@ def leaves_network(host: Host, pod: Pod) -> bool:
 
 def pause(
     host: Host, pod: Pod, attempt: int, address: str, mounts: tuple[Mount, ...] = (), domain: str = "cluster.local",
-    *, parent: str = "",
+    *, parent: str = "", runtime: str = "",
 ) -> Spec:  # fmt: skip
     """The sandbox: it holds the namespaces that the pod's containers share.  Raises ConfigError."""
     spec, context = pod.spec, pod.spec.securityContext
@@ -69,7 +69,9 @@ def pause(
         annotations=pod.metadata.annotations,
         labels=_labels(host, pod, "POD", attempt)
         | {labels.KIND: labels.PAUSE}
-        | ({labels.ADDRESS: address} if address else {}),
+        | ({labels.ADDRESS: address} if address else {})
+        | ({labels.RUNTIME: runtime} if runtime else {}),
+        runtime=runtime,
         arguments=("--unshare-network",) if leaves else None,
         network=host.network if outside else "host" if leaves else "none",
         capabilities_drop=("ALL",) if not outside else (),
@@ -129,7 +131,9 @@ def container(
             labels.BACKOFF: f"{start.backoff:g}",
             labels.HASH: fingerprint(c),
             labels.AMOUNTS: str(given),
+            **({labels.ROUND: str(start.round)} if start.round else {}),
         },
+        runtime=sandbox.labels.get(labels.RUNTIME, ""),
         # A command without args must not get the image's Cmd; args alone keep the image's Entrypoint.
         entrypoint=tuple(expanded[0]) if c.command else None,
         arguments=tuple(expanded[1]) if c.args or c.command else None,

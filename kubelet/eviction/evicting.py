@@ -84,7 +84,7 @@ class Evicting:
     def _decide(self, observed: Observations) -> Decision:
         resources = self._resources
         return deciding.decide(
-            resources.thresholds, observed, self._state, self._clock.now(), resources.transition
+            resources.thresholds, observed, self._state, self._clock.monotonic(), resources.transition
         )  # fmt: skip
 
     async def _relieve(self, due: Sequence[Threshold], observed: Observations) -> bool:

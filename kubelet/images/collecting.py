@@ -6,6 +6,7 @@ name that it has is one it was pulled by: what was built here, loaded, pulled by
 """
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from kubelet.runtime.interfaces import EngineError, Image, Runtime
 from machinery.clocks import Clock
 
 PERIOD = 300.0
+BEFORE = -math.inf
+"""Before this process."""
 
 log = logging.getLogger("images")
 
@@ -40,11 +43,11 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An image, when it was first seen, and when it was last found in use; 0 is before this process."""
+    """An image, when it was first seen, and when it was last found in use, by a clock that nobody sets."""
 
     image: Image
     since: float
-    used: float = 0.0
+    used: float = BEFORE
 
 
 class CannotFree(Exception):
@@ -101,11 +104,11 @@ class Collector:
         self._thresholds = thresholds
         self._pinned = pinned
         self._seen: dict[str, Seen] = {}
-        self._began = clock.now()
+        self._began = clock.monotonic()
 
     async def run(self) -> None:
         failed = False
-        await self._look(0.0)
+        await self._look(BEFORE)
         while True:
             await self._clock.sleep(PERIOD)
             try:
@@ -120,7 +123,7 @@ class Collector:
 
     async def collect(self) -> None:
         """Raises CannotFree or EngineError."""
-        now = self._clock.now()
+        now = self._clock.monotonic()
         await self._look(now)
         for each in old(self._candidates(now), now, self._began, self._thresholds):
             await self._remove(each)
@@ -139,7 +142,7 @@ class Collector:
 
     async def free_unused(self) -> int:
         """Remove all that nobody uses, however full the disk is; the bytes that went.  Raises EngineError."""
-        now = self._clock.now()
+        now = self._clock.monotonic()
         await self._look(now)
         return await self._free(sys.maxsize, now)
 
@@ -148,14 +151,14 @@ class Collector:
         try:
             images, used = await self._runtime.images(), await self._runtime.used_images()
         except EngineError as e:
-            if now:
+            if now > BEFORE:
                 raise
             log.warning("looking at the engine's images: %s", e)
             return
         before, self._seen = self._seen, {}
         for image in images:
             last = before.get(image.id, Seen(image, now))
-            self._seen[image.id] = Seen(image, last.since, self._clock.now() if image.id in used else last.used)
+            self._seen[image.id] = Seen(image, last.since, self._clock.monotonic() if image.id in used else last.used)
 
     def _candidates(self, now: float) -> list[Seen]:
         found = removable(self._seen.values(), now, self._thresholds)

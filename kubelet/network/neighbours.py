@@ -15,12 +15,15 @@ log = logging.getLogger("network")
 
 def pod_ranges(nodes: list[Node], own: str) -> dict[str, str]:
     """The pod range of every other node → the address to reach it by."""
-    found = {}
-    for node in nodes:
-        address = next((a.address for a in node.status.addresses if a.type == "InternalIP"), "")
-        if node.metadata.name != own and node.spec.podCIDR and address:
-            found[node.spec.podCIDR] = address
-    return found
+    ways = (way(node) for node in nodes if node.metadata.name != own)
+    return {pods: address for pods, address in ways if pods and address}
+
+
+def way(node: Node | None) -> tuple[str, str]:
+    """The node's pod range, and its address; "" for what it has not."""
+    if node is None:
+        return "", ""
+    return node.spec.podCIDR, next((a.address for a in node.status.addresses if a.type == "InternalIP"), "")
 
 
 class Neighbours:
@@ -32,7 +35,11 @@ class Neighbours:
         self._own = own
         self._clock = clock
         self._changed = asyncio.Event()
-        nodes.on_change(lambda old, new: self._changed.set())
+        nodes.on_change(self._node_changed)
+
+    def _node_changed(self, old: Node | None, new: Node | None) -> None:
+        if way(old) != way(new):  # of a thousand nodes each says now and then that it is well
+            self._changed.set()
 
     async def run(self) -> None:
         await self._nodes.synced()

@@ -25,6 +25,7 @@ LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS, RENEW_SECONDS = 40, 10.0
 STATUS_SECONDS, REPORT_SECONDS = 10.0, 300.0
 RETRY_SECONDS = 0.2
+WRITING, RENEWING = "writing the node's status", "renewing the node's lease"
 
 log = logging.getLogger("node")
 
@@ -57,10 +58,11 @@ class Registering:
         self._identity = identity
         self._machine = machine
         self._clock = clock
-        self._reported_at = 0.0
+        self._reported_at = -REPORT_SECONDS
         self._changed = asyncio.Event()
         self._has_network = False
         self._closing = False
+        self._failing: set[str] = set()
         self.pressures: Callable[[], Collection[str]] = tuple
 
     def networked(self) -> None:
@@ -156,10 +158,16 @@ class Registering:
             except errors.Conflict:
                 continue  # somebody else wrote first: look again
             except errors.ApiError as e:
-                log.warning("writing the node's status: %s", e)
+                self._failed(WRITING, e)
                 await self._clock.sleep(RETRY_SECONDS)
                 continue
+            self._failing.discard(WRITING)
             await self._pause(STATUS_SECONDS)
+
+    def _failed(self, what: str, error: errors.ApiError) -> None:
+        """Said aloud once, until it has been done again: a server that is away is asked several times a second."""
+        log.log(logging.DEBUG if what in self._failing else logging.WARNING, "%s: %s", what, error)
+        self._failing.add(what)
 
     async def _pause(self, seconds: float) -> None:
         sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
@@ -173,7 +181,7 @@ class Registering:
     async def _update(self) -> None:
         node = await self._client.get(Node, self._identity.name)
         status = await self._status(node)
-        now = self._clock.now()
+        now = self._clock.monotonic()
         if _essence(node.status) == _essence(status) and now - self._reported_at < REPORT_SECONDS:
             self.node = node
             return
@@ -206,9 +214,10 @@ class Registering:
             try:
                 await self._renew()
             except errors.ApiError as e:
-                log.warning("renewing the node's lease: %s", e)
+                self._failed(RENEWING, e)
                 await self._clock.sleep(RETRY_SECONDS * 5)
                 continue
+            self._failing.discard(RENEWING)
             await self._clock.sleep(RENEW_SECONDS)
 
     async def _renew(self) -> None:

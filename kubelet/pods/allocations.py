@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from api.types import Container, Pod, ResourceRequirements
-from kubelet.syncing.views import is_sidecar
+from kubelet.syncing.restarts import is_sidecar
 
 Promised = Mapping[str, ResourceRequirements]
 """By container name."""

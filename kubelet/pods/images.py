@@ -141,14 +141,16 @@ class Images:
 
     def _wait_for_turn(self, container: Container, name: str, tell: Callable[[str, str, str], None]) -> None:
         """Another container of this pod may have been refused the same image a moment ago."""
-        last, now = self._refusals.get(name), self.means.clock.now()
-        if last is None or last.at + last.wait <= now:
+        last, clock = self._refusals.get(name), self.means.clock
+        left = last.at + last.wait - clock.monotonic() if last is not None else 0.0
+        if last is None or left <= 0:
             return
         words = f'Back-off pulling image "{container.image}"'
         tell("Normal", "BackOff", words)
         tell("Warning", "Failed", "Error: ImagePullBackOff")
         message = f"{words}: {last.reason}: {last.message}"
-        raise ImageFault(Fault("ImagePullBackOff", message, now, last.at + last.wait))
+        now = clock.now()
+        raise ImageFault(Fault("ImagePullBackOff", message, now, now + left))
 
     def _failed(
         self, container: Container, name: str, tell: Callable[[str, str, str], None], why: EngineError
@@ -159,10 +161,10 @@ class Images:
             reason = "RegistryUnavailable"
             message = f"image pull failed for {container.image} because the registry is unavailable: {why}"
         tell("Warning", "Failed", f"Error: {reason}")
-        now, last = self.means.clock.now(), self._refusals.get(name)
-        again = last is not None and now - last.at <= FORGIVEN_AFTER
+        now, steady, last = self.means.clock.now(), self.means.clock.monotonic(), self._refusals.get(name)
+        again = last is not None and steady - last.at <= FORGIVEN_AFTER
         wait = min(LONGEST, 2 * last.wait) if last is not None and again else FIRST_WAIT
-        self._refusals[name] = _Refusal(now, wait, reason, message)
+        self._refusals[name] = _Refusal(steady, wait, reason, message)
         return Fault(
             reason, message, now, now + wait,
             "ImagePullBackOff", f'Back-off pulling image "{container.image}": {reason}: {message}',

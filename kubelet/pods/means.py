@@ -18,6 +18,7 @@ from kubelet.network.plumbing import Network, NotReady
 from kubelet.pods.admission import Admission, Open
 from kubelet.pods.allocations import Allocations
 from kubelet.pods.caches import Cache
+from kubelet.pods.following import Follows, NotFollowing
 from kubelet.pods.handlers import Handlers
 from kubelet.runtime.interfaces import Runtime
 from kubelet.syncing.views import View
@@ -44,6 +45,10 @@ async def no_secrets(pod: Pod) -> tuple[list[Secret], list[str]]:
     return [], []
 
 
+async def no_runtime(name: str) -> str:
+    return ""
+
+
 @dataclass(kw_only=True)
 class Means:
     runtime: Runtime
@@ -58,7 +63,10 @@ class Means:
     host_ip: str
     root: Path
     sources: Callable[[Pod], Awaitable[Sources]]
+    following: Follows = field(default_factory=NotFollowing)
     pull_secrets: Callable[[Pod], Awaitable[tuple[list[Secret], list[str]]]] = no_secrets
+    handler: Callable[[str], Awaitable[str]] = no_runtime  # of the RuntimeClass of that name
+    runtimes: Callable[[], tuple[str, ...]] = tuple  # the engine's; none: it takes any handler for its default
     services: Callable[[], Iterable[Service]] = tuple
     pods: Callable[[], Iterable[Pod]] = tuple  # all that are assigned to this node
     allocatable: Callable[[], Mapping[str, str]] = dict

@@ -57,7 +57,9 @@ class Reports:
         of the pod on this node, if its object has another."""
         uid = uid or pod.metadata.uid
         report = self._last[uid] = _Report(pod, status, last)
-        if not last and uid not in self._wanted and self._known(pod) == document(status):
+        if not last and uid not in self._wanted and self._known(pod) == (same := document(status)):
+            # Of a kubelet that has just begun somebody else may write over what an earlier one wrote.
+            self._written.setdefault(pod.metadata.uid, _Known(int(pod.metadata.resourceVersion or 0), same))
             return
         self._want(uid, report)
 

@@ -15,7 +15,7 @@ from kubelet.containers.specs import amounts
 from kubelet.pods.allocations import lasting
 from kubelet.pods.means import Means
 from kubelet.runtime.interfaces import AMOUNTS, Amounts, EngineError, Record
-from kubelet.syncing.views import is_sidecar
+from kubelet.syncing.restarts import is_sidecar
 
 RETRY = 10.0
 PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"

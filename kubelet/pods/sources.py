@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from api import errors, volumes
-from api.types import ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret
+from api.types import ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, RuntimeClass, Secret
 from kubelet.containers import environments
 from kubelet.containers.environments import Sources
 from kubelet.pods.tokens import Tokens
@@ -32,6 +32,11 @@ async def sources(client: Client, tokens: Tokens, pod: Pod) -> Sources:
         _claimed(client, pod),
     )
     return Sources(config_maps, secrets, granted, claimed)
+
+
+async def handler(client: Client, name: str) -> str:
+    """What a RuntimeClass calls the runtime.  Raises ApiError."""
+    return (await client.get(RuntimeClass, name)).handler or ""
 
 
 async def pull_secrets(client: Client, pod: Pod) -> tuple[list[Secret], list[str]]:

@@ -7,13 +7,14 @@ from dataclasses import replace
 from functools import partial
 
 from api import errors
-from api.types import Container, LifecycleHandler, Pod
+from api.types import ConfigMap, Container, LifecycleHandler, Pod, Secret
 from kubelet.containers import security, specs
 from kubelet.containers.accounts import Accounts
 from kubelet.containers.environments import Sources, environment, file_references, service_variables
 from kubelet.containers.fields import ConfigError, Place
 from kubelet.network.addresses import Exhausted
 from kubelet.network.plumbing import NotReady
+from kubelet.pods.following import Reference
 from kubelet.pods.handlers import HandlerFailed
 from kubelet.pods.images import ImageFault, Images, field_path
 from kubelet.pods.means import Means, aside, first
@@ -21,13 +22,13 @@ from kubelet.runtime.interfaces import EngineError, EngineUnreachable, Image, Lo
 from kubelet.syncing import restarts
 from kubelet.syncing.plans import Start
 from kubelet.syncing.views import Fault
-from kubelet.volumes import contents, resolvers
-from kubelet.volumes.contents import VolumeFault, is_made_of_files
+from kubelet.volumes import resolvers
+from kubelet.volumes.contents import VolumeFault, is_made_of_files, words
 from kubelet.volumes.layouts import Layout
 
 RETRY = 10.0
-SOON, SELDOM = 10.0, 60.0
-ROOT_CERTIFICATE = "kube-root-ca.crt"
+REFRESH = 60.0
+"""Tokens and certificates grow old without a word; of what else volumes show, its watch tells."""
 FIRST_SANDBOX_RETRY, LONGEST_SANDBOX_RETRY = 1.0, 60.0
 FIRST_MOUNT_RETRY, LONGEST_MOUNT_RETRY = 0.5, 122.0
 HOOK_TIMEOUT = 3600.0
@@ -60,7 +61,7 @@ class Starting:
             sources = await self._means.sources(pod)
             if pod.spec.volumes:
                 await asyncio.to_thread(self._layout.set_up, pod, sources, self.place(pod))
-        except (VolumeFault, errors.ApiError, OSError) as e:
+        except (VolumeFault, errors.ApiError) as e:
             self._means.recorder.event(pod, "Warning", "FailedMount", str(e))
             if not self._volumes_ready:
                 self._later("", "ContainerCreating", "", FIRST_MOUNT_RETRY, LONGEST_MOUNT_RETRY)
@@ -86,7 +87,10 @@ class Starting:
             self._layout.resolver.write_text(wanted.text())
             memory = self._layout.memory_mounts(pod)
             group = means.groups.ensure(pod)
-            spec = specs.pause(means.host, pod, attempt, address, memory, means.cluster_domain, parent=group)
+            runtime = await self._runtime(pod)
+            spec = specs.pause(
+                means.host, pod, attempt, address, memory, means.cluster_domain, parent=group, runtime=runtime
+            )
             means.metrics.started_pods.add()
             made = await means.runtime.create(spec)
             await means.runtime.start(made)
@@ -106,7 +110,8 @@ class Starting:
                 means.recorder.event(pod, "Warning", "NetworkNotReady", f"network is not ready: {e}")
             else:
                 means.metrics.started_pods_errors.add()
-                means.recorder.event(pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {e}")
+                why = words(e) if isinstance(e, OSError) else e
+                means.recorder.event(pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {why}")
             self._later("", "ContainerCreating", "", FIRST_SANDBOX_RETRY, LONGEST_SANDBOX_RETRY)
             if made:
                 await means.runtime.remove(made)
@@ -114,6 +119,19 @@ class Starting:
             return None
         self._clear("")
         return record
+
+    async def _runtime(self, pod: Pod) -> str:
+        """The runtime of the engine that the pod's class names.  Raises ConfigError."""
+        if not pod.spec.runtimeClassName:
+            return ""
+        try:
+            handler = await self._means.handler(pod.spec.runtimeClassName)
+        except errors.ApiError as e:
+            raise ConfigError(f"failed to get sandbox runtime: {e.message}") from e
+        known = self._means.runtimes()
+        if handler and known and handler not in known:
+            raise ConfigError(f'failed to get sandbox runtime: no runtime for "{handler}" is configured')
+        return handler if known else ""
 
     def _write_hosts(self, pod: Pod, address: str) -> None:
         means = self._means
@@ -179,10 +197,20 @@ class Starting:
             raise EngineError(f'cannot load seccomp profile "{path}": open {path}: no such file or directory') from e
         return replace(spec, security=(*spec.security, f"seccomp={profile}"))
 
+    def knows(self, reference: Reference, version: str) -> bool:
+        """Whether that version of a source, "" if there is none, is what was read last, or what will be."""
+        if not self._volumes_ready and "" not in self.faults:
+            return True
+        read: Mapping[str, ConfigMap | Secret] = self._sources.config_maps
+        if reference.what is Secret:
+            read = self._sources.secrets
+        found = read.get(reference.name)
+        return version == (found.metadata.resourceVersion if found is not None else "")
+
     def reconsider(self) -> None:
-        """What the pod shows of itself has changed: a container that it could not be configured by may be now."""
+        """What the pod shows has changed: what it could not be configured by, or made of, may be there now."""
         for name, fault in self.faults.items():
-            if fault.reason == "CreateContainerConfigError":
+            if fault.reason == "CreateContainerConfigError" or (not name and not self._volumes_ready):
                 self.faults[name] = replace(fault, retry_at=self._means.clock.now())
 
     async def _spec(self, pod: Pod, start: Start, sandbox: Record) -> Spec:
@@ -314,11 +342,7 @@ def _has_parts(c: Container) -> bool:
 
 def refresh_period(pod: Pod) -> float | None:
     """Seconds between two looks at what the pod's volumes show; None if nothing in them may change while it runs."""
-    if not any(is_made_of_files(v) for v in pod.spec.volumes):
-        return None
-    config_maps, secrets = contents.references(pod.spec.volumes)
-    # Every pod has the cluster's certificate and its own token, which change in months and hours.
-    return SOON if config_maps - {ROOT_CERTIFICATE} or secrets else SELDOM
+    return REFRESH if any(is_made_of_files(v) for v in pod.spec.volumes) else None
 
 
 def by_name(pod: Pod) -> Mapping[str, Container]:

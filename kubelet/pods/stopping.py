@@ -35,8 +35,12 @@ async def stop(means: Means, pod: Pod, container: Container | None, order: Stop,
     if container is not None:
         path = field_path(pod, container)
         means.recorder.event(pod, "Normal", "Killing", order.message, field_path=path)
-        await _pre_stop(means, pod, container, record, grace())
-        await _drain(means, pod, record, clock.monotonic() - began, grace())
+        if not order.at_once:
+            await _pre_stop(means, pod, container, record, grace())
+            await _drain(means, pod, record, clock.monotonic() - began, grace())
+    if order.at_once:
+        await _kill(means, record)
+        return
 
     def left() -> float:
         return max(LEAST_GRACE, grace()) - (clock.monotonic() - began)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from dataclasses import dataclass, replace
 
 from api import times
@@ -12,6 +13,7 @@ from kubelet.network.addresses import Pool
 from kubelet.network.cni.plugins import PluginFailed
 from kubelet.network.plumbing import shares_network
 from kubelet.pods import admission, storage
+from kubelet.pods.following import Reference
 from kubelet.pods.images import field_path
 from kubelet.pods.means import Means, first
 from kubelet.pods.probing import Probing
@@ -20,9 +22,9 @@ from kubelet.pods.starting import Starting, by_name, refresh_period
 from kubelet.pods.stopping import LEAST_GRACE, grace_period, stop
 from kubelet.runtime.interfaces import EngineError, LogOptions, Record
 from kubelet.syncing import restarts
-from kubelet.syncing.plans import Plan, Stop, plan
+from kubelet.syncing.plans import Plan, Stop, finished, plan
 from kubelet.syncing.statuses import TERMINAL
-from kubelet.syncing.views import Health, View, debugging
+from kubelet.syncing.views import Health, View, all_running, debugging
 from kubelet.volumes.layouts import Layout
 
 ERROR_PAUSE = 1.0
@@ -66,8 +68,8 @@ class Worker:
         self._messages: dict[str, str] = {}
         self._told: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
-        self._refreshed_at = means.clock.now()
-        self._measure_at = means.clock.now() + storage.PERIOD
+        self._refreshed_at = means.clock.monotonic()
+        self._measure_at = means.clock.monotonic() + storage.PERIOD
         self._ended_by: Ending | None = None
         self._refused: admission.Refusal | None = None
         self._judged = False
@@ -75,6 +77,7 @@ class Worker:
         self._disconnected = False
         self._hurried = False
         self._operation = "create"
+        means.following.follow(pod, self._source_changed)
 
     def wake(self) -> None:
         self._changed.set()
@@ -88,12 +91,20 @@ class Worker:
         if pod.metadata.deletionGracePeriodSeconds != old.metadata.deletionGracePeriodSeconds:
             self._shortened.set()
         if _shown(pod) != _shown(old):
-            self._refreshed_at = 0.0
-            self._starting.reconsider()
+            self._refresh()
         # Most changes are of the status, by ourselves.
         if pod.spec != old.spec or _wishes(pod) != _wishes(old) or _told(pod) != _told(old):
             self._operation = "update" if self._operation == "sync" else self._operation
             self.wake()
+
+    def _source_changed(self, reference: Reference, version: str) -> None:
+        if not self._starting.knows(reference, version):
+            self._refresh()
+            self.wake()
+
+    def _refresh(self) -> None:
+        self._refreshed_at = -math.inf
+        self._starting.reconsider()
 
     def gone(self) -> None:
         """The object is no more; if nobody had asked for its deletion before, it was forced."""
@@ -184,19 +195,19 @@ class Worker:
             await self._carry_out(todo, view)
 
     async def _rest(self, todo: Plan, view: View) -> None:
-        now = self._means.clock.now()
+        now, steady = self._means.clock.now(), self._means.clock.monotonic()
         period = refresh_period(self.pod) if not view.terminating and not todo.finished else None
         if period is not None and view.sandbox() is not None:
-            if self._refreshed_at + period <= now:
-                self._refreshed_at = now
+            if self._refreshed_at + period <= steady:
+                self._refreshed_at = steady
                 await self._starting.volumes(self.pod, again=True)
-            todo.wake(self._refreshed_at + period)
+            todo.wake(now + self._refreshed_at + period - steady)
         if storage.is_limited(self.pod) and not view.terminating and not todo.finished:
-            if self._measure_at <= now:
-                self._measure_at = now + storage.PERIOD
+            if self._measure_at <= steady:
+                self._measure_at = steady + storage.PERIOD
                 if await self._overfills(view):
                     return
-            todo.wake(self._measure_at)
+            todo.wake(now + self._measure_at - steady)
         if (deadline := self._deadline()) is not None and deadline > now and not todo.finished:
             todo.wake(deadline)
         if todo.wake_at is None:
@@ -231,6 +242,7 @@ class Worker:
             address=self._means.address_of(self.pod.metadata.uid) if self._connected else "",
             stopping=self._orphan,
             refusal=self._refusal(),
+            rejected=self._refused is not None,
             ending=frozenset(self._ending),
             recursive_read_only=self._means.recursive_read_only(),
             resizing=self._resizing.conditions,
@@ -370,6 +382,7 @@ class Worker:
         if self._means.addresses is not None:
             self._means.addresses.release(uid)
         self._means.groups.release(uid)
+        self._means.following.leave(self.pod)
         self._connected.clear()
         self._disconnected = True
         self._means.admission.release(uid)
@@ -392,7 +405,7 @@ class Worker:
             record = view.newest(container.name or "")
             if record is None or not record.ended or record.id in self._told or view.terminating:
                 continue
-            if restarts.wanted(self.pod, container, record) and restarts.delay(record, view.now):
+            if view.wanted(container, record) and restarts.delay(record, view.now):
                 self._told.add(record.id)
                 meta = self.pod.metadata
                 self._means.recorder.event(
@@ -402,6 +415,9 @@ class Worker:
                     field_path=field_path(self.pod, container),
                 )  # fmt: skip
         self._pull_back_off(view)
+        if not all_running(view.records) and (view.terminating or finished(view)):
+            # Its end is told now, and somebody may send the next pod before all that was this one's is put away.
+            self._means.admission.release(self.pod.metadata.uid)
         if not self._orphan:
             self._means.reporter.report(view)
 

@@ -75,7 +75,7 @@ class Docker:
         recursive = _numbers(about["ApiVersion"]) >= RECURSIVE_API and _numbers(about["KernelVersion"]) >= MOUNT_SETATTR
         return Version(
             "docker", str(info["ServerVersion"]), str(info.get("CgroupDriver") or "cgroupfs"), recursive,
-            str(info.get("DockerRootDir") or ""),
+            str(info.get("DockerRootDir") or ""), tuple(sorted(info.get("Runtimes") or ())),
         )  # fmt: skip
 
     async def containers(self) -> list[Record]:

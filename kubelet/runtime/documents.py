@@ -59,12 +59,14 @@ def container(spec: Spec) -> dict[str, Any]:
 
 def _host(spec: Spec) -> dict[str, Any]:
     host: dict[str, Any] = {
+        "Runtime": spec.runtime,
         "NetworkMode": spec.network,
         "IpcMode": spec.ipc,
         "PidMode": spec.pid,
-        "Mounts": [_mount(m, _owner(spec)) for m in spec.mounts if not m.create],
+        "Mounts": [_mount(m, _owner(spec)) for m in spec.mounts if not (m.create or m.device)],
         # This older form makes a missing directory, which the other one refuses.
         "Binds": [_bind(m) for m in spec.mounts if m.create],
+        "Devices": [_device(m) for m in spec.mounts if m.device],
         "CgroupParent": spec.cgroup_parent,
         "CpuShares": spec.cpu_shares,
         "Memory": spec.memory,
@@ -93,6 +95,11 @@ def _host(spec: Spec) -> dict[str, Any]:
 def _bind(mount: Mount) -> str:
     options = [o for o in ("ro" if mount.read_only else "", mount.propagation) if o]
     return ":".join([mount.source, mount.target, *([",".join(options)] if options else [])])
+
+
+def _device(mount: Mount) -> dict[str, str]:
+    may = "r" if mount.read_only else "rwm"
+    return {"PathOnHost": mount.source, "PathInContainer": mount.target, "CgroupPermissions": may}
 
 
 def _owner(spec: Spec) -> dict[str, str]:

@@ -19,6 +19,10 @@ KIND = "io.wherry.kind"
 ATTEMPT = "io.wherry.attempt"
 # Seconds that must pass after this container's end before it is started again; computed when it was created.
 BACKOFF = "io.wherry.backoff"
+# How often all containers of the pod had been asked to start anew when this one was made; absent is never.
+ROUND = "io.wherry.round"
+# On a pause container, the runtime that its pod's containers run by, if that is not the engine's default.
+RUNTIME = "io.wherry.runtime"
 # Of the container's spec, so that a changed spec is seen after a restart of the kubelet too.
 HASH = "io.wherry.hash"
 # What it was to have of cpu and memory when it was made.
@@ -128,6 +132,10 @@ class Record:
         return int(self.labels.get(ATTEMPT, "0"))
 
     @property
+    def round(self) -> int:
+        return int(self.labels.get(ROUND, "0"))
+
+    @property
     def backoff(self) -> float:
         return float(self.labels.get(BACKOFF, "0"))
 
@@ -144,13 +152,15 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Mount:
     """`source` is a path on the machine that must exist, or with `create` is made a directory where it is missing; or,
-    with `tmpfs`, the name of a volume in memory of at most `size` bytes, if that is not 0."""
+    with `tmpfs`, the name of a volume in memory of at most `size` bytes, if that is not 0; or, with `device`, a block
+    device, which is given to the container under another name."""
 
     source: str
     target: str
     read_only: bool = False
     tmpfs: bool = False
     create: bool = False
+    device: bool = False
     size: int = 0
     group: int | None = None  # of a volume in memory, whose members may write there
     propagation: str = ""  # "" private, rslave, rshared
@@ -192,6 +202,7 @@ class Spec:
     security: tuple[str, ...] = ()
     read_only_root: bool = False
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    runtime: str = ""  # one of the engine's; "" is its default
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +229,7 @@ class Version:
     cgroup_driver: str = "cgroupfs"
     recursive_read_only: bool = False  # can it make read-only what is mounted below a mount?
     directory: str = ""  # of the machine's, where images and containers are kept; "" if that is nowhere
+    runtimes: tuple[str, ...] = ()  # the handlers that a RuntimeClass may name; none: whatever it names
 
 
 class Change(StrEnum):

@@ -17,7 +17,7 @@ from kubelet.runtime import documents
 from kubelet.runtime.interfaces import EngineError, EngineUnreachable, NoSuchContainer, NoSuchImage
 
 LIMIT = 1 << 20
-CHUNK = 1 << 16
+CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +38,35 @@ class Answer:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives; of a hijacked connection, all that follows the header."""
-        while True:
-            data = await (chunk(self.reader) if self._chunked else self.reader.read(CHUNK))
-            if not data:
-                return
+        if self._chunked:
+            async for data in dechunked(self.reader):
+                yield data
+            return
+        while data := await self.reader.read(CHUNK):
             yield data
 
 
-async def chunk(reader: asyncio.StreamReader) -> bytes:
-    """The next one, b"" at the end."""
-    try:
-        size = int((await reader.readline()).split(b";")[0] or b"0", 16)
-        data = await reader.readexactly(size)
-        await reader.readexactly(2)
-    except asyncio.IncompleteReadError:
-        return b""  # the engine went away in the middle: for a stream that is its end
-    return data
+async def dechunked(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """A chunked body, of whole chunks all that are there at a time: the engine makes one of every line of a log."""
+    buffer = bytearray()
+    while data := await reader.read(CHUNK):  # b"": the engine went away in the middle, which for a stream is its end
+        buffer += data
+        at, ended = 0, False
+        pieces: list[bytes | bytearray] = []
+        while (line := buffer.find(b"\r\n", at)) >= 0:
+            size = int(buffer[at:line].split(b";")[0], 16)
+            start, end = line + 2, line + 2 + size
+            if ended := not size:
+                break
+            if len(buffer) < end + 2:
+                break
+            pieces.append(buffer[start:end])
+            at = end + 2
+        del buffer[:at]
+        if pieces:
+            yield b"".join(pieces)
+        if ended:
+            return
 
 
 @asynccontextmanager
@@ -145,16 +158,26 @@ async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
-    """Split what the engine multiplexes: a header of 8 bytes (stream, 0, 0, 0, length) before each piece."""
+    """Split what the engine multiplexes: a header of 8 bytes (stream, 0, 0, 0, length) before each piece. What is there
+    already of one stream without another's between is one piece: each costs every process on its way something."""
     buffer = bytearray()
     async for data in chunks:
         buffer += data
-        while len(buffer) >= 8:
-            size = int.from_bytes(buffer[4:8], "big")
-            if len(buffer) < 8 + size:
+        at, channel = 0, 0
+        pieces: list[bytes | bytearray] = []
+        while len(buffer) >= at + 8:
+            end = at + 8 + int.from_bytes(buffer[at + 4 : at + 8], "big")
+            if len(buffer) < end:
                 break
-            yield buffer[0], bytes(buffer[8 : 8 + size])
-            del buffer[: 8 + size]
+            if pieces and buffer[at] != channel:
+                yield channel, b"".join(pieces)
+                pieces = []
+            channel = buffer[at]
+            pieces.append(buffer[at + 8 : end])
+            at = end
+        del buffer[:at]
+        if pieces:
+            yield channel, b"".join(pieces)
 
 
 async def unframed(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:

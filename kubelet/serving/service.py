@@ -92,14 +92,23 @@ class NodeService(NodeServicer):
         if first is None or not first.HasField("start"):
             raise errors.BadRequest("the first message must be `start`")
         pod = self._finder.pod(first.start.namespace, first.start.pod)
-        reader, writer = await _connect(self._finder.sandbox(pod).pid, first.start.port)
+        start = first.start
+        try:
+            reader, writer = await _connect(self._finder.sandbox(pod).pid, start.address, start.port)
+        except ConnectionResetError as e:
+            if start.address:
+                raise errors.InternalError(f"the connection to port {start.port} broke: {e}") from e
+            return  # somebody listens there, and hung up at once
         await context.send_initial_metadata(())
         sending = asyncio.create_task(_send(request, writer))
         try:
             while data := await reader.read(CHUNK):
                 yield pb.Chunk(data=data)
         except ConnectionError as e:
-            raise errors.InternalError(f"the connection to port {first.start.port} broke: {e}") from e
+            # For kubectl port-forward a connection that the pod breaks off is over like any other: an error would end
+            # the forwarding of all that come after it.
+            if start.address:
+                raise errors.InternalError(f"the connection to port {start.port} broke: {e}") from e
         finally:
             await _cancelled(sending)
             writer.close()
@@ -116,6 +125,9 @@ class NodeService(NodeServicer):
             pods=pods, node_cpu_usage_nanoseconds=look.node.cpu.total,
             node_memory_working_set_bytes=look.node.memory.working_set,
         )  # fmt: skip
+
+    async def Ping(self, request: pb.PingRequest, context: Context) -> pb.PingResponse:
+        return pb.PingResponse()
 
 
 def _stats(use: ContainerUse) -> pb.ContainerStats:
@@ -179,18 +191,21 @@ async def _cancelled(task: "asyncio.Task[None]") -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _connect(pid: int, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """To the pod's own loopback address: what listens there only is reached too."""
+async def _connect(pid: int, address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """To an address of the pod's; "" is its loopback address, and a simulated pod has no other."""
+    is_simulated = pid == os.getpid()
+    host = address if not is_simulated and ":" not in address else ""
     made = await asyncio.to_thread(_pod_socket, pid)
     made.setblocking(False)
     try:
-        await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", port))
+        await asyncio.get_running_loop().sock_connect(made, (host or "127.0.0.1", port))
     except OSError as e:
         made.close()
+        if isinstance(e, ConnectionResetError):
+            raise
         why = "connection refused" if isinstance(e, ConnectionRefusedError) else str(e)
-        raise errors.InternalError(
-            f"failed to connect to localhost:{port} inside the pod: dial tcp4 127.0.0.1:{port}: connect: {why}"
-        ) from e
+        said = f"failed to connect to localhost:{port} inside the pod: dial tcp4 127.0.0.1:{port}: connect: {why}"
+        raise errors.InternalError(f"dial tcp {host}:{port}: connect: {why}" if host else said) from e
     return await asyncio.open_connection(sock=made)
 
 

@@ -4,12 +4,13 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-conditions
 
 from collections.abc import Sequence
 
+from api.restart_rules import may_restart_all
 from api.types import Container, ContainerStatus, Pod, PodCondition, PodStatus
-from kubelet.syncing.views import is_sidecar
+from kubelet.syncing.restarts import is_sidecar
 
 OWNED = (
     "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled",
-    "PodResizePending", "PodResizeInProgress",
+    "PodResizePending", "PodResizeInProgress", "AllContainersRestarting",
 )  # fmt: skip
 
 DISRUPTION, BY_KUBELET = "DisruptionTarget", "TerminationByKubelet"
@@ -17,7 +18,7 @@ DISRUPTION, BY_KUBELET = "DisruptionTarget", "TerminationByKubelet"
 
 def conditions(
     pod: Pod, status: PodStatus, *, sandbox_ready: bool, resizing: Sequence[PodCondition] = (),
-    disruptions: Sequence[PodCondition] = (),
+    disruptions: Sequence[PodCondition] = (), restarting: bool = False,
 ) -> list[PodCondition]:  # fmt: skip
     """`status` must have its phase and container statuses.  Conditions that others keep follow unchanged."""
     containers_ready = _containers_ready(pod, status)
@@ -27,6 +28,7 @@ def conditions(
         _ready(pod, status, containers_ready),
         containers_ready,
         PodCondition(type="PodScheduled", status="True"),
+        *([_restarting(status, restarting)] if may_restart_all(pod) else ()),
         *(
             PodCondition(type=c.type, status=c.status, reason=c.reason, message=c.message)
             for c in (*resizing, *disruptions)
@@ -98,6 +100,17 @@ def _initialized(pod: Pod, status: PodStatus) -> PodCondition:
     if problems := _named(("unknown status", unknown), ("incomplete status", incomplete)):
         return _no(kind, "ContainersNotInitialized", problems)
     return PodCondition(type=kind, status="True")
+
+
+def _restarting(status: PodStatus, under_way: bool) -> PodCondition:
+    """https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-all-containers"""
+    kind = "AllContainersRestarting"
+    if ended := {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(status.phase):
+        return _no(kind, ended)
+    if not under_way:
+        return _no(kind, "")
+    why = "container exited with restart policy rule"
+    return PodCondition(type=kind, status="True", reason="RestartAllContainersStarted", message=why)
 
 
 def _missing(containers: Sequence[Container], statuses: Sequence[ContainerStatus], good) -> tuple[list[str], list[str]]:  # type: ignore[no-untyped-def]

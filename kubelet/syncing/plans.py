@@ -6,10 +6,12 @@ Whatever happens meanwhile, it then looks again and makes a new plan; a plan is 
 
 from dataclasses import dataclass, field
 
+from api import restart_rules
 from api.types import Container
 from kubelet.runtime.interfaces import HASH, Record
 from kubelet.syncing import restarts
-from kubelet.syncing.views import Health, View, all_running, debugging, is_sidecar, sidecars
+from kubelet.syncing.restarts import is_sidecar
+from kubelet.syncing.views import Health, View, all_running, debugging, sidecars
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Stop:
     message: str
     reason: str = ""  # the probe that asked for it, whose own grace period then holds
     again: bool = False  # another instance is to follow, whatever this one exits with
+    at_once: bool = False  # without a hook and without grace
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Start:
     backoff: float
     init: bool = False
     target: str = ""  # the name of the container whose processes it is to see
+    round: int = 0
 
 
 @dataclass(slots=True)
@@ -57,7 +61,7 @@ def plan(view: View) -> Plan:
         _rebuild(view, result)
         return result
     result.removals = _garbage(view, sandbox)
-    if _initialized(view, sandbox, result):
+    if _cleared(view, result) and _initialized(view, sandbox, result):
         for container in view.pod.spec.containers:
             _regular(view, container, sandbox, result)
     _ephemeral(view, sandbox, result)
@@ -74,12 +78,12 @@ def finished(view: View) -> bool:
         return True
     for container in pod.spec.initContainers:
         record = view.newest(container.name)
-        if record is not None and record.ended and not is_sidecar(container):
-            failed = restarts.exit_code(record) != 0
-            if failed and pod.spec.restartPolicy == "Never":
-                return True
+        if record is None or not record.ended or is_sidecar(container):
+            continue
+        if restarts.exit_code(record) != 0 and not view.wanted(container, record, init=True):
+            return True
     newest = [(c, view.newest(c.name)) for c in pod.spec.containers]
-    return all(r is not None and r.ended and not restarts.wanted(pod, c, r) for c, r in newest)
+    return all(r is not None and r.ended and not view.wanted(c, r) for c, r in newest)
 
 
 def _rebuild(view: View, result: Plan) -> None:
@@ -92,7 +96,7 @@ def _rebuild(view: View, result: Plan) -> None:
     old = view.sandboxes()
     result.removals = [r for r in old if not r.running]
     fault = view.faults.get("")
-    if fault is not None and fault.retry_at > view.now:
+    if fault is not None and fault.holds(view.now):
         result.wake(fault.next_change(view.now))
         return
     result.new_sandbox = old[0].attempt + 1 if old else 0
@@ -115,6 +119,13 @@ def _end(view: View) -> Plan:
     result.removals = view.sandboxes()
     result.finished = not result.removals
     return result
+
+
+def _cleared(view: View, result: Plan) -> bool:
+    """End what is of an earlier round, all at once and in no order; True once none of it runs."""
+    old = [r for r in all_running(view.records) if view.outdated(r)]
+    result.stops = [Stop(r, f"Stopping container {r.name}", at_once=True) for r in old if r.id not in view.ending]
+    return not old
 
 
 def _initialized(view: View, sandbox: Record, result: Plan) -> bool:
@@ -148,12 +159,12 @@ def _keep(view: View, container: Container, sandbox: Record, result: Plan, *, in
     """Keep one running: start it where there is none, restart it where it ended, kill it where it is wrong."""
     record = view.current(container.name, sandbox)
     if record is not None and record.running:
-        if record.id not in view.ending and (stop := _wrong(view, container, record)):
+        if record.id not in view.ending and (stop := _wrong(view, container, record, init=init)):
             result.stops.append(stop)
         return
     newest = record or view.newest(container.name)
     # A new sandbox asks for new instances, but one that has done its work for good is not repeated.
-    if newest is not None and newest.ended and not restarts.wanted(view.pod, container, newest, init=init):
+    if newest is not None and newest.ended and not view.wanted(container, newest, init=init):
         return
     _start(view, container, record, result, init=init)
 
@@ -162,23 +173,25 @@ def _start(view: View, container: Container, record: Record | None, result: Plan
     """Plan its start, now or when its back-off or the fault of the last try is over."""
     newest = record or view.newest(container.name)
     for name in (container.name, ""):  # "" stands for what all of them need: the volumes
-        if (fault := view.faults.get(name)) and fault.retry_at > view.now:
+        if (fault := view.faults.get(name)) and fault.holds(view.now):
             result.wake(fault.next_change(view.now))
             return
-    if record is not None and record.ended:
-        if not restarts.wanted(view.pod, container, record, init=init):
+    last = newest if newest is not None and view.outdated(newest) else record
+    if last is not None and last.ended:
+        if not view.wanted(container, last, init=init):
             return
-        if wait := restarts.delay(record, view.now):
+        if wait := restarts.delay(last, view.now):
             result.wake(view.now + wait)
             return
     if newest is not None and not newest.ended:
         # Created and never started: what it was created for may be stale.  The same attempt is made anew.
         result.removals.append(newest)
         older = view.history(container.name)[1:]
-        result.starts.append(Start(container, newest.attempt, restarts.next_backoff(older[0] if older else None), init))
+        backoff = restarts.next_backoff(older[0] if older else None)
+        result.starts.append(Start(container, newest.attempt, backoff, init, round=view.round))
         return
     attempt = newest.attempt + 1 if newest is not None else _known_attempts(view, container.name)
-    result.starts.append(Start(container, attempt, restarts.next_backoff(newest), init))
+    result.starts.append(Start(container, attempt, restarts.next_backoff(newest), init, round=view.round))
 
 
 def _known_attempts(view: View, name: str) -> int:
@@ -188,7 +201,7 @@ def _known_attempts(view: View, name: str) -> int:
     return (known.restartCount or 0) + 1 if known is not None and known.containerID else 0
 
 
-def _wrong(view: View, container: Container, record: Record) -> Stop | None:
+def _wrong(view: View, container: Container, record: Record, *, init: bool) -> Stop | None:
     """Why a running container must be killed, if it must."""
     wanted = view.hashes.get(container.name, "")
     if wanted and record.labels.get(HASH, wanted) != wanted:
@@ -197,9 +210,9 @@ def _wrong(view: View, container: Container, record: Record) -> Stop | None:
         return Stop(record, f"Container {container.name} resize requires restart", again=True)
     health: Health = view.health_of(record)
     if health.failed:
-        if is_sidecar(container):
+        if init:
             return Stop(record, f"Init container {container.name} failed {health.failed} probe", health.failed, True)
-        again = view.pod.spec.restartPolicy != "Never"
+        again = restart_rules.policy(view.pod, container) != "Never"
         after = ", will be restarted" if again else ""
         return Stop(record, f"Container {container.name} failed {health.failed} probe{after}", health.failed, again)
     return None
@@ -210,7 +223,7 @@ def _ephemeral(view: View, sandbox: Record, result: Plan) -> None:
     targets = {e.name: e.targetContainerName for e in view.pod.spec.ephemeralContainers}
     for container in debugging(view.pod):
         faults = [f for n in (container.name, "") if (f := view.faults.get(n))]
-        if view.newest(container.name) is None and all(f.retry_at <= view.now for f in faults):
+        if view.newest(container.name) is None and not any(f.holds(view.now) for f in faults):
             result.starts.append(Start(container, 0, 0.0, target=targets[container.name]))
 
 

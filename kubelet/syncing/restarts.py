@@ -5,9 +5,11 @@ is immediate, the following ones wait 10 s, 20 s, 40 s … 300 s; ten minutes of
 https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy
 """
 
-from api.types import Container, ContainerRestartRule, Pod
+from collections.abc import Iterable
+
+from api.restart_rules import RESTART_ALL, follows, may_restart_all, rule_for, ruled
+from api.types import Container, Pod
 from kubelet.runtime.interfaces import Record
-from kubelet.syncing.views import is_sidecar
 
 FIRST = 10.0
 LONGEST = 300.0
@@ -22,17 +24,53 @@ def wanted(pod: Pod, container: Container, record: Record | None, *, init: bool 
         return not record.running
     if record.again:
         return True
-    if init and not is_sidecar(container):
-        return exit_code(record) != 0 and pod.spec.restartPolicy != "Never"
-    if container.restartPolicy and any(_applies(rule, exit_code(record)) for rule in container.restartPolicyRules):
-        return True
-    match container.restartPolicy or pod.spec.restartPolicy:
-        case "Never":
+    code = exit_code(record)
+    if init and not is_sidecar(container) and code == 0:
+        return False
+    return follows(pod, container, code)
+
+
+def is_sidecar(container: Container) -> bool:
+    """An init container that keeps running beside the others.
+    https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+    """
+    return container.restartPolicy == "Always"
+
+
+# Restarting all containers: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-all-containers
+
+
+def round_of(pod: Pod, records: Iterable[Record]) -> int:
+    """How often all containers were to start anew.  Whatever belongs to an earlier round is out of date.
+
+    Each instance carries the round that it was made in as a label, and one whose end asks for all of them begins the
+    next.  So nothing is remembered, and an instance that was made while nobody had yet seen that end is told by it.
+    """
+    if not may_restart_all(pod):
+        return 0
+    seen = [r for r in records if not r.is_pause]
+    sources = {c.name: c for c in ruled(pod)}
+    return max((r.round + _asks(pod, sources.get(r.name), r, seen) for r in seen), default=0)
+
+
+def _asks(pod: Pod, container: Container | None, record: Record, seen: list[Record]) -> bool:
+    if container is None or not record.ended:
+        return False
+    rule = rule_for(container, exit_code(record))
+    if rule is None or rule.action != RESTART_ALL:
+        return False
+    # A sidecar that ends after the pod's own work is done is no reason to begin it again.
+    return container not in pod.spec.initContainers or not _was_over(pod, record, seen)
+
+
+def _was_over(pod: Pod, record: Record, seen: list[Record]) -> bool:
+    """Whether in that round every regular container had ended for good before this one did."""
+    for container in pod.spec.containers:
+        mine = [r for r in seen if r.name == container.name and r.round >= record.round]
+        last = max(mine, key=lambda r: r.attempt, default=None)
+        if last is None or wanted(pod, container, last) or not last.ended or last.finished_at > record.finished_at:
             return False
-        case "OnFailure":
-            return exit_code(record) != 0
-        case _:
-            return True
+    return True
 
 
 def exit_code(record: Record) -> int:
@@ -44,7 +82,8 @@ def delay(record: Record, now: float) -> float:
     """Seconds until it may be started again."""
     if _ran(record) >= FORGIVEN_AFTER:
         return 0.0
-    return max(0.0, (record.finished_at or record.created_at) + record.backoff - now)
+    # The engine's clock may be ahead of ours, and nothing waits longer for that.
+    return min(record.backoff, max(0.0, (record.finished_at or record.created_at) + record.backoff - now))
 
 
 def next_backoff(previous: Record | None) -> float:
@@ -84,10 +123,3 @@ def milliseconds(seconds: float) -> str:
 
 def _ran(record: Record) -> float:
     return record.finished_at - record.started_at if record.started_at and record.finished_at else 0.0
-
-
-def _applies(rule: ContainerRestartRule, code: int) -> bool:
-    codes = rule.exitCodes
-    if codes is None or rule.action != "Restart":
-        return False
-    return (code in codes.values) == (codes.operator == "In")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from api import meta, times
+from api import meta, restart_rules, times
 from api.qos import qos_class
 from api.types import (
     Container,
@@ -23,7 +23,8 @@ from api.types import (
 )  # fmt: skip
 from kubelet.runtime.interfaces import Record
 from kubelet.syncing import conditions, restarts
-from kubelet.syncing.views import View, all_running, debugging, is_sidecar
+from kubelet.syncing.restarts import is_sidecar
+from kubelet.syncing.views import View, all_running, debugging
 
 TERMINAL = ("Succeeded", "Failed")
 KILLED = 128 + 9  # the exit code of what a SIGKILL has ended
@@ -38,14 +39,15 @@ def pod_status(view: View) -> PodStatus:
         startTime=old.startTime or times.format(view.now),
         nominatedNodeName="",
     )
-    status.initContainerStatuses = [_container_status(view, c, init=True) for c in pod.spec.initContainers]
-    status.containerStatuses = sorted(
-        (_container_status(view, c) for c in pod.spec.containers), key=lambda s: s.name or ""
-    )
+    if not (view.rejected or (old.phase in TERMINAL and not old.containerStatuses)):
+        status.initContainerStatuses = [_container_status(view, c, init=True) for c in pod.spec.initContainers]
+        status.containerStatuses = sorted(
+            (_container_status(view, c) for c in pod.spec.containers), key=lambda s: s.name or ""
+        )
     status.ephemeralContainerStatuses = [
         _container_status(view, c) for c in debugging(pod) if view.newest(c.name) or c.name in view.faults
     ]
-    status.phase = old.phase if old.phase in TERMINAL else phase(view, status)
+    status.phase = old.phase if old.phase in TERMINAL else "Failed" if view.rejected else phase(view, status)
     if view.refusal is not None:
         status.phase = "Failed"
         status.reason, status.message = view.refusal
@@ -58,8 +60,9 @@ def pod_status(view: View) -> PodStatus:
     sandbox = view.sandbox()
     ready = sandbox is not None and bool(view.address or pod.spec.hostNetwork)
     status.conditions = conditions.conditions(
-        pod, status, sandbox_ready=ready, resizing=view.resizing, disruptions=view.disruptions
-    )
+        pod, status, sandbox_ready=ready, resizing=view.resizing, disruptions=view.disruptions,
+        restarting=view.restarting,
+    )  # fmt: skip
     _times(view, status)
     return status
 
@@ -67,7 +70,6 @@ def pod_status(view: View) -> PodStatus:
 def phase(view: View, status: PodStatus) -> str:
     """https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase"""
     pod = view.pod
-    never = pod.spec.restartPolicy == "Never"
     pending_init = False
     regular = status.containerStatuses
     started = any(s.state.running or s.state.terminated or s.lastState.terminated for s in regular)
@@ -76,7 +78,8 @@ def phase(view: View, status: PodStatus) -> str:
             pending_init = pending_init or (not started and not each.started)
             continue
         ended = each.state.terminated or (each.lastState.terminated if each.state.waiting else None)
-        if ended is not None and ended.exitCode and never:
+        code = ended.exitCode or 0 if ended is not None else 0
+        if code and not restart_rules.follows(pod, container, code) and not view.renews(container):
             return "Failed"
         if not started and not (each.state.terminated and each.state.terminated.exitCode == 0):
             pending_init = True
@@ -89,9 +92,7 @@ def phase(view: View, status: PodStatus) -> str:
     if running or not stopped:
         return "Running"
     codes = [ended.exitCode for s in stopped if (ended := s.state.terminated or s.lastState.terminated)]
-    if _over(view) or not any(
-        restarts.wanted(pod, c, view.newest(c.name)) for c in pod.spec.containers if view.newest(c.name)
-    ):
+    if _over(view) or not any(view.wanted(c, view.newest(c.name)) for c in pod.spec.containers if view.newest(c.name)):
         return "Failed" if any(codes) else "Succeeded"
     return "Running"
 
@@ -114,7 +115,7 @@ def _container_status(view: View, container: Container, *, init: bool = False) -
         for m in container.volumeMounts
     ]  # fmt: skip
     if record is None:
-        _never_ran(view, container, status, init=init)
+        _never_ran(view, container, status)
         return status
     status.containerID = f"docker://{record.id}"
     status.imageID = f"docker://{record.image_id}" if record.image_id else ""
@@ -143,15 +144,19 @@ def _recursion(view: View, mount: VolumeMount) -> str:
     return "Enabled" if wanted and view.recursive_read_only else "Disabled"
 
 
-def _never_ran(view: View, container: Container, status: ContainerStatus, *, init: bool) -> None:
+def _never_ran(view: View, container: Container, status: ContainerStatus) -> None:
     if (lost := _lost(view, container.name)) is not None:
         status.state = ContainerState(terminated=lost)
         return
-    waits = bool(view.pod.spec.initContainers) and not init
-    reason, message = ("PodInitializing" if waits else "ContainerCreating"), ""
+    reason, message = _not_yet(view), ""
     if fault := view.faults.get(container.name):
         reason, message = fault.shown(view.now)
     status.state = ContainerState(waiting=ContainerStateWaiting(reason=reason, message=message))
+
+
+def _not_yet(view: View) -> str:
+    """Why a container waits that nothing is wrong with; so init containers wait, too."""
+    return "PodInitializing" if view.pod.spec.initContainers else "ContainerCreating"
 
 
 def _lost(view: View, name: str) -> ContainerStateTerminated | None:
@@ -198,13 +203,15 @@ def _ended(view: View, container: Container, record: Record, status: ContainerSt
         _promised(container, status)
     if view.terminating or view.pod.status.phase in TERMINAL:
         return
-    if not restarts.wanted(view.pod, container, record, init=init):
+    if not view.wanted(container, record, init=init):
         return
     waiting = None
     if fault := view.faults.get(container.name):
         waiting = fault.shown(view.now)
     elif restarts.delay(record, view.now):
         waiting = "CrashLoopBackOff", restarts.message(view.pod, container.name, record)
+    elif view.outdated(record):
+        waiting = _not_yet(view), ""
     if waiting is not None:
         status.lastState = ContainerState(terminated=ended)
         status.state = ContainerState(waiting=ContainerStateWaiting(reason=waiting[0], message=waiting[1]))

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from api.types import Container, Pod, PodCondition
 from kubelet.runtime.interfaces import SANDBOX, Record
+from kubelet.syncing import restarts
+from kubelet.syncing.restarts import is_sidecar
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,10 @@ class Fault:
 
     LATER = 2.0  # seconds after which the second pair is shown
 
+    def holds(self, now: float) -> bool:
+        """Whether it is too early for another try.  A clock that was set back, to before the fault, says nothing."""
+        return self.since <= now < self.retry_at
+
     def shown(self, now: float) -> tuple[str, str]:
         if self.later_reason and now >= self.since + self.LATER:
             return self.later_reason, self.later_message
@@ -57,6 +63,7 @@ class View:
     address: str = ""  # of the pod; "" while it has none
     stopping: bool = False  # the pod must end, whatever its object says (deleted, evicted, past its deadline)
     refusal: tuple[str, str] | None = None  # (reason, message) with which the pod has failed as a whole
+    rejected: bool = False  # it was not let in, so nothing of it ever ran
     ending: frozenset[str] = frozenset()  # ids of containers that are being killed
     recursive_read_only: bool = False  # the engine can make read-only what is mounted below a mount
     resizing: tuple[PodCondition, ...] = ()  # what holds a resize up
@@ -84,9 +91,35 @@ class View:
         return next(iter(self.history(name)), None)
 
     def current(self, name: str, sandbox: Record) -> Record | None:
-        """The newest instance, if it belongs to this sandbox; those of earlier ones are only history."""
+        """The newest instance, if it belongs to this sandbox and round; those of earlier ones are only history."""
         record = self.newest(name)
-        return record if record is not None and record.labels.get(SANDBOX) == sandbox.id else None
+        if record is None or record.labels.get(SANDBOX) != sandbox.id or self.outdated(record):
+            return None
+        return record
+
+    @property
+    def round(self) -> int:
+        return restarts.round_of(self.pod, self.records)
+
+    def outdated(self, record: Record) -> bool:
+        """It is of an earlier round, so another instance must take its place."""
+        return record.round < self.round and not any(e.name == record.name for e in self.pod.spec.ephemeralContainers)
+
+    def wanted(self, container: Container, record: Record | None, *, init: bool = False) -> bool:
+        """Must an instance be started, given the newest one?"""
+        if record is not None and record.ended and self.outdated(record):
+            return True
+        return restarts.wanted(self.pod, container, record, init=init)
+
+    def renews(self, container: Container) -> bool:
+        """The newest instance is out of date, whatever it ended with."""
+        newest = self.newest(container.name)
+        return newest is not None and self.outdated(newest)
+
+    @property
+    def restarting(self) -> bool:
+        """All containers are to start anew, and some are still what they were."""
+        return any(r.running and self.outdated(r) for r in self.records if not r.is_pause)
 
     def health_of(self, record: Record) -> Health:
         return self.health.get(record.id, Health())
@@ -94,13 +127,6 @@ class View:
 
 def _age(record: Record) -> tuple[int, float]:
     return record.attempt, record.created_at
-
-
-def is_sidecar(container: Container) -> bool:
-    """An init container that keeps running beside the others.
-    https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
-    """
-    return container.restartPolicy == "Always"
 
 
 def sidecars(pod: Pod) -> list[Container]:

@@ -91,7 +91,8 @@ class Looking:
 
     async def _look(self, fresh: float = FRESH_SECONDS) -> Look:
         now = self._clock.now()
-        if self._last is not None and now - self._last.time < fresh:
+        # A clock that was set back makes the last look no news.
+        if self._last is not None and 0 <= now - self._last.time < fresh:
             return self._last
         records = [r for r in self._records() if r.running and r.pid]
         # Files of a hundred pods take tens of milliseconds, in which others have their turn.

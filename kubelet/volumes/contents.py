@@ -22,6 +22,12 @@ from kubelet.volumes.files import File
 DEFAULT_MODE = 0o644
 
 
+def words(e: OSError) -> str:
+    """As programs in Go tell it: the path if one is known, and the reason in small letters."""
+    reason = (e.strerror or str(e)).lower()
+    return f"{e.filename}: {reason}" if e.filename else reason
+
+
 class VolumeFault(Exception):
     """The volume cannot be set up now: event FailedMount, and another try later."""
 

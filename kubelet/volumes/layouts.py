@@ -4,20 +4,21 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
+from typing import Any
 
 from api import quantities
 from api.quotas.pods import limits
-from api.types import Container, HostPathVolumeSource, PersistentVolume, Pod, Volume, VolumeMount
+from api.types import Container, HostPathVolumeSource, PersistentVolume, Pod, Volume, VolumeDevice, VolumeMount
 from api.volumes import claim_name
 from kubelet.containers.environments import Sources, expand, file_references, unknown
 from kubelet.containers.fields import Place
 from kubelet.runtime.interfaces import Mount
 from kubelet.volumes import files
 from kubelet.volumes.claims import Kept, give_to_group
-from kubelet.volumes.contents import VolumeFault, contents, is_made_of_files
+from kubelet.volumes.contents import VolumeFault, contents, is_made_of_files, words
 from kubelet.volumes.pinning import Pinning
 
 NOWHERE: Mapping[str, str] = MappingProxyType({})
@@ -70,14 +71,19 @@ class Layout:
         return f"wherry_{self.uid}_{volume.name}"
 
     def set_up(self, pod: Pod, sources: Sources, place: Place) -> None:
-        """Make every volume of the pod; again, to bring their contents up to date.  Raises VolumeFault, OSError."""
+        """Make every volume of the pod; again, to bring their contents up to date.  Raises VolumeFault."""
         group = _group(pod)
+        used = _uses(pod)
         self._memory = quantities.value((place.allocatable or {}).get("memory", "0"))
         for volume in pod.spec.volumes:
             try:
                 self._set_up_one(pod, volume, sources, place, group)
-            except VolumeFault as e:
-                raise VolumeFault(f'MountVolume.SetUp failed for volume "{volume.name}" : {e}') from e
+                check_mode(volume, self._claimed.get(volume.name or ""), used[volume.name or ""])
+            except (VolumeFault, OSError) as e:
+                if not used[volume.name or ""]:
+                    continue  # no container would notice
+                why = words(e) if isinstance(e, OSError) else e
+                raise VolumeFault(f'MountVolume.SetUp failed for volume "{volume.name}" : {why}') from e
 
     def _set_up_one(self, pod: Pod, volume: Volume, sources: Sources, place: Place, group: int | None) -> None:
         if is_made_of_files(volume):
@@ -107,6 +113,8 @@ class Layout:
         """Raises VolumeFault, OSError."""
         if isinstance(found, str):
             raise VolumeFault(found)
+        if found.spec.volumeMode == "Block" and _host_path(found) is None:
+            raise VolumeFault("only what the machine has at a path can be a block device")
         if (path := self._kept.path(found)) is not None:
             self._kept.set_up(found)
             context = pod.spec.securityContext
@@ -146,6 +154,7 @@ class Layout:
             self._mount(pod, volumes[m.name], m, env, container.name or "", n, memory)
             for n, m in enumerate(container.volumeMounts)
         ]
+        found += [self._device(volumes[d.name], d) for d in container.volumeDevices]
         taken = {m.target for m in found}
         log = self.termination_log(container.name or "", attempt)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -157,6 +166,12 @@ class Layout:
             Mount(str(log), container.terminationMessagePath or TERMINATION_LOG),
         ]
         return (*found, *(m for m in own if m.target not in taken))
+
+    def _device(self, volume: Volume, device: VolumeDevice) -> Mount:
+        claim, host = volume.persistentVolumeClaim, _host_path(self._claimed[volume.name or ""])
+        assert host is not None, "set_up refuses all other kinds"
+        read_only = bool(claim is not None and claim.readOnly)
+        return Mount(host.path or "", device.devicePath or "", read_only, device=True)
 
     def _mount(
         self, pod: Pod, volume: Volume, mount: VolumeMount, env: dict[str, str], container: str, n: int,
@@ -230,6 +245,26 @@ class Layout:
         )
 
 
+def _uses(pod: Pod) -> dict[str, set[str]]:
+    """By which fields of its containers each volume of the pod is used."""
+    found: dict[str, set[str]] = {v.name or "": set() for v in pod.spec.volumes}
+    containers: list[Any] = [*pod.spec.initContainers, *pod.spec.containers, *pod.spec.ephemeralContainers]
+    for c in containers:
+        names = {m.name or "" for m in c.volumeMounts} | {name for name, _ in file_references(c)}
+        for field, used in (("volumeMounts", names), ("volumeDevices", {d.name or "" for d in c.volumeDevices})):
+            for name in used & found.keys():
+                found[name].add(field)
+    return found
+
+
+def check_mode(volume: Volume, claimed: PersistentVolume | None, used: Collection[str]) -> None:
+    """Raises VolumeFault where a directory is wanted as a device, or a device as a directory."""
+    mode = claimed.spec.volumeMode or "Filesystem" if claimed is not None else "Filesystem"
+    wrong = "volumeMounts" if mode == "Block" else "volumeDevices"
+    if wrong in used:
+        raise VolumeFault(f"volume {volume.name} has volumeMode {mode}, but is specified in {wrong}")
+
+
 def _group(pod: Pod) -> int | None:
     return pod.spec.securityContext.fsGroup if pod.spec.securityContext is not None else None
 
@@ -267,7 +302,8 @@ def check_recursion(mount: VolumeMount, *, possible: bool) -> None:
 def _host_path(volume: PersistentVolume) -> HostPathVolumeSource | None:
     """A path of the machine's that the volume is."""
     if (local := volume.spec.local) is not None:
-        return HostPathVolumeSource(path=local.path or "", type="Directory")
+        kind = "BlockDevice" if volume.spec.volumeMode == "Block" else "Directory"
+        return HostPathVolumeSource(path=local.path or "", type=kind)
     return volume.spec.hostPath
 
 

@@ -24,7 +24,8 @@ from kubelet.network.netlink import netlink_in
 from kubelet.runtime.docker import Docker
 from kubelet.runtime.interfaces import CLUSTER
 from kubelet.runtime.simulated import Engine, Simulated, SimulatedNetwork
-from machinery.client import Client, channel, connect
+from machinery.channels import channel
+from machinery.client import Client, connect
 from machinery.clocks import SYSTEM
 from machinery.kubeconfigs import Access
 from machinery.testing import ControlPlane, control_plane, free_port
@@ -77,8 +78,11 @@ def cluster(engine: docker.APIClient) -> Iterator[str]:
 def _remove_all(engine: docker.APIClient, cluster: str) -> None:
     for left in engine.containers(all=True, filters={"label": f"{CLUSTER}={cluster}"}):
         # What the stopped kubelet had asked for last may still be happening.
-        with contextlib.suppress(docker.errors.NotFound, docker.errors.APIError):
-            engine.remove_container(left["Id"], force=True, v=True)
+        with contextlib.suppress(docker.errors.NotFound):
+            try:
+                engine.remove_container(left["Id"], force=True, v=True)
+            except docker.errors.APIError:
+                engine.wait(left["Id"], timeout=30, condition="removed")
     for volume in engine.volumes({"label": f"{CLUSTER}={cluster}"})["Volumes"] or []:
         engine.remove_volume(volume["Name"], force=True)
     with suppress(OSError):  # what an engine that was killed has left running is still in one

@@ -15,6 +15,7 @@ from api.types import (
     EmptyDirVolumeSource,
     ImageVolumeSource,
     KeyToPath,
+    Namespace,
     ObjectFieldSelector,
     ObjectMeta,
     Pod,
@@ -232,3 +233,33 @@ async def test_a_volume_that_cannot_be_made_says_why(lab: Any, pods: Any, contai
             assert await told(lab, "FailedMount", name) == f'MountVolume.SetUp failed for volume "v" : {why}'
         await lab.client.create(config_map("none", {"k": "v"}))
         await lab.until("map", ready)
+
+
+async def test_secrets_of_one_name_in_two_namespaces_are_two(lab: Any, pods: Any, containers: Any) -> None:
+    volumes = [Volume(name="v", secret=SecretVolumeSource(secretName="same"))]
+    async with lab.kubelet():
+        await lab.client.create(Namespace(metadata=ObjectMeta(name="other")))
+        other = secret("same", {"k": "elsewhere"})
+        other.metadata.namespace = "other"
+        await lab.client.create(other)
+        await lab.client.create(secret("same", {"k": "here"}))
+        await lab.create(pods("web", containers(volumeMounts=mounts(volumes)), volumes=volumes))
+        assert sh(lab, await lab.until("web", ready), "cat /v/k") == "here"
+
+
+async def test_fifty_config_maps_and_a_secret_are_mounted_beside_each_other(
+    lab: Any, pods: Any, containers: Any
+) -> None:
+    names = [f"racey-{number}" for number in range(50)]
+    volumes = [
+        *(Volume(name=n, configMap=ConfigMapVolumeSource(name=n)) for n in names),
+        Volume(name="hidden", secret=SecretVolumeSource(secretName="hidden")),
+        Volume(name="empty", emptyDir=EmptyDirVolumeSource()),
+    ]
+    async with lab.kubelet():
+        for name in names:
+            await lab.client.create(config_map(name, {"k": f"{name}\n"}))
+        await lab.client.create(secret("hidden", {"k": "hidden\n"}))
+        await lab.create(pods("web", containers(volumeMounts=mounts(volumes)), volumes=volumes))
+        pod = await lab.until("web", ready)
+        assert sh(lab, pod, "cat /racey-*/k /hidden/k").split() == [*sorted(names), "hidden"]

@@ -14,7 +14,6 @@ from api.types import (
     EnvVar,
     EnvVarSource,
     EphemeralContainer,
-    Event,
     ExecAction,
     Lifecycle,
     LifecycleHandler,
@@ -26,6 +25,7 @@ from api.types import (
     Volume,
     VolumeMount,
 )  # fmt: skip
+from tests.integration.kubelet.asking import told
 
 LOGGED = [VolumeMount(name="log", mountPath="/log")]
 LOG = [Volume(name="log", emptyDir=EmptyDirVolumeSource())]
@@ -57,11 +57,6 @@ def sh(lab: Any, pod: Pod, command: str, name: str = "main") -> str:
 def logged(lab: Any, pod: Pod) -> list[str]:
     (volume,) = (lab.root / "pods" / pod.metadata.uid / "volumes").rglob("log/log")
     return list(volume.read_text().splitlines())
-
-
-async def told(lab: Any, pod: str, reason: str) -> list[str]:
-    events = (await lab.client.list(Event, "default")).items
-    return [e.message for e in events if e.reason == reason and e.involvedObject.name == pod]
 
 
 async def test_sidecars_start_in_order_restart_by_themselves_and_end_last_in_reverse(
@@ -114,7 +109,7 @@ async def test_hooks_run_where_they_should_and_their_failures_are_told(lab: Any,
         assert (pod.status.phase, pod.status.reason) == ("Failed", "DeadlineExceeded")
         assert logged(lab, pod)[-2:] == ["pre", "main ended"]
         await lab.until("bad", lambda p: status(p).lastState.terminated)
-        assert "PostStartHook failed" in await told(lab, "bad", "FailedPostStartHook")
+        assert "PostStartHook failed" in await told(lab, "FailedPostStartHook", "bad")
 
 
 async def test_a_containers_own_restart_rules_come_before_its_pods_policy(lab: Any, pods: Any, containers: Any) -> None:
@@ -135,6 +130,36 @@ async def test_a_containers_own_restart_rules_come_before_its_pods_policy(lab: A
         assert (status(pod, "ruled").restartCount, status(pod, "plain").restartCount) == (1, 0)
         assert status(pod, "ruled").state.terminated.exitCode == 7
         assert status(pod, "ruled").lastState.terminated.exitCode == 42
+
+
+async def test_a_container_may_ask_that_all_of_its_pod_begin_anew(lab: Any, pods: Any, containers: Any) -> None:
+    codes = ContainerRestartRuleOnExitCodes(operator="In", values=[42])
+    rule = ContainerRestartRule(action="RestartAllContainers", exitCodes=codes)
+    once = "test -e /log/asked && exec sleep 1000; touch /log/asked; exit 42"
+    source = containers(
+        "source", ["sh", "-c", once], volumeMounts=LOGGED, restartPolicy="Never", restartPolicyRules=[rule]
+    )
+    init = containers("init", ["sh", "-c", "echo init >> /log/log"], volumeMounts=LOGGED)
+    sidecar = containers("sidecar", ["sleep", "1000"], restartPolicy="Always")
+    stubborn = containers("stubborn", ["sh", "-c", "trap '' TERM; while true; do sleep 0.1; done"])
+    async with lab.kubelet():
+        await lab.create(
+            pods(
+                "web",
+                source,
+                stubborn,
+                initContainers=[init, sidecar],
+                volumes=LOG,
+                restartPolicy="Never",
+                terminationGracePeriodSeconds=300,
+            )
+        )
+        pod = await lab.until("web", lambda p: ready(p) and status(p, "source").restartCount == 1)
+        everyone = ("init", "sidecar", "source", "stubborn")
+        assert [status(pod, name).restartCount for name in everyone] == [1] * 4
+        assert [status(pod, name).lastState.terminated.exitCode for name in everyone] == [0, 137, 42, 137]
+        assert logged(lab, pod) == ["init", "init"]
+        assert meta.condition(pod, "AllContainersRestarting").status == "False"
 
 
 async def test_last_words_come_from_where_the_pod_says(lab: Any, pods: Any, containers: Any) -> None:
@@ -170,7 +195,7 @@ async def test_what_a_pod_needs_and_there_is_not_is_said_at_once_and_mended_late
         pod = await lab.until("keyless", lambda p: status(p).state.waiting.reason != "ContainerCreating", 5)
         assert status(pod).state.waiting.reason == "CreateContainerConfigError"
         assert status(pod).state.waiting.message == 'configmap "settings" not found'
-        assert 'Error: configmap "settings" not found' in await told(lab, "keyless", "Failed")
+        assert 'Error: configmap "settings" not found' in await told(lab, "Failed", "keyless")
         pod = await lab.until("root", lambda p: status(p).state.waiting.reason != "ContainerCreating", 5)
         assert status(pod).state.waiting.message.startswith(
             "container has runAsNonRoot and image will run as root (pod: "

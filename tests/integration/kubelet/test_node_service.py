@@ -8,7 +8,7 @@ import pytest
 
 from api import meta
 from api.types import ExecAction, Pod, Probe
-from machinery.client import channel
+from machinery.channels import channel
 from machinery.grpc_errors import from_rpc
 from machinery.kubeconfigs import Access
 from proto import node_pb2 as pb
@@ -73,15 +73,18 @@ async def test_logs_can_be_cut_and_followed(lab: Any, pods: Any, containers: Any
         assert str(from_rpc(refused.value)) == 'previous terminated container "main" in pod "web" not found'
 
 
-async def test_a_port_that_only_listens_on_the_pods_loopback_is_reached(lab: Any, pods: Any, containers: Any) -> None:
+async def test_what_only_listens_on_the_pods_loopback_is_reached_there_alone(
+    lab: Any, pods: Any, containers: Any
+) -> None:  # fmt: skip
     serve = "mkdir /www; echo page > /www/a; httpd -f -p 127.0.0.1:8080 -h /www"
     async with lab.kubelet(), lab.node() as stub:
         probe = Probe(exec=ExecAction(command=["wget", "-qO-", "http://127.0.0.1:8080/a"]), periodSeconds=1)
         await lab.create(pods("web", containers(command=["sh", "-c", serve], readinessProbe=probe)))
-        await lab.until("web", ready)
+        address = (await lab.until("web", ready)).status.podIP
 
-        async def requests(port: int) -> AsyncIterator[pb.PortForwardInput]:
-            yield pb.PortForwardInput(start=pb.PortForwardStart(namespace="default", pod="web", port=port))
+        async def requests(port: int, to: str = "") -> AsyncIterator[pb.PortForwardInput]:
+            start = pb.PortForwardStart(namespace="default", pod="web", port=port, address=to)
+            yield pb.PortForwardInput(start=start)
             yield pb.PortForwardInput(data=b"GET /a HTTP/1.0\r\n\r\n")
 
         answer = b"".join([chunk.data async for chunk in stub.PortForward(requests(8080))])
@@ -89,6 +92,9 @@ async def test_a_port_that_only_listens_on_the_pods_loopback_is_reached(lab: Any
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await anext(aiter(stub.PortForward(requests(81))))
         assert "connection refused" in str(from_rpc(refused.value))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await anext(aiter(stub.PortForward(requests(8080, address))))
+        assert str(from_rpc(refused.value)) == f"dial tcp {address}:8080: connect: connection refused"
 
 
 async def test_statistics_name_the_containers(lab: Any, pods: Any) -> None:

@@ -7,6 +7,7 @@ from api.types import (
     ConfigMap,
     ConfigMapEnvSource,
     ConfigMapKeySelector,
+    Container,
     EmptyDirVolumeSource,
     EnvFromSource,
     EnvVar,
@@ -24,7 +25,7 @@ from api.types import (
     Volume,
     VolumeMount,
 )  # fmt: skip
-from tests.integration.kubelet.asking import identity, logs, ready, sh, waiting
+from tests.integration.kubelet.asking import ended, identity, logs, ready, sh, waiting
 
 
 def of_field(name: str, path: str) -> EnvVar:
@@ -116,3 +117,26 @@ async def test_variables_come_from_a_file_of_an_init_container(lab: Any, pods: A
         state = next(s.state.waiting for s in pod.status.containerStatuses if s.name == "bad")
         assert state.message == "couldn't parse env file"  # the line before says something that no value is
         assert sh(lab, pod, "echo $ONE, $TWO") == "value 1, value 1\n"
+
+
+async def test_what_an_image_starts_is_replaced_as_far_as_the_pod_says(lab: Any, pods: Any, containers: Any) -> None:
+    """https://kubernetes.io/docs/tasks/inject-data-application/define-command-argument-container/"""
+    image = f"{lab.cluster}:entry"
+    source = lab.engine.create_container("busybox:1.35")["Id"]
+    lab.engine.commit(source, *image.split(":"), changes=['ENTRYPOINT ["echo", "entry"]', 'CMD ["of the image"]'])
+    lab.engine.remove_container(source)
+    cases = {
+        "neither": ({}, "entry of the image\n"),
+        "arguments": ({"args": ["of the pod"]}, "entry of the pod\n"),
+        "command": ({"command": ["echo", "instead"]}, "instead\n"),
+        "both": ({"command": ["echo", "instead"], "args": ["altogether"]}, "instead altogether\n"),
+    }
+    # `containers` gives a command of its own, which is the matter here.
+    chosen = [Container(name=name, image=image, **fields) for name, (fields, _) in cases.items()]
+    try:
+        async with lab.kubelet():
+            await lab.create(pods("web", *chosen, restartPolicy="Never"))
+            pod = await lab.until("web", ended)
+            assert {name: logs(lab, pod, name) for name in cases} == {n: told for n, (_, told) in cases.items()}
+    finally:
+        lab.engine.remove_image(image, force=True)

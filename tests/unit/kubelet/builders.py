@@ -13,6 +13,7 @@ from kubelet.runtime.interfaces import (
     POD_NAME,
     POD_NAMESPACE,
     POD_UID,
+    ROUND,
     SANDBOX,
     Record,
     State,
@@ -41,10 +42,12 @@ def pause(attempt: int = 0, **fields: Any) -> Record:
     )
 
 
-def running(name: str = "main", attempt: int = 0, *, backoff: float = 0, sandbox: str = BOX, **fields: Any) -> Record:
+def running(
+    name: str = "main", attempt: int = 0, *, backoff: float = 0, sandbox: str = BOX, turn: int = 0, **fields: Any
+) -> Record:
     labels = {
         KIND: "container", POD_UID: "u1", POD_NAMESPACE: "default", POD_NAME: "web", CONTAINER: name,
-        ATTEMPT: str(attempt), BACKOFF: f"{backoff:g}", SANDBOX: sandbox,
+        ATTEMPT: str(attempt), BACKOFF: f"{backoff:g}", SANDBOX: sandbox, ROUND: str(turn),
     }  # fmt: skip
     return replace(
         Record(

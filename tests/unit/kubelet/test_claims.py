@@ -22,11 +22,13 @@ from api.types import (
     Pod,
     PodSecurityContext,
     Volume,
+    VolumeDevice,
     VolumeMount,
 )
 from api.volumes import LOCAL_DRIVER
 from kubelet.containers.environments import Sources
 from kubelet.containers.fields import Place
+from kubelet.runtime.interfaces import Mount
 from kubelet.volumes.claims import Kept, claim_fault, give_to_group
 from kubelet.volumes.contents import VolumeFault
 from kubelet.volumes.layouts import Layout
@@ -50,7 +52,8 @@ def claim(phase: str = "Bound", deleted: str = "") -> PersistentVolumeClaim:
 def user(*, read_only: bool = False, **security: Any) -> Pod:
     source = PersistentVolumeClaimVolumeSource(claimName="data", readOnly=read_only or None)
     context = PodSecurityContext(**security) if security else None
-    return pod(volumes=[Volume(name="v", persistentVolumeClaim=source)], securityContext=context)
+    c = container(volumeMounts=[VolumeMount(name="v", mountPath="/d")])
+    return pod(c, volumes=[Volume(name="v", persistentVolumeClaim=source)], securityContext=context)
 
 
 def mounts(root: Path, of: Pod, found: PersistentVolume | str, **mount: Any) -> Any:
@@ -94,11 +97,29 @@ def test_volumes_of_the_machine_are_mounted_where_they_are(tmp_path: Path) -> No
         (volume(csi=CSIPersistentVolumeSource(driver="x", volumeHandle="h")), "driver name x not found"),
         (volume(csi=CSIPersistentVolumeSource(driver=LOCAL_DRIVER, volumeHandle="../x")), "is not a name"),
         (volume(nfs=NFSVolumeSource(server="s", path="/")), "no volume plugin matched"),
+        (volume(volumeMode="Block", nfs=NFSVolumeSource(server="s", path="/")), "can be a block device"),
     ],
 )
 def test_a_volume_that_cannot_be_had_is_a_fault(tmp_path: Path, found: Any, why: str) -> None:
     with pytest.raises(VolumeFault, match=why):
         mounts(tmp_path, user(), found)
+
+
+def block(path: str) -> PersistentVolume:
+    return PersistentVolume(spec=PersistentVolumeSpec(local=LocalVolumeSource(path=path), volumeMode="Block"))
+
+
+def test_a_block_device_is_given_to_the_container_under_its_own_name(tmp_path: Path) -> None:
+    source = PersistentVolumeClaimVolumeSource(claimName="data")
+    c = container(volumeDevices=[VolumeDevice(name="v", devicePath="/dev/xvda")])
+    of = pod(c, volumes=[Volume(name="v", persistentVolumeClaim=source)])
+    layout = Layout(tmp_path, "u1")
+    layout.set_up(of, Sources(claimed={"data": block("/dev/loop0")}), Place())
+    assert layout.mounts(of, c, 0, {})[0] == Mount("/dev/loop0", "/dev/xvda", device=True)
+    with pytest.raises(VolumeFault, match="volume v has volumeMode Filesystem, but is specified in volumeDevices"):
+        layout.set_up(of, Sources(claimed={"data": volume()}), Place())
+    with pytest.raises(VolumeFault, match="volume v has volumeMode Block, but is specified in volumeMounts"):
+        layout.set_up(user(), Sources(claimed={"data": block("/dev/loop0")}), Place())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Between the engine's JSON and the kubelet's types."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,13 +8,15 @@ import pytest
 from kubelet.config import parse
 from kubelet.runtime import documents, streams
 from kubelet.runtime.interfaces import Amounts, Mount, Spec, State
+from machinery.testing import settle
 
 
 def test_a_spec_becomes_a_create_request() -> None:
     spec = Spec(
         name="k8s_a", image="app:1", labels={"l": "1"}, entrypoint=("run",), env=("A=1",), network="container:x",
         ipc="container:x", cpu_quota=50_000, memory=1024, hostname="web",
-        mounts=(Mount("/a", "/b", True), Mount("vol", "/m", tmpfs=True), Mount("/new", "/n", create=True)),
+        mounts=(Mount("/a", "/b", True), Mount("vol", "/m", tmpfs=True), Mount("/new", "/n", create=True),
+            Mount("/dev/a", "/dev/b", device=True)),
         security=("systempaths=unconfined", "seccomp=unconfined"),
     )  # fmt: skip
     document = documents.container(spec)
@@ -25,6 +28,8 @@ def test_a_spec_becomes_a_create_request() -> None:
     assert host["Mounts"][0] == {"Source": "/a", "Target": "/b", "ReadOnly": True, "Type": "bind"}
     assert host["Mounts"][1]["VolumeOptions"]["DriverConfig"]["Options"]["type"] == "tmpfs"
     assert host["Binds"] == ["/new:/n"]
+    assert host["Devices"] == [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "rwm"}]
+    assert len(host["Mounts"]) == 2
 
 
 INSPECTED = {
@@ -74,6 +79,25 @@ async def test_multiplexed_output_is_split_wherever_it_is_cut() -> None:
     for cut in range(len(whole)):
         found = [f async for f in streams.frames(pieces(whole[:cut], whole[cut:]))]
         assert found == [(1, b"hi"), (2, b"err")]
+
+
+async def test_output_that_is_there_already_comes_as_one() -> None:
+    one, two, error = b"\1\0\0\0\0\0\0\1a", b"\1\0\0\0\0\0\0\1b", b"\2\0\0\0\0\0\0\1x"
+    found = [f async for f in streams.frames(pieces(one + two + error + one[:4], one[4:], two))]
+    assert found == [(1, b"ab"), (2, b"x"), (1, b"a"), (1, b"b")]
+
+
+async def test_chunks_that_are_there_already_come_as_one() -> None:
+    whole = b"2\r\nhi\r\n3;a=b\r\n\r\n!\r\n0\r\n\r\n"
+    for cut in range(1, len(whole)):
+        reader = asyncio.StreamReader()
+        reader.feed_data(whole[:cut])
+        body = streams.dechunked(reader)
+        first = asyncio.ensure_future(anext(body))
+        await settle()
+        reader.feed_data(whole[cut:])
+        found = [await first, *[piece async for piece in body]]
+        assert found == ([b"hi", b"\r\n!"] if 7 <= cut < 19 else [b"hi\r\n!"]), cut
 
 
 async def test_lines_are_joined_across_pieces() -> None:

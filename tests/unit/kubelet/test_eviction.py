@@ -236,6 +236,19 @@ async def test_a_soft_eviction_leaves_the_grace_that_is_given() -> None:
     assert watched.ended[0][1].grace == 20.0
 
 
+async def test_a_clock_that_is_set_shortens_no_grace_period() -> None:
+    flags = (
+        "--eviction-hard", "", "--eviction-soft", "memory.available<1Gi", "--eviction-soft-grace-period",
+        "memory.available=90s",
+    )  # fmt: skip
+    watched = Watched([named("a")], seen(1))
+    evicting_ = watch(watched, *flags)
+    assert not await evicting_.look()
+    evicting_._clock.jump(400)  # type: ignore[attr-defined]
+    assert not await evicting_.look()
+    assert watched.ended == []
+
+
 async def test_a_pod_that_does_not_end_holds_nobody_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evicting, "CLEAN_UP", 0.0)
     watched = Watched([named("a")], seen(1), ends=False)

@@ -11,7 +11,7 @@ import pytest
 
 from kubelet.config import parse
 from kubelet.images import collecting
-from kubelet.images.collecting import CannotFree, Collector, Disk, Seen, Thresholds
+from kubelet.images.collecting import BEFORE, CannotFree, Collector, Disk, Seen, Thresholds
 from kubelet.images.credentials import Holder, Key
 from kubelet.images.names import InvalidName, repository, tagged
 from kubelet.images.pulling import Puller
@@ -312,7 +312,7 @@ async def test_an_image_that_the_engine_keeps_does_not_keep_the_others(tmp_path:
     garbage.hold(image(1, 500), image(2, 400))
     garbage.registry.kept = {"sha256:1"}
     await garbage.clock.advance(1)
-    await garbage.collector._look(0.0)
+    await garbage.collector._look(BEFORE)
     with pytest.raises(EngineError, match=r"but freed 400 bytes space .*: \[conflict: sha256:1\]"):
         await garbage.collector.free_unused()
     assert garbage.left() == ["1"]

@@ -2,7 +2,13 @@
 
 import pytest
 
-from api.types import ContainerStatus, EphemeralContainer, PodStatus
+from api.types import (
+    ContainerRestartRule,
+    ContainerRestartRuleOnExitCodes,
+    ContainerStatus,
+    EphemeralContainer,
+    PodStatus,
+)
 from kubelet.runtime.interfaces import HASH
 from kubelet.syncing.plans import Plan, plan
 from kubelet.syncing.views import Fault, Health
@@ -65,6 +71,42 @@ def test_a_sidecar_that_has_not_started_holds_the_next_ones_back() -> None:
     of = pod(initContainers=[container("proxy", restartPolicy="Always")])
     waiting = view(of, pause(), running("proxy"), health={"proxy0": Health(started=False)})
     assert plan(waiting).idle
+
+
+ALL = {
+    "restartPolicy": "Never",
+    "restartPolicyRules": [
+        ContainerRestartRule(
+            action="RestartAllContainers", exitCodes=ContainerRestartRuleOnExitCodes(operator="In", values=[42])
+        )
+    ],
+}
+
+
+def test_all_containers_are_killed_and_begin_anew_with_the_first_init_container() -> None:
+    of = pod(
+        container("source", **ALL),
+        container("other"),
+        initContainers=[container("init"), container("proxy", restartPolicy="Always")],
+        policy="Never",
+    )
+    asked = exited("init", code=0), running("proxy"), exited("source", code=42), running("other")
+    found = plan(view(of, pause(), *asked))
+    assert [(s.record.name, s.at_once) for s in found.stops] == [("proxy", True), ("other", True)]
+    assert not found.starts
+    assert not found.finished
+    killed = exited("init", code=0), exited("proxy", code=137), exited("source", code=42), exited("other", code=137)
+    (start,) = plan(view(of, pause(), *killed)).starts
+    assert (start.container.name, start.attempt, start.round) == ("init", 1, 1)
+    again = exited("init", 1, code=0, turn=1), running("proxy", 1, turn=1)
+    assert starts(plan(view(of, pause(), *killed, *again))) == [("source", 1, 10), ("other", 1, 10)]
+
+
+def test_a_failed_init_container_that_asks_for_all_does_not_end_its_pod() -> None:
+    of = pod(initContainers=[container("one"), container("source", **ALL)], policy="Never")
+    found = plan(view(of, pause(), exited("one", code=0), exited("source", code=42)))
+    assert starts(found) == [("one", 1, 10)]
+    assert plan(view(of, pause(), exited("one", code=0), exited("source", code=41))).removals
 
 
 @pytest.mark.parametrize(
@@ -143,6 +185,11 @@ def test_a_fault_is_waited_out() -> None:
     assert (found.starts, found.wake_at) == ([], NOW + 5)
     late = Fault("ErrImagePull", "no", NOW - 15, NOW - 5)
     assert starts(plan(view(pod(), pause(), faults={"main": late}))) == [("main", 0, 0)]
+
+
+def test_a_fault_of_times_to_come_is_not_waited_out() -> None:
+    ahead = Fault("ErrImagePull", "no", NOW + 400, NOW + 410)
+    assert starts(plan(view(pod(), pause(), faults={"main": ahead}))) == [("main", 0, 0)]
 
 
 def test_the_wake_up_comes_early_when_another_reason_is_due() -> None:

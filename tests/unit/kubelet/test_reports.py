@@ -112,6 +112,15 @@ async def test_what_somebody_else_writes_over_a_status_is_put_right_at_once(repo
     assert [c.type for c in reports.status(overwritten(2, conditions=theirs)).conditions] == ["Ready", "example.com/x"]
 
 
+async def test_what_an_earlier_kubelet_wrote_is_put_right_too(reporting: Any) -> None:
+    server, reports = reporting
+    ready, not_ready = (PodCondition(type="Ready", status=word) for word in ("True", "False"))
+    reports.put(overwritten(7, phase="Running", conditions=[ready]), status("Running", conditions=[ready]))
+    reports.observe(overwritten(8, phase="Running", conditions=[not_ready]))
+    await settle()
+    assert server.patches == [{"conditions": [{"type": "Ready", "status": "True"}]}]
+
+
 async def test_what_is_older_than_the_last_word_is_not_taken_for_an_overwriting(reporting: Any) -> None:
     server, reports = reporting
     for phase in ("Pending", "Running"):

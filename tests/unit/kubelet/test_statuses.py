@@ -5,6 +5,8 @@ import pytest
 from api import meta, quantities
 from api.qos import qos_class
 from api.types import (
+    ContainerRestartRule,
+    ContainerRestartRuleOnExitCodes,
     ContainerState,
     ContainerStateRunning,
     ContainerStatus,
@@ -14,6 +16,7 @@ from api.types import (
     PodStatus,
     ResourceRequirements,
 )  # fmt: skip
+from kubelet.runtime.interfaces import Record
 from kubelet.syncing.statuses import pod_status
 from kubelet.syncing.views import Fault, Health, View
 from tests.unit.kubelet.builders import NOW, container, created, exited, pause, pod, running, view
@@ -130,10 +133,48 @@ def test_a_pod_with_init_containers_is_pending_until_they_are_done() -> None:
     assert (done.phase, meta.is_true(type("P", (), {"status": done}), "Initialized")) == ("Running", True)
 
 
+def test_everything_that_waits_for_init_containers_says_so_init_containers_too() -> None:
+    of = pod(initContainers=[container("one"), container("two")])
+    status = pod_status(view(of, pause(), running("one")))
+    waiting = [*status.initContainerStatuses[1:], *status.containerStatuses]
+    assert [s.state.waiting.reason for s in waiting] == ["PodInitializing"] * 2
+
+
 def test_a_failed_init_container_fails_a_pod_that_never_restarts() -> None:
     of = pod(initContainers=[container("one")], policy="Never")
     assert pod_status(view(of, pause(), exited("one"))).phase == "Failed"
     assert pod_status(view(pod(initContainers=[container("one")]), pause(), exited("one"))).phase == "Pending"
+
+
+def test_an_init_containers_own_policy_decides_whether_its_pod_fails() -> None:
+    never = pod(initContainers=[container("one", restartPolicy="Never")])
+    assert pod_status(view(never, pause(), exited("one"))).phase == "Failed"
+    again = pod(initContainers=[container("one", restartPolicy="OnFailure")], policy="Never")
+    assert pod_status(view(again, pause(), exited("one"))).phase == "Pending"
+
+
+def test_a_pod_tells_that_all_its_containers_restart() -> None:
+    rule = ContainerRestartRule(
+        action="RestartAllContainers", exitCodes=ContainerRestartRuleOnExitCodes(operator="In", values=[42])
+    )
+    source = container("source", restartPolicy="Never", restartPolicyRules=[rule])
+    of = pod(source, container("other"), initContainers=[container("one")], policy="Never")
+
+    def told(*records: Record) -> tuple[str, str, str, str]:
+        it = view(of, pause(), *records)
+        return pod_status(it).phase, *conditions(it)["AllContainersRestarting"]
+
+    one, why = exited("one", code=0), "container exited with restart policy rule"
+    assert told(one, running("source"), running("other")) == ("Running", "False", "", "")
+    under_way = ("Running", "True", "RestartAllContainersStarted", why)
+    assert told(one, exited("source", code=42), running("other")) == under_way
+    killed = one, exited("source", code=42), exited("other", code=137)
+    assert told(*killed) == ("Running", "False", "", "")
+    for status in pod_status(view(of, pause(), *killed)).containerStatuses:
+        assert (status.state.waiting.reason, status.restartCount) == ("PodInitializing", 0)
+        assert status.lastState.terminated.exitCode
+    anew = [exited(c, 1, code=0, turn=1) for c in ("one", "source", "other")]
+    assert told(*killed, *anew) == ("Succeeded", "False", "PodCompleted", "")
 
 
 def test_a_sidecar_counts_for_readiness() -> None:
@@ -177,6 +218,13 @@ def test_a_container_that_vanished_at_the_end_has_an_unknown_end() -> None:
 def test_a_refused_pod_has_failed_and_says_why() -> None:
     status = pod_status(view(refusal=("DeadlineExceeded", "too long")))
     assert (status.phase, status.reason, status.message) == ("Failed", "DeadlineExceeded", "too long")
+
+
+def test_a_pod_that_was_not_let_in_tells_of_no_containers() -> None:
+    of = pod(initContainers=[container("one")])
+    status = pod_status(view(of, refusal=("OutOfcpu", "Pod was rejected: too much"), rejected=True))
+    assert (status.phase, status.reason) == ("Failed", "OutOfcpu")
+    assert (status.containerStatuses, status.initContainerStatuses) == ([], [])
 
 
 def test_a_pod_in_the_nodes_network_has_the_nodes_address() -> None:

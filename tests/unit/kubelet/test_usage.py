@@ -259,6 +259,13 @@ async def test_only_what_runs_is_looked_at_and_once_for_all_who_ask() -> None:
     assert (await eyes.look()).time == NOW + 2
 
 
+async def test_a_clock_that_is_set_back_does_not_make_a_look_last() -> None:
+    eyes, _, clock = looking(running(pid=11))
+    first = await eyes.look()
+    clock.jump(-400)
+    assert await eyes.look() is not first
+
+
 async def test_the_first_to_ask_for_a_rate_waits_for_a_second() -> None:
     eyes, _, clock = looking(running(pid=11))
     asking = asyncio.create_task(eyes.two_looks())

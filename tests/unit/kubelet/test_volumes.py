@@ -142,6 +142,9 @@ def test_a_pod_waits_for_its_token() -> None:
         contents(pod(container()), token_volume(), Sources(), Place())
 
 
+MISSING = ConfigMapVolumeSource(name="missing")
+
+
 def layout(root: Path) -> Layout:
     return Layout(root, "u1")
 
@@ -185,8 +188,14 @@ def test_a_mount_of_the_pod_takes_the_place_of_our_own(tmp_path: Path) -> None:
 
 def test_a_volume_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     volume = Volume(name="v", nfs=NFSVolumeSource(path="/", server="x"))
+    c = container(volumeMounts=[VolumeMount(name="v", mountPath="/v")])
     with pytest.raises(VolumeFault, match=r'MountVolume.SetUp failed for volume "v" : no volume plugin matched'):
-        layout(tmp_path).set_up(pod(volumes=[volume]), SOURCES, Place())
+        layout(tmp_path).set_up(pod(c, volumes=[volume]), SOURCES, Place())
+
+
+def test_what_is_wrong_with_a_volume_that_no_container_uses_is_nobodys_trouble(tmp_path: Path) -> None:
+    volumes = [Volume(name="v", nfs=NFSVolumeSource(path="/", server="x")), Volume(name="config", configMap=MISSING)]
+    layout(tmp_path).set_up(pod(volumes=volumes), SOURCES, Place())
 
 
 @pytest.mark.parametrize(

@@ -56,14 +56,16 @@ from kubelet.images.records import Records
 from kubelet.images.stores import Store
 from kubelet.images.users import Users
 from kubelet.network.addresses import Addresses
-from kubelet.pods import storage
+from kubelet.pods import following, storage
+from kubelet.pods.admission import Open
 from kubelet.pods.caches import Cache
+from kubelet.pods.following import Reference
 from kubelet.pods.handlers import HandlerFailed, Handlers
 from kubelet.pods.means import Means
-from kubelet.pods.starting import SELDOM, SOON
+from kubelet.pods.starting import REFRESH
 from kubelet.pods.stopping import DRAIN
 from kubelet.pods.workers import Worker
-from kubelet.runtime.interfaces import EngineError, Login, Record, RegistryUnavailable
+from kubelet.runtime.interfaces import RUNTIME, EngineError, Login, Record, RegistryUnavailable
 from kubelet.runtime.simulated import Simulated, SimulatedNetwork
 from kubelet.syncing.statuses import pod_status
 from kubelet.syncing.views import Health, View
@@ -115,25 +117,57 @@ class Answers(Handlers):
         return ""
 
 
+class Rooms(Open):
+    """Implements `Admission`: notes when a pod's room is given back."""
+
+    def __init__(self, order: list[str]) -> None:
+        super().__init__()
+        self._order = order
+
+    def release(self, uid: str) -> None:
+        self._order.append("free")
+
+
+class Followed:
+    """Implements `Follows`: tells whoever follows anything."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, following.Told] = {}
+
+    def follow(self, pod: Pod, told: following.Told) -> None:
+        self.told[pod.metadata.uid] = told
+
+    def leave(self, pod: Pod) -> None:
+        self.told.pop(pod.metadata.uid, None)
+
+
 @dataclass
 class Stage:
     root: Path
     clock: FakeClock = field(default_factory=FakeClock)
     told: Told = field(default_factory=Told)
     sources: Sources = field(default_factory=Sources)
+    reads: int = 0
 
     def __post_init__(self) -> None:
         self.engine = Simulated("c", "node1", clock=self.clock)
         self.cache = Cache(self.engine)
         self.answers = Answers(self.engine)
+        self.followed = Followed()
         self.means = Means(
             runtime=self.engine, cache=self.cache, network=SimulatedNetwork(), recorder=self.told, reporter=self.told,
             handlers=self.answers, images=Store(puller=Puller(self.engine, self.clock), records=Records(self.root / "images"), users=Users(self.engine), root=self.root), clock=self.clock, host=Host(cluster="c", node="node1", pause_image="pause", powers=Powers(), memory=2**30),
-            host_ip="10.0.0.1", root=self.root, sources=self._sources, addresses=Addresses("10.244.1.0/24"),
+            host_ip="10.0.0.1", root=self.root, sources=self._sources, following=self.followed, addresses=Addresses("10.244.1.0/24"),
         )  # fmt: skip
 
     async def _sources(self, of: Pod) -> Sources:
+        self.reads += 1
         return self.sources
+
+    def change(self, to: ConfigMap | None, name: str = "m") -> None:
+        self.sources = Sources({name: to} if to is not None else {})
+        for told in self.followed.told.values():
+            told(Reference(ConfigMap, "default", name), to.metadata.resourceVersion if to is not None else "")
 
     @asynccontextmanager
     async def worker(self, of: Pod, **options: Any) -> AsyncIterator[Worker]:
@@ -186,6 +220,10 @@ def stage(tmp_path: Path) -> Stage:
 
 def web(*containers: Container, **fields: Any) -> Pod:
     return pod(*(containers or (container(command=FOREVER),)), **fields)
+
+
+def config_map(name: str, version: str, **data: str) -> ConfigMap:
+    return ConfigMap(metadata=ObjectMeta(name=name, namespace="default", resourceVersion=version), data=data)
 
 
 def deleted(of: Pod, grace: int = 30) -> Pod:
@@ -339,6 +377,20 @@ async def test_a_dead_sandbox_is_rebuilt_with_the_same_address(stage: Stage) -> 
         assert "SandboxChanged" in stage.told.reasons()
 
 
+async def test_a_pod_runs_by_the_runtime_that_its_class_names_and_by_no_other(stage: Stage) -> None:
+    async def handler(name: str) -> str:
+        return {"good": "runc", "bad": "nonesuch"}[name]
+
+    stage.means.handler, stage.means.runtimes = handler, lambda: ("runc",)
+    async with stage.worker(web(runtimeClassName="bad")):
+        said = 'Failed to create pod sandbox: failed to get sandbox runtime: no runtime for "nonesuch" is configured'
+        assert ("Warning", "FailedCreatePodSandBox", said) in stage.told.events
+        assert (stage.records("POD"), stage.status.phase) == ([], "Pending")
+    async with stage.worker(web(runtimeClassName="good")):
+        assert [r.labels[RUNTIME] for r in stage.records("POD")] == ["runc"]
+        assert stage.ready
+
+
 async def test_a_missing_image_is_tried_again_with_growing_patience(stage: Stage) -> None:
     stage.engine.engine.missing.add("app:1")
     async with stage.worker(web()):
@@ -434,6 +486,25 @@ async def test_a_pod_with_an_unsafe_sysctl_is_rejected(stage: Stage) -> None:
         assert stage.cache.of("u1") == ()
 
 
+async def test_a_pods_room_is_free_before_its_end_is_told(stage: Stage) -> None:
+    """Whoever hears of the end may send the next pod at once."""
+    order: list[str] = []
+    stage.means.admission = Rooms(order)
+    report = stage.told.report
+
+    def told(view: View, *, last: bool = False) -> None:
+        report(view, last=last)
+        order.append(stage.status.phase or "")
+
+    stage.told.report = told  # type: ignore[method-assign]
+    of = web()
+    async with stage.worker(of) as worker:
+        worker.update(deleted(of))
+        await stage.turn(40)
+    assert "Failed" in order
+    assert "free" in order[: order.index("Failed")]
+
+
 async def test_a_pod_that_fills_its_volume_is_evicted(stage: Stage) -> None:
     scratch = Volume(name="scratch", emptyDir=EmptyDirVolumeSource(sizeLimit="16Ki"))
     async with stage.worker(web(volumes=[scratch])) as worker:
@@ -455,7 +526,8 @@ async def test_a_missing_secret_is_a_configuration_error_until_it_is_there(stage
 
 async def test_a_volume_that_cannot_be_set_up_keeps_the_pod_waiting(stage: Stage) -> None:
     volume = Volume(name="v", configMap=ConfigMapVolumeSource(name="m"))
-    async with stage.worker(web(volumes=[volume])):
+    mount = VolumeMount(name="v", mountPath="/v")
+    async with stage.worker(web(container(volumeMounts=[mount]), volumes=[volume])):
         await stage.until(lambda: "FailedMount" in stage.told.reasons())
         assert stage.told.events[-1][2] == 'MountVolume.SetUp failed for volume "v" : configmap "m" not found'
         await settle(100)
@@ -466,22 +538,41 @@ async def test_a_volume_that_cannot_be_set_up_keeps_the_pod_waiting(stage: Stage
 
 
 async def test_what_a_volume_shows_follows_its_source(stage: Stage, tmp_path: Path) -> None:
-    def shows(value: str) -> None:
-        stage.sources = Sources({"m": ConfigMap(metadata=ObjectMeta(name="m"), data={"a": value})})
-
     shown = tmp_path / "pods/u1/volumes/kubernetes.io~configmap/v/a"
-    shows("old")
     mount = VolumeMount(name="v", mountPath="/v")
     of = web(
         container(command=FOREVER, volumeMounts=[mount]),
         volumes=[Volume(name="v", configMap=ConfigMapVolumeSource(name="m"))],
     )
     async with stage.worker(of):
+        assert not stage.ready
+        stage.change(config_map("m", "1", a="old"))
         await stage.until(lambda: stage.ready)
         assert shown.read_text() == "old"
-        shows("new")
-        await stage.clock.advance(SOON + 0.1)
+        stage.change(config_map("m", "2", a="new"))
         await stage.until(lambda: shown.read_text() == "new")
+
+
+async def test_a_version_that_is_shown_already_is_not_read_again(stage: Stage) -> None:
+    volume = Volume(name="v", configMap=ConfigMapVolumeSource(name="m"))
+    stage.change(config_map("m", "1", a="old"))
+    async with stage.worker(web(volumes=[volume])):
+        await stage.until(lambda: stage.ready)
+        reads = stage.reads
+        stage.change(config_map("m", "1", a="old"))
+        await stage.turn()
+        assert stage.reads == reads
+
+
+async def test_an_optional_source_that_goes_takes_its_files_along(stage: Stage, tmp_path: Path) -> None:
+    shown = tmp_path / "pods/u1/volumes/kubernetes.io~configmap/v/a"
+    stage.change(config_map("m", "1", a="old"))
+    volume = Volume(name="v", configMap=ConfigMapVolumeSource(name="m", optional=True))
+    async with stage.worker(web(volumes=[volume])):
+        await stage.until(lambda: stage.ready)
+        assert shown.exists()
+        stage.change(None)
+        await stage.until(lambda: not shown.exists())
 
 
 async def test_a_renewed_token_is_shown_to_a_pod_that_runs(stage: Stage, tmp_path: Path) -> None:
@@ -495,7 +586,7 @@ async def test_a_renewed_token_is_shown_to_a_pod_that_runs(stage: Stage, tmp_pat
         await stage.until(lambda: stage.ready)
         before = shown.resolve()
         stage.sources = Sources(tokens={("", 600): b"second"})
-        await stage.clock.advance(SELDOM + 0.1)
+        await stage.clock.advance(REFRESH + 0.1)
         await stage.until(lambda: shown.read_text() == "second")
         assert shown.resolve() != before  # another file, by one turn of a link: no reader sees a half
 
