@@ -16,10 +16,13 @@ from tests.chaos.doors import REFUSALS, SPACE, UNANSWERED, Door
 from tests.chaos.histories import Change, Outcome, Read, Record, Segment, Write
 from wherry import masters
 from wherry.labs import Lab
+from wherry.masters import BALANCER
 
 NAMES = [f"c{number}" for number in range(8)]
-WRITERS, READERS, WATCHERS = 3, 1, 2
-"""Of each door."""
+WRITERS = ("", "apiserver", "apiserver1")
+READERS = ("apiserver2",)
+WATCHERS = ("", "apiserver2")
+"""Of each door: to which API server each of them goes, whatever happens to it, or through the balancer ("")."""
 PAUSE = 0.05
 """Seconds between two requests of one client."""
 END = "end"
@@ -41,20 +44,23 @@ class Load:
     async def run(self) -> None:
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
             for kind, opened in (("rest", doors.rest), ("grpc", doors.grpc)):
-                for number in range(WRITERS):
-                    door: Door = await stack.enter_async_context(opened(self._lab))
-                    tasks.create_task(self._write(f"{kind}-writer{number}", door))
-                for number in range(READERS):
-                    door = await stack.enter_async_context(opened(self._lab))
-                    tasks.create_task(self._read(f"{kind}-reader{number}", door))
-                for number in range(WATCHERS):
-                    door = await stack.enter_async_context(opened(self._lab))
-                    watching = tasks.create_task(self._watch(f"{kind}-watcher{number}", door))
-                    tasks.create_task(self._end(watching))
+                for act, servers in (("write", WRITERS), ("read", READERS), ("watch", WATCHERS)):
+                    for server in servers:
+                        door: Door = await stack.enter_async_context(opened(self._lab, server))
+                        client = f"{kind} {act} {server or BALANCER}"
+                        tasks.create_task(self._go(act, client, door))
 
-    async def _end(self, task: "asyncio.Task[None]") -> None:
-        await self._ended.wait()
-        task.cancel()
+    async def _go(self, act: str, client: str, door: Door) -> None:
+        match act:
+            case "write":
+                await self._write(client, door)
+            case "read":
+                await self._read(client, door)
+            case _:
+                async with asyncio.TaskGroup() as tasks:
+                    watching = tasks.create_task(self._watch(client, door))
+                    await self._ended.wait()
+                    watching.cancel()
 
     async def _write(self, client: str, door: Door) -> None:
         chance, numbers = random.Random(f"{self._seed} {client}"), count()
@@ -125,6 +131,8 @@ class Account:
         members = tuple(f"https://{lab.network}.{10 + n}:2379" for n in range(masters.SEVERAL["etcd"]))
         self._endpoints = Endpoints(members, own / "etcd-ca.crt", own / "etcd-client.crt", own / "etcd-client.key")
         self.changes: list[Change] = []
+        self.revision = 0
+        """Everything up to here is told."""
 
     async def follow(self) -> None:
         """Returns when `END` was made."""
@@ -142,6 +150,7 @@ class Account:
                                 self.changes.append(change)
                             # No transaction changes two of them, so a fragment may end anywhere.
                             start = event.kv.mod_revision + 1
+                            self.revision = event.kv.mod_revision
                 await asyncio.sleep(PAUSE)
 
 

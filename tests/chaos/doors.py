@@ -1,17 +1,20 @@
-"""The two ways to the API's ConfigMaps, told alike: REST and gRPC, both through the lab's balancer."""
+"""The two ways to the API's ConfigMaps, told alike: REST and gRPC, through the lab's balancer or to one API server."""
 
 import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import aiohttp
 
 from api import errors
 from api.types import ConfigMap, ObjectMeta
+from machinery import kubeconfigs
 from machinery.client import Client, connect
+from wherry import masters
 from wherry.labs import Lab
 
 SPACE = "chaos"
@@ -114,12 +117,13 @@ class Grpc:
 
 
 @asynccontextmanager
-async def rest(lab: Lab) -> AsyncIterator[Rest]:
+async def rest(lab: Lab, server: str = "") -> AsyncIterator[Rest]:
+    """To that `server` only, and its connections end with it."""
     own = lab.pki / "admin"
     tls = ssl.create_default_context(cafile=str(own / "ca.crt"))
     tls.load_cert_chain(own / "tls.crt", own / "tls.key")
     async with aiohttp.ClientSession(
-        base_url=f"https://127.0.0.1:{lab.api_port}",
+        base_url=f"https://{server_addresses(lab)[server]}:6443" if server else f"https://127.0.0.1:{lab.api_port}",
         connector=aiohttp.TCPConnector(ssl=tls),
         timeout=aiohttp.ClientTimeout(PATIENCE),
         middlewares=[_once],
@@ -136,9 +140,18 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
 
 
 @asynccontextmanager
-async def grpc(lab: Lab) -> AsyncIterator[Grpc]:
-    async with connect(lab.grpc_kubeconfig) as client:
+async def grpc(lab: Lab, server: str = "") -> AsyncIterator[Grpc]:
+    access = kubeconfigs.load(lab.grpc_kubeconfig)
+    if server:
+        access = replace(access, server=f"https://{server_addresses(lab)[server]}:6444")
+    async with connect(access) as client:
         yield Grpc(client)
+
+
+def server_addresses(lab: Lab) -> dict[str, str]:
+    """Of each API server, in the lab's network."""
+    first = masters.FIRST_ADDRESS["apiserver"]
+    return {name: f"{lab.network}.{first + n}" for n, name in enumerate(masters.names("apiserver"))}
 
 
 def _revision(obj: dict[str, Any]) -> int:

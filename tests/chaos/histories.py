@@ -197,15 +197,18 @@ def _holes(changes: list[Change], record: Record) -> Iterator[str]:
             yield f"{segment.client} watched {segment.since}–{segment.until}: missed {missed}, made up {more}"
 
 
-def longest_gap(record: Record, begun: float, ended: float) -> float:
-    """The longest time (seconds) for which a writer had no definite answer, of those that touch this stretch."""
+def longest_gap(writes: Iterable[Write], begun: float, ended: float) -> float:
+    """The longest time (seconds) for which a writer had no definite answer, of those that touch this stretch.
+
+    To be asked when the stretch is over: who has not been answered since then had none until its end at least.
+    """
     answers: dict[str, list[float]] = defaultdict(list)
-    for write in record.writes:
+    for write in writes:
         if write.outcome != "unknown":
             answers[write.client].append(write.ended)
     longest = 0.0
     for times in answers.values():
-        for first, second in itertools.pairwise(times):
+        for first, second in itertools.pairwise([*times, max(ended, times[-1])]):
             if second >= begun and first <= ended:
                 longest = max(longest, second - first)
     return longest

@@ -1,4 +1,4 @@
-"""What must be true of a lab that is left alone: of its objects, its containers, its wires and its endpoints. Pure."""
+"""What must be true of a lab that is left alone: of its objects, its containers, and what its nodes hold. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from api import quantities
+from tests.chaos.remains import Remains, ServedPort
 
 Object = dict[str, Any]
 
@@ -32,8 +33,8 @@ class Scene:
     slices: list[Object]
     containers: dict[str, Container]
     """By their ids, those of all of the lab's kubelets."""
-    wires: dict[str, int] = field(default_factory=dict)
-    """How many ends of pods' wires there are, by node."""
+    remains: dict[str, Remains] = field(default_factory=dict)
+    """By node."""
 
 
 def violations(scene: Scene) -> Iterator[str]:
@@ -41,7 +42,9 @@ def violations(scene: Scene) -> Iterator[str]:
     yield from _copies(scene)
     yield from _too_much(scene)
     yield from _orphans(scene)
+    yield from _remains(scene)
     yield from _endpoints(scene)
+    yield from _rules(scene)
 
 
 def _unready(scene: Scene) -> Iterator[str]:
@@ -90,7 +93,7 @@ def _too_much(scene: Scene) -> Iterator[str]:
 
 
 def _orphans(scene: Scene) -> Iterator[str]:
-    """Containers without a pod, pods without their containers, and wires that lead to nobody."""
+    """Containers without a pod, and pods without their containers."""
     there = {p["metadata"]["uid"]: p for p in scene.pods}
     for id_, container in scene.containers.items():
         if container.pod not in there:
@@ -100,14 +103,21 @@ def _orphans(scene: Scene) -> Iterator[str]:
             found = scene.containers.get(status.get("containerID", "").rpartition("/")[2])
             if found is None or not found.running:
                 yield f"pod {_name(pod)} says that {status['name']} runs as {status.get('containerID')}"
+
+
+def _remains(scene: Scene) -> Iterator[str]:
+    """Wires that lead to nobody, and control groups, directories and mounts of pods that are not there."""
     ended = {c.pod for c in scene.containers.values() if c.pause and not c.running}
     wired = Counter(
         p["spec"].get("nodeName") for p in scene.pods
         if not p["spec"].get("hostNetwork") and p["metadata"]["uid"] not in ended
     )  # fmt: skip
-    for node, count in scene.wires.items():
-        if count != wired[node]:
-            yield f"node {node} has {count} wires for {wired[node]} pods"
+    for node, found in scene.remains.items():
+        if found.wires != wired[node]:
+            yield f"node {node} has {found.wires} wires for {wired[node]} pods"
+        there = {p["metadata"]["uid"] for p in scene.pods if p["spec"].get("nodeName") == node}
+        for what, uids in (("group", found.groups), ("directory", found.directories), ("mount", found.mounts)):
+            yield from (f"node {node} has a {what} of pod {uid}, which is not there" for uid in sorted(uids - there))
 
 
 def _endpoints(scene: Scene) -> Iterator[str]:
@@ -120,14 +130,44 @@ def _endpoints(scene: Scene) -> Iterator[str]:
             if p["metadata"]["namespace"] == service["metadata"]["namespace"]
             and selector.items() <= p["metadata"].get("labels", {}).items() and _condition(p, "Ready")
         }  # fmt: skip
-        told = {
-            address for s in scene.slices
-            if s["metadata"]["namespace"] == service["metadata"]["namespace"]
-            and s["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name
-            for e in s.get("endpoints") or [] if e["conditions"].get("ready") for address in e["addresses"]
-        }  # fmt: skip
+        told = {address for each in _slices(scene, service) for address in _ready(each)}
         if ready != told:
             yield f"service {name} leads to {sorted(told)}, ready are {sorted(ready)}"
+
+
+def _rules(scene: Scene) -> Iterator[str]:
+    """Every node takes what is sent to a Service to its ready endpoints, and to nothing else."""
+    wanted: dict[ServedPort, set[str]] = {}
+    for service in scene.services:
+        address = service["spec"].get("clusterIP", "None")
+        for port in service["spec"].get("ports", []) if address != "None" else []:
+            if backends := set(_backends(scene, service, port)):
+                wanted[address, port["protocol"].lower(), str(port["port"])] = backends
+    for node, found in scene.remains.items():
+        for key in sorted(wanted.keys() | found.rules.keys()):
+            if (leads := found.rules.get(key, set())) != (ends := wanted.get(key, set())):
+                yield f"node {node} takes {':'.join(key)} to {sorted(leads)}, its endpoints are {sorted(ends)}"
+
+
+def _backends(scene: Scene, service: Object, port: Object) -> Iterator[str]:
+    for slice_ in _slices(scene, service):
+        for each in slice_.get("ports") or []:
+            if (each.get("name", ""), each["protocol"]) == (port.get("name", ""), port["protocol"]):
+                yield from (f"{address}:{each['port']}" for address in _ready(slice_))
+
+
+def _slices(scene: Scene, service: Object) -> Iterator[Object]:
+    for each in scene.slices:
+        metadata = each["metadata"]
+        named = metadata.get("labels", {}).get("kubernetes.io/service-name")
+        if (metadata["namespace"], named) == (service["metadata"]["namespace"], service["metadata"]["name"]):
+            yield each
+
+
+def _ready(slice_: Object) -> Iterator[str]:
+    for each in slice_.get("endpoints") or []:
+        if each["conditions"].get("ready"):
+            yield from each["addresses"]
 
 
 def _owner(pod: Object) -> tuple[str, str] | None:

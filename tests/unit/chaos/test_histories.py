@@ -81,5 +81,5 @@ def test_a_watch_tells_everything_once_and_in_order(told):
 
 
 def test_a_gap_is_between_definite_answers_of_one_writer():
-    assert longest_gap(record(), 1.0, 2.0) == pytest.approx(0.9)
-    assert longest_gap(record(), 0.0, 1.05) == 0
+    assert longest_gap(record().writes, 1.0, 2.0) == pytest.approx(0.9)
+    assert longest_gap(record().writes, 0.0, 1.05) == 0
