@@ -36,7 +36,7 @@ def program(running: Cluster) -> str:
     if shutil.which("apt-get") is None:
         pytest.skip("client-go comes from Debian's sources")
     running.kubectl("apply", "-f", "-", stdin=CRD)
-    running.kubectl("wait", "--for=condition=Established", "crd/boats.go.example.com", "--timeout=10s")
+    running.kubectl("wait", "--for=condition=Established", "crd/boats.go.example.com", "--timeout=30s")
     return go_program(Path(__file__).parent / "go")
 
 

@@ -53,7 +53,7 @@ BOAT = "{apiVersion: kopf.example.com/v1, kind: Boat, metadata: {name: ark}, spe
 @pytest.fixture(scope="module")
 def boats(running: Cluster) -> Iterator[None]:
     running.kubectl("apply", "-f", "-", stdin=CRD)
-    running.kubectl("wait", "--for=condition=Established", "crd/boats.kopf.example.com", "--timeout=10s")
+    running.kubectl("wait", "--for=condition=Established", "crd/boats.kopf.example.com", "--timeout=30s")
     yield
     running.kubectl("delete", "crd", "boats.kopf.example.com", "--wait=false")
 
@@ -113,7 +113,7 @@ def test_an_operator_that_comes_back_resumes(running: Cluster, boats: None, name
 
 def test_operators_know_of_each_other_where_peering_is_there(running: Cluster, boats: None, namespace: str) -> None:
     running.kubectl("apply", "-f", "-", stdin=PEERING)
-    running.kubectl("wait", "--for=condition=Established", "crd/kopfpeerings.kopf.dev", "--timeout=10s")
+    running.kubectl("wait", "--for=condition=Established", "crd/kopfpeerings.kopf.dev", "--timeout=30s")
     peering = "{apiVersion: kopf.dev/v1, kind: KopfPeering, metadata: {name: default}}"
     running.kubectl("apply", "-n", namespace, "-f", "-", stdin=peering)
     with operator(running, namespace, "--peering=default") as log:

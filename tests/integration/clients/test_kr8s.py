@@ -52,7 +52,7 @@ def test_objects_from_creation_to_deletion(api: kr8s.Api) -> None:
     assert [c.name for c in api.get("cm", field_selector={"metadata.name": "one"})] == ["one"]
     assert one.exists()
     one.delete()
-    one.wait("delete", timeout=5)
+    one.wait("delete", timeout=30)
     assert not one.exists()
     with pytest.raises(kr8s.NotFoundError):
         one.refresh()
@@ -145,7 +145,7 @@ def test_a_custom_kind(api: kr8s.Api) -> None:
         {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"} | CRD, api=api
     )
     definition.create()
-    definition.wait("condition=Established", timeout=10)
+    definition.wait("condition=Established", timeout=30)
     shirts = new_class("Shirt", "kr8s.example.com/v1")
     made = shirts({"metadata": {"name": "s", "namespace": api.namespace}, "spec": {"colour": "blue"}}, api=api)
     made.create()

@@ -339,8 +339,13 @@ def test_draining_a_node(k: Run, web: str) -> None:
         k("uncordon", "node1")
 
 
-def test_everything_about_the_cluster(k: Run, tmp_path: Path) -> None:
+def test_everything_about_the_cluster(k: Run, namespace: str, tmp_path: Path) -> None:
     k("cluster-info", "dump", "--output-directory", str(tmp_path))
     assert json.loads((tmp_path / "nodes.json").read_text())["items"][0]["metadata"]["name"] == "node1"
     assert "Kubelet Version" in k("describe", "node", "node1")
+    k("create", "quota", "few", "--hard=pods=3")
+    told = k("describe", "namespace", namespace)
+    assert re.search(r"Name: +" + namespace, told)
+    assert re.search(r"Status: +Active", told)
+    assert re.search(r"pods +0 +3", told)
     assert "node1" in k("top", "nodes")

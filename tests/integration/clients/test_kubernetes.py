@@ -394,7 +394,7 @@ spec:
 
 def test_custom_objects(api: client.ApiClient, running: Cluster, namespace: str) -> None:
     utils.create_from_yaml(api, yaml_objects=[yaml.safe_load(CRD)])
-    running.kubectl("wait", "--for=condition=Established", "crd/crontabs.python.example.com", "--timeout=10s")
+    running.kubectl("wait", "--for=condition=Established", "crd/crontabs.python.example.com", "--timeout=30s")
     where = {"group": "python.example.com", "version": "v1", "namespace": namespace, "plural": "crontabs"}
     custom = client.CustomObjectsApi(api)
     body = {"apiVersion": "python.example.com/v1", "kind": "CronTab", "metadata": {"name": "c"}, "spec": {"cron": "*"}}

@@ -146,7 +146,7 @@ spec:
 def test_generic_resources_of_a_custom_kind(kube: Client, running: Cluster) -> None:
     definition = codecs.load_all_yaml(CRD)[0]
     kube.apply(definition)
-    running.kubectl("wait", "--for=condition=Established", "crd/boats.lightkube.example.com", "--timeout=10s")
+    running.kubectl("wait", "--for=condition=Established", "crd/boats.lightkube.example.com", "--timeout=30s")
     load_in_cluster_generic_resources(kube)
     boats = create_namespaced_resource("lightkube.example.com", "v1", "Boat", "boats")
     made = kube.create(boats(metadata=ObjectMeta(name="b"), spec={"length": 7}))

@@ -123,7 +123,7 @@ class Watch:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def quiet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     """An API server that nobody else writes to."""
-    async with control_plane(tmp_path_factory.mktemp("quiet")) as plane, _client(plane) as client:
+    async with control_plane(tmp_path_factory.mktemp("quiet")) as plane, client_of(plane) as client:
         yield client
 
 
@@ -131,7 +131,7 @@ async def quiet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
 async def busy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     """One with the controllers, the scheduler, and a node whose containers are only told of."""
     place = tmp_path_factory.mktemp("busy")
-    async with control_plane(place) as plane, _client(plane) as client, workers(plane, place):
+    async with control_plane(place) as plane, client_of(plane) as client, workers(plane, place):
         yield client
 
 
@@ -142,7 +142,7 @@ def api(quiet: Api) -> Api:
 
 
 @asynccontextmanager
-async def _client(plane: ControlPlane) -> AsyncIterator[Api]:
+async def client_of(plane: ControlPlane) -> AsyncIterator[Api]:
     own = plane.pki / "admin"
     tls = ssl.create_default_context(cafile=str(own / "ca.crt"))
     tls.load_cert_chain(own / "tls.crt", own / "tls.key")

@@ -150,8 +150,11 @@ async def test_events_of_both_groups_live(api: Api, namespace: str) -> None:
     assert made["eventTime"] == "2026-01-01T00:00:00.123456Z"
     everywhere = "/apis/events.k8s.io/v1/events?labelSelector=test%3Dyes"
     assert [e["note"] for e in (await api.get(everywhere))["items"]] == ["first"]
-    selected = f"{core_events}?fieldSelector=involvedObject.kind%3DPod%2Creason%3DTest"
-    assert [e["message"] for e in (await api.get(selected))["items"]] == ["first"]
+    for selector in ("involvedObject.kind%3DPod%2Creason%3DTest", "source%3Dtest-controller"):
+        found = (await api.get(f"{core_events}?fieldSelector={selector}"))["items"]
+        assert [e["message"] for e in found] == ["first"], selector
+    reported = f"{modern}?fieldSelector=reportingController%3Dtest-controller"
+    assert [e["note"] for e in (await api.get(reported))["items"]] == ["first"]
     series = {"series": {"count": 100, "lastObservedTime": "2026-01-01T00:00:01.000009Z"}}
     assert (await api.patch(f"{modern}/event-test", series, STRATEGIC))["series"] == series["series"]
     present = await api.get(f"{modern}/event-test")

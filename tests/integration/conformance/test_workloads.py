@@ -67,6 +67,9 @@ async def test_replicas_are_run_changed_and_scaled(
     await api.until(path, ready(2))
     assert (await api.patch(f"{path}/scale", {"spec": {"replicas": 3}}))["spec"]["replicas"] == 3
     await api.until(path, ready(3))
+    applied = {"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 2}}
+    scaled = await api.patch(f"{path}/scale?fieldManager=scaler&force=true", applied, APPLY)
+    assert (scaled["kind"], scaled["spec"]["replicas"]) == ("Scale", 2)
 
     change = {"metadata": {"labels": {"patched": "yes"}}, "spec": {"replicas": 1}}
     assert (await api.patch(path, change, STRATEGIC))["metadata"]["labels"] == LABELS | {"patched": "yes"}

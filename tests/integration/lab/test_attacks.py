@@ -5,6 +5,7 @@ in tests/integration/kubelet (test_sub_paths, test_confinement).
 """
 
 import json
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -280,3 +281,40 @@ def test_a_request_with_two_lengths_is_refused(scene: Scene) -> None:
     connection.endheaders(b"0\r\n\r\nGET /api/v1/secrets HTTP/1.1\r\nHost: x\r\n\r\n")
     assert connection.getresponse().status == 400
     connection.close()
+
+
+def test_who_may_only_look_at_a_node_runs_nothing_there(scene: Scene) -> None:
+    """By a request behind one for an upgrade that the kubelet does not grant: it would come with the API server's own
+    certificate."""
+    kubectl, name = scene.kubectl, scene.kubectl.namespace
+    kubectl("create", "serviceaccount", "looker")
+    kubectl("create", "clusterrole", name, "--verb=get", "--resource=nodes/proxy")
+    kubectl("create", "clusterrolebinding", name, f"--clusterrole={name}", f"--serviceaccount={name}:looker")
+    token = kubectl("create", "token", "looker").strip()
+    node, run = "/api/v1/nodes/node1/proxy", f"/run/{name}/victim/main?cmd=id"
+    try:
+        said = spoken(
+            scene,
+            f"GET {node}/healthz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            f"POST {run} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+        )
+        assert (said.count(b"HTTP/1.1 "), said[:12], b"uid=" in said) == (1, b"HTTP/1.1 200", False), said
+        refused = f"POST {node}{run} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n"
+        assert spoken(scene, f"{refused}Connection: close\r\n\r\n").startswith(b"HTTP/1.1 403 ")
+    finally:
+        kubectl("delete", "clusterrole,clusterrolebinding", name)
+    # Whoever may does it with the same words.
+    assert "uid=" in kubectl("create", "--raw", f"{node}{run}", "-f", "/dev/null")
+
+
+def spoken(scene: Scene, request: str) -> bytes:
+    """What the API server says until nothing more comes."""
+    context = ssl.create_default_context(cafile=str(scene.lab.pki / "admin" / "ca.crt"))
+    connection = socket.create_connection(("127.0.0.1", scene.lab.api_port), 20)
+    with context.wrap_socket(connection, server_hostname="127.0.0.1") as tls:
+        tls.sendall(request.encode())
+        said = b""
+        while piece := tls.recv(65536):
+            said += piece
+    return said

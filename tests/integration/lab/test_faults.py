@@ -194,11 +194,12 @@ end, faults, answers = threading.Event(), [], 0
 threading.Thread(target=lambda: (sys.stdin.read(), end.set()), daemon=True).start()
 print("asking", flush=True)
 while not end.is_set():
+    asked = time.monotonic()
     try:
         socket.getaddrinfo("kubernetes.default", 443, socket.AF_INET)
         answers += 1
     except OSError as e:
-        faults.append(time.monotonic())
+        faults.append(asked)  # a resolver that heard nothing asks once more after 5 s
 print(answers, faults[-1] - faults[0] if faults else 0)
 """
 
@@ -206,14 +207,12 @@ print(answers, faults[-1] - faults[0] if faults else 0)
 @pytest.mark.parametrize("killed", ["cluster-dns", "cluster-dns1"])
 def test_a_dns_server_that_is_killed_is_missed_for_less_than_a_second(killed, kubectl, everywhere, dies):
     system = Kubectl(everywhere.lab, "kube-system")
+    which = ("endpointslices", "-l", "k8s-app=kube-dns")
 
-    def ready(count):
-        def holds(slices):
-            return sum(e["conditions"]["ready"] for s in slices.values() for e in s["endpoints"]) == count
+    def both_ready(slices):
+        return sum(e["conditions"]["ready"] for s in slices.values() for e in s["endpoints"]) == 2
 
-        return lambda seconds: system.until(holds, "endpointslices", "-l", "k8s-app=kube-dns", seconds=seconds)
-
-    ready(2)(20)
+    system.until(both_ready, *which, seconds=20)
     image = "wherry/component:dev"
     kubectl("run", "asker", f"--image={image}", "--image-pull-policy=Never", "--command", "--", "sleep", "infinity")
     kubectl("wait", "pod/asker", "--for=condition=Ready", "--timeout=30s")
@@ -222,9 +221,11 @@ def test_a_dns_server_that_is_killed_is_missed_for_less_than_a_second(killed, ku
     with subprocess.Popen(command, env=kubectl.environment(), stdin=pipe, stdout=pipe, text=True) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "asking\n"
+        slices = system.watch(*which, seconds=20)
+        next(slices)
         dies(killed)
-        ready(1)(2)
-        ready(2)(20)
+        assert any(not e["conditions"]["ready"] for event in slices for e in event["object"]["endpoints"])
+        system.until(both_ready, *which, seconds=20)
         told, _ = running.communicate(timeout=30)
     answers, missed = told.split()
     assert float(missed) < 1

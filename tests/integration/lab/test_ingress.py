@@ -31,7 +31,7 @@ def address(lab):
     own = Kubectl(lab, "ingress")
     own("apply", "-f", "-", stdin=EXAMPLE)
     own("rollout", "status", "deployment/ingress-controller", "--timeout=60s")
-    own("wait", "service/ingress", "--for=jsonpath={.status.loadBalancer.ingress}", "--timeout=10s")
+    own("wait", "service/ingress", "--for=jsonpath={.status.loadBalancer.ingress}", "--timeout=30s")
     yield own("get", "service", "ingress", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
     own("delete", "-f", "-", stdin=EXAMPLE)
 
@@ -94,7 +94,7 @@ def soon(holds):
 
 @pytest.mark.usefixtures("served")
 def test_an_ingress_has_the_load_balancers_address_and_leads_to_its_pods(kubectl, address, host):
-    kubectl("wait", "ingress/web", f"--for=jsonpath={{.status.loadBalancer.ingress[0].ip}}={address}", "--timeout=10s")
+    kubectl("wait", "ingress/web", f"--for=jsonpath={{.status.loadBalancer.ingress[0].ip}}={address}", "--timeout=30s")
     row = kubectl("get", "ingress", "web", "--no-headers").split()
     assert row[:4] == ["web", "haproxy", host, address]
     soon(lambda: ask(address, host) == (200, "one"))

@@ -28,7 +28,7 @@ def serve(kubectl):
         for name in nodes:
             kubectl("apply", "-f", "-", stdin=pod(f"on-{name}", name))
         kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=60s")
-        kubectl("wait", "service/web", "--for=jsonpath={.status.loadBalancer.ingress}", "--timeout=10s")
+        kubectl("wait", "service/web", "--for=jsonpath={.status.loadBalancer.ingress}", "--timeout=30s")
         [ingress] = kubectl.json("get", "service", "web")["status"]["loadBalancer"]["ingress"]
         assert ingress["ipMode"] == "VIP"
         eventually(lambda: not unreachable(ingress["ip"]))

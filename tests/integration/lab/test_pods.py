@@ -126,3 +126,50 @@ def test_a_pod_is_asked_then_killed_and_leaves_nothing(kubectl, of_pod, node):
     assert of_pod(pod) == []
     assert pod["status"]["podIP"] not in where.run("ip", "route")
     assert pod["metadata"]["uid"] not in where.run("find", f"{where.lab.data}/kubelet/{where.name}")
+
+
+HOOKED = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: hooked}}
+spec:
+  containers:
+  - name: main
+    image: busybox:1.35
+    command: [sleep, "1000"]
+    lifecycle:
+      postStart: {{httpGet: {{host: "{handler}", path: /began, port: 8080, httpHeaders: [{{name: X-Hook, value: began}}]}}}}
+      preStop: {{httpGet: {{host: "{handler}", path: /ends, port: 8080}}}}
+"""
+ANSWER = r"""
+while read -r line && [ ${#line} -gt 1 ]; do echo "$line" >&2; done
+printf 'HTTP/1.0 200 OK\r\n\r\n'
+"""
+"""Says what it is asked, up to the empty line."""
+
+
+def test_hooks_by_http_are_asked_of_the_pod_that_they_name(kubectl):
+    kubectl("run", "handler", "--image=busybox:1.35", "--", "nc", "-ll", "-p", "8080", "-e", "sh", "-c", ANSWER)
+    handler = kubectl.until(lambda pods: pods["handler"]["status"].get("podIP"), "pod", "handler")["handler"]
+    kubectl("wait", "--for=condition=Ready", "pod/handler", "--timeout=30s")
+    kubectl("apply", "-f", "-", stdin=HOOKED.format(handler=handler["status"]["podIP"]))
+    kubectl("wait", "--for=condition=Ready", "pod/hooked", "--timeout=30s")
+    assert "X-Hook: began" in kubectl("logs", "handler")
+    kubectl("delete", "pod", "hooked", "--grace-period=5")
+    asked = [line for line in kubectl("logs", "handler").splitlines() if line.startswith("GET ")]
+    assert asked == ["GET /began HTTP/1.1", "GET /ends HTTP/1.1"]
+
+
+def test_files_and_directories_are_copied_in_and_out(kubectl, tmp_path):
+    (tmp_path / "tree/below").mkdir(parents=True)
+    (tmp_path / "tree/below/data").write_bytes(bytes(range(256)) * 4096)
+    (tmp_path / "tree/words").write_text("some words\n")
+    kubectl("run", "web", "--image=busybox:1.35", "--", "sleep", "1000")
+    kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=30s")
+    kubectl("cp", str(tmp_path / "tree"), "web:/tmp")
+    assert kubectl("exec", "web", "--", "cat", "/tmp/tree/words") == "some words\n"
+    kubectl("cp", "web:/tmp/tree", str(tmp_path / "back"))
+    assert (tmp_path / "back/below/data").read_bytes() == (tmp_path / "tree/below/data").read_bytes()
+    assert (tmp_path / "back/words").read_text() == "some words\n"
+    kubectl.run("cp", "web:/none", str(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()

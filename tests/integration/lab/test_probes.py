@@ -46,4 +46,4 @@ def test_a_grpc_probe_asks_the_service_that_it_names(kubectl, serving):
     serving("bad")
     kubectl("wait", "--for=condition=Ready", "pod/good", "--timeout=60s")
     kubectl.until(lambda events: any(e["message"] == REFUSED for e in events.values()), "events")
-    kubectl("wait", "--for=condition=Ready=false", "pod/bad", "--timeout=10s")
+    kubectl("wait", "--for=condition=Ready=false", "pod/bad", "--timeout=30s")

@@ -1,10 +1,13 @@
 """A lab in a file: saved while it runs, and made again from nothing but the file."""
 
 import stat
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from wherry import cleaning, snapshots
+from wherry.kubectl import Kubectl
 from wherry.troubles import Trouble
 
 WRITER = """
@@ -67,3 +70,27 @@ def test_a_saved_lab_is_restored_with_its_pods_and_their_data(lab, kubectl, node
     assert kubectl("get", "secret", "word", "-o", "jsonpath={.data.word}") == "c3dvcmRmaXNo"
     address = kubectl("get", "service", "test-svc", "-o", "jsonpath={.spec.clusterIP}")
     assert node("node1").ask(f"http://{address}/")
+
+
+@pytest.mark.long
+def test_a_lab_is_restored_under_another_name_in_other_directories(lab, kubectl, tmp_path):
+    """As on another machine: nothing of the first lab is there but its network."""
+    kubectl("apply", "-f", "-", stdin=WRITER)
+    kubectl("wait", "--for=condition=Ready", "pod/writer", "--timeout=60s")
+    kubectl("exec", "writer", "--", "sh", "-c", "echo remembered > /notes/note")
+    uid = kubectl.json("get", "pod", "writer")["metadata"]["uid"]
+    file = tmp_path / "lab.snapshot"
+    assert snapshots.save_main(lab, file, volumes=True) == 0
+    elsewhere = replace(lab, name=f"{lab.name}-moved", state=tmp_path / "state", data=Path(f"{lab.data}-moved"))
+    with pytest.raises(Trouble, match=r"the snapshot is of a lab in .*, and this one is in 10\.255\.0\.0/24"):
+        snapshots.restore(replace(elsewhere, network="10.255.0"), file, force=False)
+    cleaning.down(lab, keep_data=False)
+    try:
+        assert snapshots.restore_main(elsewhere, file, force=False) == 0
+        moved = Kubectl(elsewhere, kubectl.namespace)
+        moved.until(lambda pods: pods["writer"]["status"]["containerStatuses"][0]["ready"], "pods")
+        assert moved.json("get", "pod", "writer")["metadata"]["uid"] == uid
+        assert moved("exec", "writer", "--", "cat", "/notes/note") == "remembered\n"
+    finally:
+        cleaning.down(elsewhere, keep_data=False)
+        assert snapshots.restore_main(lab, file, force=False) == 0
