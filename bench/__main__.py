@@ -9,6 +9,7 @@ import uvloop
 
 from bench import (
     api,
+    besieged,
     controllers,
     fleet,
     large,
@@ -41,13 +42,14 @@ NAMES = (
     "large",
     "controllers",
     "overload",
+    "besieged",
     "scheduler",
     "proxy",
     "fleet",
     "dns",
     "rolling",
 )
-WITHOUT_A_LAB = {"start", "controllers", "overload", "scheduler", "proxy", "fleet", "dns"}
+WITHOUT_A_LAB = {"start", "controllers", "overload", "besieged", "scheduler", "proxy", "fleet", "dns"}
 
 
 async def measure(names: list[str], kubeconfig: Path, project: str) -> list[results.Result]:
@@ -61,6 +63,8 @@ async def measure(names: list[str], kubeconfig: Path, project: str) -> list[resu
             found += await controllers.run()
         elif name == "overload":
             found += await overload.run()
+        elif name == "besieged":
+            found += await besieged.run()
         elif name == "scheduler":
             found += await scheduling.run()
         elif name == "proxy":

@@ -65,6 +65,7 @@ KNOWN: dict[str, tuple[str, Literal["lower", "higher"], float | None, float | No
     "scheduler.anti_affinity.5000_nodes": ("/s", "higher", 500, 60),
     "scheduler.end_to_end.1000_nodes": ("/s", "higher", 800, 146),
     "scheduler.preemption": ("/s", "higher", 100, None),
+    "scheduler.idle": ("%", "lower", 2.0, None),
     "proxy.throughput": ("", "higher", 0.97, None),
     "proxy.throughput.processor": ("", "higher", 0.97, None),
     "proxy.connections.processor": ("", "higher", 0.90, None),
@@ -87,12 +88,33 @@ KNOWN: dict[str, tuple[str, Literal["lower", "higher"], float | None, float | No
     "dns.p99": ("s", "lower", 0.005, None),
     "rolling.lost": ("requests", "lower", 0, None),
     "rolling.requests": ("/s", "higher", 480, None),
-    "overload.quiet.p99": ("s", "lower", None, None),
-    "overload.heartbeat.p50": ("s", "lower", None, None),
-    "overload.heartbeat.p99": ("s", "lower", 1.0, None),
-    "overload.heartbeat.p50.without": ("s", "lower", None, None),
-    "overload.heartbeat.p99.without": ("s", "lower", None, None),
-    "overload.memory": ("MB", "lower", 250, None),
+    **{
+        f"overload.{kind}{without}.{what}": (unit, "lower", goal if not without else None, None)
+        for kind in ("lists", "watches", "writes")
+        for without in ("", ".without")
+        for what, unit, goal in (
+            ("heartbeat.p50", "s", None),
+            ("heartbeat.p99", "s", 1.0),
+            ("binding.p99", "s", 1.0),
+            ("memory", "MB", 250),
+        )
+    },
+    **{
+        f"overload.{attack}.{what}": (unit, "lower", None, None)
+        for attack in (
+            "handshakes",
+            "silent",
+            "heads",
+            "bodies",
+            "bombs",
+            "yaml",
+            "tables",
+            "protobuf",
+            "messages",
+            "resets",
+        )
+        for what, unit in (("memory", "MB"), ("processor", "%"), ("p99", "s"))
+    },
     "memory.apiserver": ("MB", "lower", 120, 347),
     "memory.controller-manager": ("MB", "lower", 70, 89),
     "memory.scheduler": ("MB", "lower", 60, 42),

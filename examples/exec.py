@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 import grpc
 
 from machinery import kubeconfigs
-from machinery.client import channel
+from machinery.channels import channel
 from machinery.grpc_errors import from_rpc
 from proto import node_pb2 as pb
 from proto.resources_pb2_grpc import ResourcesStub
