@@ -202,9 +202,8 @@ def _door(
         world.end_watches()
         resources.leave()
 
-    open_address = f"{config.bind_address}:{config.token_port}" if config.token_port else ""
     return Server(
-        address, files, register, (SERVICE,), share_port=config.share_port, open_address=open_address, grace=DRAIN,
+        address, files, register, (SERVICE,), share_port=config.share_port, open_port=config.token_port, grace=DRAIN,
         on_stop=leave,
     )  # fmt: skip
 

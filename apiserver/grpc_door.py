@@ -28,6 +28,7 @@ from apiserver.registry import Registry
 from apiserver.requests import ANONYMOUS, Event, ListOptions, Request, User, WatchOptions, parse_delete_options
 from apiserver.yamls import as_json
 from machinery.grpc_errors import abort
+from machinery.grpc_front import peer
 from proto import resources_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Resources"].full_name
@@ -312,7 +313,7 @@ class Resources:
         user = own
         if self._authorizer is not None:
             user = impersonation.effective(own, CIMultiDictProxy(headers), self._authorizer)
-        return Caller(user, own, headers.get("user-agent", ""), context.peer())
+        return Caller(user, own, headers.get("user-agent", ""), peer(context.peer()))
 
 
 class _Line:

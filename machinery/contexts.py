@@ -32,7 +32,7 @@ class FollowingContext(ssl.SSLContext):
         return self._current().wrap_bio(*arguments, **options)
 
 
-def serving(certificate: Path, key: Path | None, *authorities: Path) -> FollowingContext:
+def serving(certificate: Path, key: Path | None, *authorities: Path, protocol: str = "http/1.1") -> FollowingContext:
     """For a server of HTTP that asks its clients for a certificate of one of the authorities, and does without one.
     Without authorities it asks for none.
 
@@ -43,7 +43,7 @@ def serving(certificate: Path, key: Path | None, *authorities: Path) -> Followin
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(CIPHERS)
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols([protocol])
         context.load_cert_chain(certificate, key)
         for authority in authorities:
             context.load_verify_locations(authority)

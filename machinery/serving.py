@@ -6,15 +6,18 @@ Health is https://github.com/grpc/grpc/blob/master/doc/health-checking.md: "" an
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from machinery.grpc_front import Front
 from machinery.issuing import Authorities
 from machinery.pairs import matching
 from machinery.rereading import Reread
@@ -38,17 +41,16 @@ class Files:
     key: Path
     client_ca: Path
 
-    def credentials(self, *, mutual: bool = True) -> grpc.ServerCredentials:
-        """They follow the files. Not `mutual`: clients are not asked for a certificate. gRPC's Python cannot ask and
-        do without an answer."""
+    def credentials(self) -> grpc.ServerCredentials:
+        """They follow the files."""
 
         def configuration() -> grpc.ServerCertificateConfiguration:
             pair = matching(self.certificate, self.key)
-            authority = self.client_ca.read_bytes() if mutual else None
+            authority = self.client_ca.read_bytes()
             return grpc.ssl_server_certificate_configuration([(pair.key, pair.certificate)], authority)
 
         try:
-            current = Reread(configuration, self.certificate, self.key, self.client_ca if mutual else None)
+            current = Reread(configuration, self.certificate, self.key, self.client_ca)
         except (OSError, ValueError) as e:
             raise CannotGoOn(f"the serving certificate is needed: {e}") from e
         told = current()
@@ -59,7 +61,7 @@ class Files:
             before, told = told, current()
             return None if told is before else told
 
-        return grpc.dynamic_ssl_server_credentials(told, renewed, require_client_authentication=mutual)  # type: ignore[arg-type]
+        return grpc.dynamic_ssl_server_credentials(told, renewed, require_client_authentication=True)  # type: ignore[arg-type]
 
 
 class Server:
@@ -71,15 +73,16 @@ class Server:
     def __init__(
         self, address: str, files: Files, register: Callable[[grpc.aio.Server], None],
         service_names: Collection[str] = (), *, allowed: Collection[str] | None = None,
-        share_port: bool = False, open_address: str = "", grace: float = 1.0,
+        share_port: bool = False, open_port: int = 0, grace: float = 1.0,
         on_stop: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
-        """On `open_address` nobody is asked for a certificate: `register`ed services must look at something else.
+        """On `open_port` of the same host nobody is asked for a certificate: `register`ed services must look at
+        something else, and learn by `grpc_front.peer` who it is; 0: there is none.
 
         When it stops, calls under way get `grace` seconds to end; `on_stop` tells those that would go on for ever.
         """
         self.address = address
-        self._open_address = open_address
+        self._open_port = open_port
         self.port = 0
         self._files = files
         self._register = register
@@ -115,15 +118,31 @@ class Server:
         )
         try:
             self.port = server.add_secure_port(self.address, self._files.credentials())
-            if self._open_address:
-                server.add_secure_port(self._open_address, self._files.credentials(mutual=False))
         except RuntimeError as e:
             raise CannotGoOn(f"cannot listen on {self.address}: {e}") from e
-        await server.start()
-        await self.ready(self._is_ready)
-        self._bound.set()
+        async with self._open(server) as opened:
+            await server.start()
+            await self.ready(self._is_ready)
+            self._bound.set()
+            await self._until_cancelled(server, opened)
+
+    @asynccontextmanager
+    async def _open(self, server: grpc.aio.Server) -> AsyncIterator[Front | None]:
+        """The front of the port that is open to all, if there is to be one."""
+        if not self._open_port:
+            yield None
+            return
+        with TemporaryDirectory(prefix="wherry-grpc-") as place:  # which nobody else may enter
+            path = Path(place, "socket")
+            server.add_insecure_port(f"unix:{path}")
+            host = self.address.rpartition(":")[0].strip("[]")
+            yield Front(
+                host, self._open_port, self._files.certificate, self._files.key, path, share_port=self._share_port
+            )
+
+    async def _until_cancelled(self, server: grpc.aio.Server, front: Front | None) -> None:
         try:
-            await asyncio.get_running_loop().create_future()
+            await (front.run() if front is not None else asyncio.get_running_loop().create_future())
         finally:
             # Clients are told first that no new calls are taken, lest those whose stream ends begin another one here.
             stopping = asyncio.create_task(server.stop(self._grace))
@@ -131,6 +150,8 @@ class Server:
             if self._on_stop is not None:
                 self._on_stop()
             await stopping
+            if front is not None:
+                await front.close()
 
     def _interceptors(self) -> list[grpc.aio.ServerInterceptor]:
         if self._allowed is None:
