@@ -22,6 +22,15 @@ SERVER_METADATA = frozenset(
 # The published schema holds no defaults. This is the only one among the keys of list items.
 KEY_DEFAULTS = {"protocol": "TCP"}
 SCALAR_TYPES = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean"}
+# What can be written through a subresource of a pod, and with it the name that tells a container from the others.
+PARTS: dict[str, list[tuple[str, ...]]] = {
+    "ephemeralcontainers": [("spec", "ephemeralContainers")],
+    "resize": [
+        ("spec", of, "*", name)
+        for of in ("containers", "initContainers")
+        for name in ("name", "resources", "resizePolicy")
+    ],
+}
 
 
 class Node:
@@ -105,6 +114,8 @@ def tracked(definition: str | Node, subresource: str = "") -> Node:
     `definition` is the name of a published one, or the node of a custom kind.
     """
     whole = node_of(definition) if isinstance(definition, str) else definition
+    if subresource in PARTS:
+        return _only(whole, PARTS[subresource])
     root = whole.copy()
     fields = dict(whole.fields) or _head()
     for name, (written, child) in fields.items():
@@ -123,6 +134,21 @@ def tracked(definition: str | Node, subresource: str = "") -> Node:
         root.element = UNTRACKED
     root.fields = fields
     return root
+
+
+def _only(node: Node, paths: list[tuple[str, ...]]) -> Node:
+    """The tree of what the paths lead to, where `*` is each item of a list; beside it nothing is anybody's."""
+    if () in paths:
+        return node
+    kept = node.copy()
+    further = {step: [path[1:] for path in paths if path[0] == step] for step, *_ in paths}
+    kept.fields = {
+        name: (written, _only(child, further[name]) if name in further else UNTRACKED)
+        for name, (written, child) in node.fields.items()
+    }
+    if node.element is not None and "*" in further:
+        kept.element = _only(node.element, further["*"])
+    return kept
 
 
 def _head() -> dict[str, tuple[str, Node]]:

@@ -26,6 +26,7 @@ from api.types import (
     Workload,
 )  # fmt: skip
 from apiserver.customs import definitions
+from apiserver.rules import pod_parts
 
 # Kinds that count generations; of the others, metadata.generation stays absent.
 COUNTED = {
@@ -83,8 +84,8 @@ def prepare_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> Non
             new.status = old.status
     if kind.name == "Namespace" and kind.group == "" and subresource == "":
         new.spec.finalizers = old.spec.finalizers
-    elif kind.name == "Pod" and subresource == "status":
-        new.metadata.ownerReferences = old.metadata.ownerReferences
+    elif kind.name == "Pod" and subresource:
+        pod_parts.keep_to(new, old, subresource)
     elif kind.name == "CertificateSigningRequest":
         _keep_request(new, old, subresource)
     elif kind.name == "CustomResourceDefinition":

@@ -487,6 +487,36 @@ async def test_a_pod_is_bound_once(registry: Registry) -> None:
     )
 
 
+async def test_a_resize_can_be_applied(registry: Registry) -> None:
+    few, more = ({"requests": {"cpu": amount}} for amount in ("1", "2"))
+    containers = [{"name": name, "image": "i", "resources": few} for name in "cd"]
+    before = await new_pod(registry, "a", spec={"containers": containers})
+    wanted = {"containers": [{"name": "d", "image": "other", "resources": more}], "hostNetwork": True}
+    config = {"apiVersion": "v1", "kind": "Pod", "spec": wanted}
+    after = await patch(registry, Pod, "a", config, "apply", subresource="resize", force=True)
+    assert [c.resources.requests for c in after.spec.containers] == [{"cpu": "1"}, {"cpu": "2"}]
+    assert [c.image for c in after.spec.containers] == [c.image for c in before.spec.containers]
+
+
+async def test_who_may_add_a_debugger_changes_nothing_else_of_a_pod_and_owns_nothing_else(registry: Registry) -> None:
+    before = await new_pod(registry, "a")
+    change = {
+        "metadata": {"labels": {"mine": "now"}},
+        "spec": {"containers": [{"name": "c", "image": "other"}], "ephemeralContainers": [{"name": "d", "image": "i"}]},
+    }
+    after = await patch(registry, Pod, "a", change, "strategic", subresource="ephemeralcontainers")
+    assert (after.spec.containers, after.metadata.labels) == (before.spec.containers, before.metadata.labels)
+    assert [c.name for c in after.spec.ephemeralContainers] == ["d"]
+    change["spec"]["ephemeralContainers"] = [{"name": "e", "image": "i"}]
+    change |= {"apiVersion": "v1", "kind": "Pod"}
+    after = await patch(registry, Pod, "a", change, "apply", subresource="ephemeralcontainers")
+    assert (after.spec.containers, after.metadata.labels) == (before.spec.containers, before.metadata.labels)
+    assert [c.name for c in after.spec.ephemeralContainers] == ["d", "e"]
+    owned = [e.fieldsV1 for e in after.metadata.managedFields if e.subresource == "ephemeralcontainers"]
+    assert [[*fields] for fields in owned] == [["f:spec"]] * 2
+    assert [[*fields["f:spec"]] for fields in owned] == [["f:ephemeralContainers"]] * 2
+
+
 async def test_an_eviction_deletes_the_pod(registry: Registry) -> None:
     await new_pod(registry, "a")
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"}}

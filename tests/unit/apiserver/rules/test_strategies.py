@@ -2,7 +2,7 @@ import pytest
 
 from api import kinds, meta
 from api.qos import qos_class
-from api.types import FlowSchema, FlowSchemaCondition, Namespace, Node, ObjectMeta, Pod
+from api.types import FlowSchema, FlowSchemaCondition, Namespace, Node, ObjectMeta, Pod, PodCondition, PodStatus
 from apiserver.rules import prepare_create, prepare_update
 from tests.unit.apiserver.rules.manifests import MANIFESTS, made
 
@@ -158,3 +158,34 @@ def test_some_kinds_statuses_are_written_without_a_word_about_metadata():
     prepare_update(kind, new, old, "status")
     assert (new.metadata.labels, new.metadata.annotations) == ({"a": "b"}, {})
     assert [c.type for c in new.status.conditions] == ["Dangling"]
+
+
+ASKED = {
+    "metadata/labels": {"mine": "now"}, "metadata/annotations": {"a": "b"}, "metadata/finalizers": ["x.io/y"],
+    "spec/hostNetwork": True, "spec/containers/0/image": "other",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("subresource", "own"),
+    [
+        ("ephemeralcontainers", {"spec/ephemeralContainers": [{"name": "e", "image": "i:1"}]}),
+        ("resize", {"spec/containers/0/resources": {"requests": {"cpu": "1"}}}),
+    ],
+)
+def test_a_subresource_of_a_pod_changes_only_what_is_its_own(subresource, own):
+    old, new, meant = made("Pod"), made("Pod", ASKED | own), made("Pod", own)
+    prepare_update(kinds.of(Pod), new, old, subresource)
+    assert (new.spec, new.status, new.metadata.generation) == (meant.spec, old.status, 2)
+    for name in ("labels", "annotations", "finalizers"):
+        assert getattr(new.metadata, name) == getattr(old.metadata, name)
+
+
+def test_a_status_that_leaves_out_what_came_later_takes_nothing_back():
+    old, new = both("Pod")
+    old.status.observedGeneration = 3
+    old.status.conditions = [PodCondition(type="Ready", status="True", observedGeneration=3)]
+    new.status = PodStatus(phase="Running", conditions=[PodCondition(type=t) for t in ("Ready", "Other")])
+    prepare_update(kinds.of(Pod), new, old, "status")
+    assert (new.status.phase, new.status.qosClass, new.status.observedGeneration) == ("Running", "BestEffort", 3)
+    assert [c.observedGeneration for c in new.status.conditions] == [3, None]

@@ -308,9 +308,14 @@ def test_ephemeral_containers_are_only_added():
 def test_a_resize_changes_cpu_and_memory_only():
     before = {f"{C}/resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
     assert update_faults("Pod", {f"{C}/resources": {"requests": {"cpu": "2", "memory": "1Gi"}}}, before, "resize") == []
-    assert update_faults("Pod", {f"{C}/image": "x"}, before, "resize") == [
+    other = {f"{C}/resources": {"requests": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"}}}
+    assert update_faults("Pod", other, before, "resize") == [
         "spec: Forbidden: only cpu and memory resources are mutable"
     ]
+    moved = {"spec/containers": [{"name": "other", "image": "i"}]}
+    assert update_faults("Pod", moved, before, "resize")[-1] == (
+        "spec.containers: Forbidden: containers may not be renamed or reordered on resize"
+    )
 
 
 def test_a_resize_takes_no_amount_away_and_leaves_the_class():
