@@ -11,7 +11,7 @@ from api.meta import clone, encode
 from api.paths import Path, forbidden, invalid, not_supported, required
 from api.qos import qos_class
 from api.types import Container, ContainerStatus, Pod, PodSpec, Toleration
-from apiserver.rules.validation import placement, pods
+from apiserver.rules.validation import gated_pods, placement, pods
 from apiserver.rules.validation.values import Faults, formed, immutable, ip
 
 SPEC = Path("spec")
@@ -43,7 +43,7 @@ def updated(new: Pod, old: Pod) -> Faults:
     yield from _gates(new.spec, old.spec)
     munged = _munged(new.spec, old.spec)
     if old.spec.schedulingGates:
-        yield from _gated(munged, old.spec)
+        yield from gated_pods.narrowed(munged, old.spec)
     if munged != old.spec:
         listed = ",".join(UPDATABLE)
         yield forbidden(SPEC, f"pod updates may not change fields other than {listed}\n{_diff(old.spec, munged)}")
@@ -101,15 +101,6 @@ def _munged(new: PodSpec, old: PodSpec) -> PodSpec:
     if (old.terminationGracePeriodSeconds or 0) < 0 and spec.terminationGracePeriodSeconds == 1:
         spec.terminationGracePeriodSeconds = old.terminationGracePeriodSeconds
     return spec
-
-
-def _gated(munged: PodSpec, old: PodSpec) -> Faults:
-    """While gates keep the scheduler away, where the pod may run can still be narrowed."""
-    if munged.nodeSelector != old.nodeSelector:
-        if any(munged.nodeSelector.get(k) != v for k, v in old.nodeSelector.items()):
-            why = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
-            yield invalid(SPEC.child("nodeSelector"), munged.nodeSelector, why)
-        munged.nodeSelector = old.nodeSelector
 
 
 def _diff(old: PodSpec, new: PodSpec) -> str:

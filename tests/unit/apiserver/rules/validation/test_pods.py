@@ -246,6 +246,40 @@ def test_what_may_not(changes, before, said):
     assert found[0].startswith(said)
 
 
+def on_nodes(*terms, **more):
+    required = {"nodeSelectorTerms": [{"matchExpressions": [wants(k) for k in keys]} for keys in terms]}
+    return {"spec/affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}, **more}}
+
+
+def wants(key):
+    return {"key": key, "operator": "In", "values": ["v"]}
+
+
+GATED = {"spec/schedulingGates": [{"name": "g"}]}
+TERMS = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+SPREAD = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]}}
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "said"),
+    [
+        (on_nodes("a"), {}, []),
+        (on_nodes("a", "b"), {"spec/affinity": {"nodeAffinity": {}}}, []),
+        (on_nodes("ab", "c"), on_nodes("a", "c"), []),
+        (on_nodes("a", **SPREAD), {"spec/affinity": SPREAD}, []),
+        (on_nodes("b"), on_nodes("a"), [f"{TERMS}[0]: Invalid value: "]),
+        (on_nodes("a"), on_nodes(""), [f"{TERMS}[0]: Invalid value: "]),
+        (on_nodes("a", "b"), on_nodes("a"), [f"{TERMS}: Invalid value: "]),
+        ({"spec/affinity": {}}, on_nodes("a"), [f"{TERMS}: Invalid value: "]),
+        (on_nodes("a", **SPREAD), {}, [NOT_OTHER]),
+    ],
+)
+def test_where_a_gated_pod_may_run_can_be_narrowed(after, before, said):
+    found = update_faults("Pod", after, GATED | before)
+    assert len(found) == len(said)
+    assert all(f.startswith(s) for f, s in zip(found, said, strict=True))
+
+
 def test_the_refusal_shows_what_changed():
     (found,) = update_faults("Pod", {"spec/hostname": "h"})
     assert '+ "hostname": "h"' in found
