@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from api.paths import Fault, Path, invalid
 from api.types import Service
+from apiserver.rules.defaulting.services import externally_accessible
+from apiserver.rules.validation.services import TRAFFIC
 
 SPEC = Path("spec")
 POLICY = SPEC.child("ipFamilyPolicy")
@@ -27,7 +29,7 @@ def keep_allocated(service: Service, old: Service) -> None:
             new.clusterIPs = list(was.clusterIPs)
         elif new.clusterIPs == was.clusterIPs and not new.clusterIP:
             new.clusterIP = was.clusterIP
-    if _needs_node_port(service) and _needs_node_port(old):
+    if gets_node_ports(service) and gets_node_ports(old):
         held = {(p.protocol, p.port): p.nodePort for p in was.ports if p.nodePort}
         used = {p.nodePort for p in new.ports if p.nodePort}
         for port in new.ports:
@@ -62,13 +64,14 @@ def drop_unused(service: Service, old: Service) -> None:
             new.ipFamilies = []
         if new.ipFamilyPolicy == was.ipFamilyPolicy:
             new.ipFamilyPolicy = ""
-    if _needs_node_port(old) and not _needs_node_port(service):
+    if _has_node_ports(old) and not _has_node_ports(service):
         held = {p.nodePort for p in was.ports}
         for port in new.ports:
             if port.nodePort in held:
                 port.nodePort = None
-        if new.externalTrafficPolicy == was.externalTrafficPolicy:
-            new.externalTrafficPolicy = ""
+    ended = externally_accessible(was) and not externally_accessible(new)
+    if ended and new.externalTrafficPolicy == was.externalTrafficPolicy:
+        new.externalTrafficPolicy = ""
     ended = needs_health_check(old) and not needs_health_check(service)
     if ended and new.healthCheckNodePort == was.healthCheckNodePort:
         new.healthCheckNodePort = None
@@ -77,6 +80,13 @@ def drop_unused(service: Service, old: Service) -> None:
             new.allocateLoadBalancerNodePorts = None
         if new.loadBalancerClass == was.loadBalancerClass:
             new.loadBalancerClass = ""
+
+
+def forget_insiders(service: Service) -> None:
+    """What leads to a name has no endpoints to choose from. Saying how all the same is no mistake, but says nothing."""
+    spec = service.spec
+    if spec.type == "ExternalName" and spec.internalTrafficPolicy in TRAFFIC:
+        spec.internalTrafficPolicy = ""
 
 
 def settle(service: Service, old: Service | None, configured: Sequence[str]) -> list[Fault]:
@@ -174,7 +184,12 @@ def _needs_address(service: Service) -> bool:
     return service.spec.type in ("ClusterIP", "NodePort", "LoadBalancer")
 
 
-def _needs_node_port(service: Service) -> bool:
+def _has_node_ports(service: Service) -> bool:
+    return service.spec.type in ("NodePort", "LoadBalancer")
+
+
+def gets_node_ports(service: Service) -> bool:
+    """A load balancer that asks for none gets none, and keeps those that it has until they are taken out."""
     spec = service.spec
     return spec.type == "NodePort" or (spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts is not False)
 

@@ -50,6 +50,7 @@ class ServiceAddresses:
         if old is not None:
             families.drop_unused(service, old)
             families.keep_allocated(service, old)
+        families.forget_insiders(service)
         families.synchronise(service, old)
         _refuse(service, list(cluster_ips(service)))
         _refuse(service, families.settle(service, old, list(self.ranges)))
@@ -113,7 +114,7 @@ class ServiceAddresses:
             return
         taken = Taken(self.held_ports.now(), own=held)
         self._requested_ports(service, held, taken)
-        if spec.type == "NodePort" or spec.allocateLoadBalancerNodePorts is not False:
+        if families.gets_node_ports(service):
             # One port number for several protocols gets one node port.
             by_port = {p.port: p.nodePort for p in spec.ports if p.nodePort}
             for port in spec.ports:

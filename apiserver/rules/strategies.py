@@ -8,12 +8,15 @@ https://github.com/kubernetes/community/blob/master/contributors/devel/sig-archi
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from api.kinds import Kind
 from api.qos import qos_class
 from api.types import (
     DaemonSet,
     Job,
     LabelSelector,
+    LoadBalancerStatus,
     Namespace,
     Node,
     PersistentVolume,
@@ -84,6 +87,8 @@ def prepare_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> Non
             new.status = old.status
     if kind.name == "Namespace" and kind.group == "" and subresource == "":
         new.spec.finalizers = old.spec.finalizers
+    elif kind.name == "Service" and subresource == "" and new.spec.type != "LoadBalancer":
+        new.status = replace(new.status, loadBalancer=LoadBalancerStatus())
     elif kind.name == "Pod" and subresource:
         pod_parts.keep_to(new, old, subresource)
     elif kind.name == "CertificateSigningRequest":

@@ -1,6 +1,6 @@
 """Services and their endpoints: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/"""
 
-from api.types import ClientIPConfig, Endpoints, EndpointSlice, Service, SessionAffinityConfig
+from api.types import ClientIPConfig, Endpoints, EndpointSlice, Service, ServiceSpec, SessionAffinityConfig
 
 AFFINITY_SECONDS = 10800
 
@@ -19,7 +19,7 @@ def service(obj: Service) -> None:
         port.protocol = port.protocol or "TCP"
         if port.targetPort in (None, 0, ""):
             port.targetPort = port.port
-    if spec.type in ("NodePort", "LoadBalancer"):
+    if externally_accessible(spec):
         spec.externalTrafficPolicy = spec.externalTrafficPolicy or "Cluster"
     if spec.type in ("ClusterIP", "NodePort", "LoadBalancer"):
         spec.internalTrafficPolicy = spec.internalTrafficPolicy or "Cluster"
@@ -28,6 +28,11 @@ def service(obj: Service) -> None:
     for ingress in obj.status.loadBalancer.ingress:
         if ingress.ip and not ingress.ipMode:
             ingress.ipMode = "VIP"
+
+
+def externally_accessible(spec: ServiceSpec) -> bool:
+    """Whether anything comes from outside of the cluster, so that there is a traffic policy for it."""
+    return spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and bool(spec.externalIPs))
 
 
 def endpoints(obj: Endpoints) -> None:

@@ -3,6 +3,7 @@
 from api import names
 from api.paths import Path, duplicate, forbidden, invalid, not_supported, required
 from api.types import Service, ServicePort, ServiceSpec
+from apiserver.rules.defaulting.services import externally_accessible
 from apiserver.rules.validation.metadata import labels
 from apiserver.rules.validation.values import (
     PROTOCOLS,
@@ -193,11 +194,10 @@ def _balancing(spec: ServiceSpec) -> Faults:
 
 def _traffic(spec: ServiceSpec) -> Faults:
     at = SPEC.child("externalTrafficPolicy")
-    outside = spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and bool(spec.externalIPs))
-    if not outside and spec.externalTrafficPolicy:
-        yield invalid(at, spec.externalTrafficPolicy, "may only be set for externally-accessible services")
-    elif outside and (spec.externalTrafficPolicy or spec.type != "ClusterIP"):
+    if externally_accessible(spec):
         yield from one_of(at, spec.externalTrafficPolicy, TRAFFIC)
+    elif spec.externalTrafficPolicy:
+        yield invalid(at, spec.externalTrafficPolicy, "may only be set for externally-accessible services")
     at = SPEC.child("healthCheckNodePort")
     if spec.type == "LoadBalancer" and spec.externalTrafficPolicy == "Local":
         if not spec.healthCheckNodePort:

@@ -200,6 +200,36 @@ async def test_leaving_the_node_ports_gives_them_back():
     assert claims_of(SERVICES, old) - claims_of(SERVICES, new) == {f"nodeports/{old.spec.ports[0].nodePort}"}
 
 
+def _balancer(allocate: bool, *node_ports: int | None) -> dict:
+    ports = [{"name": f"p{i}", "port": 80 + i, "nodePort": port} for i, port in enumerate(node_ports)]
+    return {"spec/type": "LoadBalancer", "spec/allocateLoadBalancerNodePorts": allocate, "spec/ports": ports}
+
+
+async def test_a_load_balancer_that_asks_for_no_more_node_ports_keeps_those_it_has_until_they_are_taken_out():
+    old = await given(_balancer(True, None, None))
+    held = [p.nodePort for p in old.spec.ports]
+    kept = await rewritten(old, {**_balancer(False, *held), "spec/externalTrafficPolicy": "Cluster"})
+    assert [p.nodePort for p in kept.spec.ports] == held
+    assert kept.spec.externalTrafficPolicy == "Cluster"
+    less = await rewritten(kept, _balancer(False, None, held[1]))
+    assert [p.nodePort for p in less.spec.ports] == [None, held[1]]
+    assert claims_of(SERVICES, kept) - claims_of(SERVICES, less) == {f"nodeports/{held[0]}"}
+
+
+async def test_what_comes_from_outside_to_a_cluster_ip_goes_when_its_addresses_do():
+    old = await given({"spec/externalIPs": ["1.2.3.4"]})
+    assert old.spec.externalTrafficPolicy == "Cluster"
+    assert (await rewritten(old, {"spec/externalTrafficPolicy": "Cluster"})).spec.externalTrafficPolicy == ""
+
+
+async def test_what_leads_to_a_name_has_no_policy_for_traffic_from_inside():
+    external = {"spec/type": "ExternalName", "spec/externalName": "a.b", "spec/internalTrafficPolicy": "Cluster"}
+    assert (await given(external)).spec.internalTrafficPolicy == ""
+    assert (await rewritten(await given(), external)).spec.internalTrafficPolicy == ""
+    with pytest.raises(AssertionError, match=r"spec\.internalTrafficPolicy.*Elsewhere"):
+        await given({**external, "spec/internalTrafficPolicy": "Elsewhere"})
+
+
 async def test_becoming_external_gives_the_address_back_and_the_way_back_takes_one():
     old = await given()
     away = await rewritten(

@@ -2,7 +2,18 @@ import pytest
 
 from api import kinds, meta
 from api.qos import qos_class
-from api.types import FlowSchema, FlowSchemaCondition, Namespace, Node, ObjectMeta, Pod, PodCondition, PodStatus
+from api.types import (
+    FlowSchema,
+    FlowSchemaCondition,
+    LoadBalancerIngress,
+    Namespace,
+    Node,
+    ObjectMeta,
+    Pod,
+    PodCondition,
+    PodStatus,
+    Service,
+)
 from apiserver.rules import prepare_create, prepare_update
 from tests.unit.apiserver.rules.manifests import MANIFESTS, made
 
@@ -91,6 +102,18 @@ def test_an_update_of_the_status_leaves_the_rest_alone():
     new.spec.replicas, new.status.replicas = 9, 9
     prepare_update(meta.kind_of(new), new, old, "status")
     assert (new.spec.replicas, new.status.replicas, new.metadata.generation) == (1, 9, 1)
+
+
+def test_a_service_that_is_no_load_balancer_any_more_is_not_reached_by_one():
+    old = made("Service", {"spec/type": "LoadBalancer"})
+    old.status.loadBalancer.ingress = [LoadBalancerIngress(ip="1.2.3.4")]
+    same, other = meta.clone(old), meta.clone(old)
+    other.spec.type = "NodePort"
+    for new in (same, other):
+        prepare_update(kinds.of(Service), new, old)
+    assert same.status == old.status
+    assert other.status.loadBalancer.ingress == []
+    assert old.status.loadBalancer.ingress
 
 
 def test_an_update_of_a_pods_status_keeps_its_owners():
