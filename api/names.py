@@ -10,6 +10,8 @@ from collections.abc import Iterable
 LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 SUBDOMAIN = rf"{LABEL}(\.{LABEL})*"
+SEARCH_LABEL = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+SEARCH = rf"{SEARCH_LABEL}(\.{SEARCH_LABEL})*"
 QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 LABEL_VALUE = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 CONFIG_KEY = r"[-._a-zA-Z0-9]+"
@@ -26,9 +28,13 @@ def _longer(limit: int) -> str:
 
 
 def dns_label_faults(value: str) -> list[str]:
-    """A lowercase RFC 1123 label: container names, namespaces, port names."""
+    """A lowercase RFC 1123 label: names of Services, containers, namespaces."""
     faults = [_longer(63)] if len(value) > 63 else []
-    if not re.fullmatch(LABEL, value):
+    if re.fullmatch(LABEL, value):
+        return faults
+    if re.fullmatch(SUBDOMAIN, value):
+        faults.append("must not contain dots")
+    else:
         faults.append(
             _regex_fault(
                 "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
@@ -40,7 +46,7 @@ def dns_label_faults(value: str) -> list[str]:
 
 
 def dns_1035_faults(value: str) -> list[str]:
-    """An RFC 1035 label: names of Services."""
+    """An RFC 1035 label: kinds and versions of APIs."""
     faults = [_longer(63)] if len(value) > 63 else []
     if not re.fullmatch(LABEL_1035, value):
         faults.append(
@@ -62,6 +68,20 @@ def dns_subdomain_faults(value: str) -> list[str]:
                 "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
                 "must start and end with an alphanumeric character",
                 SUBDOMAIN, "example.com",
+            )
+        )  # fmt: skip
+    return faults
+
+
+def search_path_faults(value: str) -> list[str]:
+    """Where DNS looks for names, which may have underscores there: a subdomain otherwise."""
+    faults = [_longer(253)] if len(value) > 253 else []
+    if not re.fullmatch(SEARCH, value):
+        faults.append(
+            _regex_fault(
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', "
+                "and must start and end with an alphanumeric character",
+                SEARCH, "example.com",
             )
         )  # fmt: skip
     return faults

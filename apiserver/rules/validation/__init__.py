@@ -81,7 +81,9 @@ RULES: dict[tuple[str, str], Rules] = {
     ("", "ReplicationController"): Rules(workloads.replication_controller, subresources=REPLICAS),
     ("", "ResourceQuota"): Rules(limits.quota, limits.quota_updated, subresources=_status(limits.quota_status_updated)),
     ("", "Secret"): Rules(configs.secret, configs.secret_updated),
-    ("", "Service"): Rules(services.service, services.updated, names.dns_1035_faults, _status(services.status_updated)),
+    ("", "Service"): Rules(
+        services.service, services.updated, names.dns_label_faults, _status(services.status_updated)
+    ),
     ("flowcontrol.apiserver.k8s.io", "FlowSchema"): Rules(flows.flow_schema, flows.flow_schema_updated),
     ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"): Rules(
         flows.priority_level, flows.priority_level_updated

@@ -209,8 +209,7 @@ def _dns(path: Path, it: PodDNSConfig | None, policy: str) -> Faults:
         yield invalid(at, it.searches, "must not have more than 2048 characters (including spaces) in the search list")
     for i, search in enumerate(it.searches):
         if search != ".":
-            # Underscores, which names may not have, are common in search paths.
-            for why in names.dns_subdomain_faults(search.removesuffix(".").replace("_", "a")):
+            for why in names.search_path_faults(search.removesuffix(".")):
                 yield invalid(at.index(i), search, why)
     for i, option in enumerate(it.options):
         if not option.name:

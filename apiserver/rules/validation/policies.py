@@ -200,7 +200,7 @@ def _backend(path: Path, it: Any) -> Faults:
         if not it.service.name:
             yield required(path.child("service", "name"))
         else:
-            yield from formed(path.child("service", "name"), it.service.name, names.dns_1035_faults)
+            yield from formed(path.child("service", "name"), it.service.name, names.dns_label_faults)
         wanted = it.service.port
         if wanted is None or (not wanted.name and not wanted.number):
             yield required(path, "port name or number is required")

@@ -146,6 +146,7 @@ def test_two_volumes_of_one_name():
         ({"spec/restartPolicy": "x"}, 'spec.restartPolicy: Unsupported value: "x": supported values: "Always", "Never", "OnFailure"'),
         ({"spec/dnsPolicy": "x"}, 'spec.dnsPolicy: Unsupported value: "x": supported values: "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"'),
         ({"spec/dnsPolicy": "None"}, "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"),
+        ({"spec/dnsConfig": {"searches": ["a_"]}}, "spec.dnsConfig.searches[0]: Invalid value: \"a_\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"),
         ({"spec/dnsConfig": {"nameservers": ["x"]}}, 'spec.dnsConfig.nameservers[0]: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'),
         ({"spec/nodeName": "A"}, 'spec.nodeName: Invalid value: "A": '),
         ({"spec/nodeSelector": {"a": "b c"}}, 'spec.nodeSelector: Invalid value: "b c": a valid label must be'),
@@ -177,6 +178,10 @@ def test_two_volumes_of_one_name():
 def test_the_rest_of_a_pod(changes, said):
     found = faults("Pod", changes)
     assert any(f.startswith(said) for f in found), found
+
+
+def test_where_dns_looks_may_have_underscores():
+    assert faults("Pod", {"spec/dnsConfig": {"searches": ["_a.b_c.", "."]}}) == []
 
 
 def test_faults_come_in_the_order_of_upstream():

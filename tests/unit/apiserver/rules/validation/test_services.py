@@ -10,7 +10,8 @@ ONLY_BALANCED = "Forbidden: may only be used when `type` is 'LoadBalancer'"
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"metadata/name": "1a"}, ["metadata.name: Invalid value: \"1a\": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"]),
+        ({"metadata/name": "1a"}, []),
+        ({"metadata/name": "a.b"}, ['metadata.name: Invalid value: "a.b": must not contain dots']),
         ({"spec/ports": []}, ["spec.ports: Required value"]),
         ({"spec/ports": [{"port": 0, "targetPort": 1}]}, ["spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"]),
         ({"spec/ports": [{"port": 1}, {"port": 2}]}, ["spec.ports[0].name: Required value", "spec.ports[1].name: Required value"]),
