@@ -27,6 +27,7 @@ from apiserver.admission.storage_objects import (
     StorageObjectInUseProtection,
 )
 from apiserver.admission.tolerations import DefaultTolerationSeconds
+from apiserver.admission.topology_labels import PodTopologyLabels
 from apiserver.requests import Reinvocation, Request
 
 Observe = Callable[[float, str, str, str, bool], None]
@@ -161,6 +162,7 @@ def standard(
             About(StorageObjectInUseProtection(), *FINALIZERS),
             About(runtimes, PODS),
             About(DefaultIngressClass(reader), INGRESSES),
+            About(PodTopologyLabels(reader), PODS),
             *mutating,
         ],
         # Whoever charges comes last, when nobody else can refuse any more.

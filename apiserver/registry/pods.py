@@ -48,6 +48,7 @@ def bound(current: Current, binding: Binding, now: str) -> Any:
     assert binding.target is not None
     pod.spec.nodeName = binding.target.name
     pod.status.nominatedNodeName = ""
+    pod.metadata.labels = pod.metadata.labels | metadata.labels
     pod.metadata.annotations = pod.metadata.annotations | metadata.annotations
     scheduled = PodCondition(type="PodScheduled", status="True", lastTransitionTime=now)
     scheduled.observedGeneration = pod.metadata.generation or 0

@@ -5,9 +5,13 @@ import pytest
 from api import kinds
 from api.errors import Forbidden, NotFound
 from api.types import (
+    Binding,
     LocalObjectReference,
     Namespace,
+    Node,
     ObjectMeta,
+    ObjectReference,
+    Pod,
     PodGroup,
     PodGroupSpec,
     PriorityClass,
@@ -19,6 +23,7 @@ from apiserver.admission.namespaces import NamespaceLifecycle
 from apiserver.admission.priorities import Priority
 from apiserver.admission.service_accounts import ServiceAccounts
 from apiserver.admission.tolerations import DefaultTolerationSeconds
+from apiserver.admission.topology_labels import PodTopologyLabels
 from machinery.testing import FakeClock
 from tests.unit.apiserver.admission.worlds import Memory, asking, namespace
 from tests.unit.apiserver.rules.manifests import made
@@ -249,6 +254,31 @@ async def test_only_one_class_is_the_default():
         'priorityclasses.scheduling.k8s.io "b" is forbidden: PriorityClass a is already marked as default. '
         "Only one default can exist"
     )
+
+
+# --- topology
+
+
+ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
+NODE = Node(metadata=ObjectMeta(name="n", labels={ZONE: "z", REGION: "", "other": "x"}))
+
+
+async def labels_of(obj, **request) -> dict[str, str]:
+    await PodTopologyLabels(Memory(NODE)).admit(asking(obj, kind=kinds.of(Pod), **request), obj, None)
+    return obj.metadata.labels
+
+
+async def test_a_pod_that_comes_with_its_node_says_where_that_is():
+    pod = made("Pod", {"spec/nodeName": "n", "metadata/labels": {ZONE: "elsewhere", "a": "b"}})
+    assert await labels_of(pod) == {ZONE: "z", REGION: "", "a": "b"}
+    assert await labels_of(made("Pod", {"metadata/labels": {ZONE: "mine"}})) == {ZONE: "mine"}
+    assert await labels_of(made("Pod", {"spec/nodeName": "unknown"})) == {}
+
+
+async def test_a_binding_says_where_the_pod_comes():
+    target = ObjectReference(kind="Node", name="n")
+    assert await labels_of(Binding(target=target), subresource="binding") == {ZONE: "z", REGION: ""}
+    assert await labels_of(Binding(target=ObjectReference(name="n")), subresource="binding") == {}
 
 
 # --- all of them

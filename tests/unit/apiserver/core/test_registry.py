@@ -32,6 +32,7 @@ from api.types import (
     Endpoints,
     Lease,
     Namespace,
+    Node,
     Pod,
     ReplicationController,
     Service,
@@ -95,8 +96,9 @@ async def new_pod(registry: Registry, name: str, **parts: Any) -> Pod:
     return found
 
 
-async def bind(registry: Registry, pod: str, node: str) -> bytes:
-    body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": node}}
+async def bind(registry: Registry, pod: str, node: str, **metadata: Any) -> bytes:
+    metadata = {"name": pod, **metadata}
+    body = {"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": {"kind": "Node", "name": node}}
     return await registry.create(about(Pod, "create", pod, "binding"), json.dumps(body).encode())
 
 
@@ -485,6 +487,15 @@ async def test_a_pod_is_bound_once(registry: Registry) -> None:
     assert refused.value.message == (
         'Operation cannot be fulfilled on pods/binding "a": pod a is already assigned to node "n1"'
     )
+
+
+async def test_a_pod_that_is_bound_has_the_labels_of_its_binding_and_where_its_node_is(registry: Registry) -> None:
+    zone = "topology.kubernetes.io/zone"
+    await create(registry, Node, "n1", metadata={"labels": {zone: "z", "kubernetes.io/os": "linux"}})
+    await new_pod(registry, "a", metadata={"labels": {"a": "1", "b": "1"}})
+    await bind(registry, "a", "n1", labels={"b": "2"}, annotations={"c": "3"})
+    metadata = (await get(registry, Pod, "a")).metadata
+    assert (metadata.labels, metadata.annotations) == ({"a": "1", "b": "2", zone: "z"}, {"c": "3"})
 
 
 async def test_a_resize_can_be_applied(registry: Registry) -> None:
