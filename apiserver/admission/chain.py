@@ -17,6 +17,7 @@ from apiserver.admission.priorities import CLASSES as PRIORITY_CLASSES
 from apiserver.admission.priorities import GROUPS as POD_GROUPS
 from apiserver.admission.priorities import Priority
 from apiserver.admission.reading import Ledger
+from apiserver.admission.resizes import PodResizeValidator
 from apiserver.admission.resource_quotas import ResourceQuotas
 from apiserver.admission.runtime_classes import RuntimeClasses
 from apiserver.admission.service_accounts import ServiceAccounts
@@ -172,6 +173,7 @@ def standard(
             About(PodSecurity(reader), NAMESPACES, PODS, *WITH_TEMPLATES),
             About(PersistentVolumeClaimResize(reader), CLAIMS),
             About(runtimes, PODS),
+            About(PodResizeValidator(reader), PODS),
             *validating,
             ResourceQuotas(reader),
         ],

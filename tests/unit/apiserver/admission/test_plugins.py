@@ -9,6 +9,7 @@ from api.types import (
     LocalObjectReference,
     Namespace,
     Node,
+    NodeStatus,
     ObjectMeta,
     ObjectReference,
     Pod,
@@ -21,6 +22,7 @@ from api.types import (
 from apiserver.admission import standard
 from apiserver.admission.namespaces import NamespaceLifecycle
 from apiserver.admission.priorities import Priority
+from apiserver.admission.resizes import OS, PodResizeValidator
 from apiserver.admission.service_accounts import ServiceAccounts
 from apiserver.admission.tolerations import DefaultTolerationSeconds
 from apiserver.admission.topology_labels import PodTopologyLabels
@@ -279,6 +281,51 @@ async def test_a_binding_says_where_the_pod_comes():
     target = ObjectReference(kind="Node", name="n")
     assert await labels_of(Binding(target=target), subresource="binding") == {ZONE: "z", REGION: ""}
     assert await labels_of(Binding(target=ObjectReference(name="n")), subresource="binding") == {}
+
+
+# --- resizes
+
+
+def node(system: str = "linux", **allocatable: str) -> Node:
+    return Node(metadata=ObjectMeta(name="n", labels={OS: system}), status=NodeStatus(allocatable=allocatable))
+
+
+def asking_for(cpu: str, memory: str, **changes) -> Pod:
+    resources = {"requests": {"cpu": cpu, "memory": memory}}
+    return made("Pod", {"spec/nodeName": "n", "spec/containers/0/resources": resources, **changes})
+
+
+BIGGER = asking_for("2500m", "2Gi")
+
+
+async def resized(*world, new: Pod = BIGGER, old: Pod | None = None) -> None:
+    old = old or asking_for("1", "1Gi")
+    request = asking(new, "update", subresource="resize")
+    await PodResizeValidator(Memory(*world)).judge(request, new, old)
+
+
+@pytest.mark.parametrize(
+    ("world", "said", "causes"),
+    [
+        ([], 'node "n" not found', None),
+        ([node("windows")], 'pod resize is only supported on linux nodes, node "n" is "windows"', [{"reason": "UnsupportedPlatform"}]),
+        ([node(cpu="2", memory="1Gi")], "node didn't have enough allocatable resources: cpu, requested: 2500, allocatable: 2000; memory, requested: 2147483648, allocatable: 1073741824", [{"reason": "NodeCapacity"}]),
+        ([node(cpu="3")], "node didn't have enough allocatable resources: memory, requested: 2147483648, allocatable: 0", [{"reason": "NodeCapacity"}]),
+    ],
+)  # fmt: skip
+async def test_a_pod_cannot_become_what_its_node_cannot_give(world, said, causes):
+    with pytest.raises(Forbidden) as caught:
+        await resized(*world)
+    assert caught.value.message == f'pods "p" is forbidden: {said}'
+    assert caught.value.details.get("causes") == causes
+
+
+async def test_a_pod_can_become_what_its_node_can_give_and_any_size_while_it_has_none():
+    await resized(node(cpu="2500m", memory="2Gi"))
+    await resized(old=BIGGER)
+    await resized(
+        new=asking_for("99", "99Gi", **{"spec/nodeName": ""}), old=asking_for("1", "1", **{"spec/nodeName": ""})
+    )
 
 
 # --- all of them
