@@ -14,7 +14,9 @@ from api.kinds import Kind
 from api.names import dns_subdomain_faults
 from api.paths import Fault, Path, invalid, show
 from apiserver.customs import defaulting, lists, metadata, pruning, values
+from apiserver.customs.schemas import Schema
 from apiserver.customs.values import ABSENT, NOWHERE
+from apiserver.patching import go_values
 from apiserver.rules import decoding, strictness
 from apiserver.rules.validation import metadata as object_metadata
 
@@ -32,16 +34,26 @@ def decode(kind: Kind, document: bytes, *, validation: str = "") -> tuple[Custom
     tree = _tree(kind, document)
     faults = [] if validation == "Ignore" else strictness.duplicates(document, tree)
     dropped = tidy(kind, tree)
-    try:
-        obj = custom.from_tree(tree)
-    except msgspec.ValidationError as e:
-        raise decoding.unfit(kind, f"metadata: {str(e).partition(' - at')[0].lower()}") from e
+    obj = _object(kind, tree)
     if validation == "Ignore":
         return obj, []
     faults += [f'unknown field "{path}"' for path in dropped]
     if faults and validation == "Strict":
         raise decoding.unfit(kind, "strict decoding error: " + ", ".join(faults))
     return obj, faults
+
+
+def _object(kind: Kind, tree: Tree) -> CustomObject:
+    if fault := metadata.malformed(tree, kind.shape.schema):
+        raise decoding.unfit(kind, str(fault))
+    try:
+        return custom.from_tree(tree)
+    except msgspec.ValidationError as e:
+        try:
+            head = metadata.read(tree["metadata"])
+        except metadata.Malformed as why:
+            raise decoding.unfit(kind, str(why)) from e
+        return custom.from_tree({**tree, "metadata": msgspec.to_builtins(head)})
 
 
 def _tree(kind: Kind, document: bytes) -> Tree:
@@ -62,8 +74,6 @@ def _tree(kind: Kind, document: bytes) -> Tree:
             f"the API version in the data ({tree['apiVersion']}) does not match the expected API version "
             f"({kind.api_version})"
         )
-    if not isinstance(tree.get("metadata") or {}, dict):
-        raise decoding.unfit(kind, "metadata must be an object")
     return _whole(tree)  # type: ignore[no-any-return]
 
 
@@ -172,7 +182,7 @@ def validate_update(kind: Kind, new: CustomObject, old: CustomObject, subresourc
     if faults:
         return faults
     faults += object_metadata.updated(new.metadata, old.metadata)
-    return faults + _content(kind, custom.to_tree(new), custom.to_tree(old))
+    return faults + _content(kind, custom.to_tree(new), custom.to_tree(old), subresource)
 
 
 def warnings(new: CustomObject, old: CustomObject | None) -> list[str]:
@@ -180,8 +190,8 @@ def warnings(new: CustomObject, old: CustomObject | None) -> list[str]:
     before = old.metadata.finalizers if old is not None else []
     added = sorted({*new.metadata.finalizers} - {*before})
     return [
-        f"metadata.finalizers: {show(name)}: prefer a domain-qualified finalizer name including a path (/) to avoid "
-        "accidental conflicts with other finalizer writers"
+        f"metadata.finalizers: {show(name)}: prefer a domain-qualified finalizer name "
+        f"{'including a path (/) ' if '.' in name else ''}to avoid accidental conflicts with other finalizer writers"
         for name in added
         if not object_metadata.is_standard_finalizer(name)
     ]
@@ -196,12 +206,15 @@ def _identity(kind: Kind, obj: CustomObject) -> list[Fault]:
     return faults
 
 
-def _content(kind: Kind, tree: Tree, old: Any) -> list[Fault]:
+def _content(kind: Kind, tree: Tree, old: Any, subresource: str = "") -> list[Fault]:
+    """Of an update of the status, what is not the status is not looked at again but by the rules for the whole."""
     shape = kind.shape
-    faults = values.faults(tree, shape.schema, "", old)
+    only_status = subresource == "status"
+    faults = _status(shape.schema, tree, old) if only_status else values.faults(tree, shape.schema, "", old)
     if shape.scale is not None:
-        faults += _scale(shape.scale, tree)
-    faults += metadata.faults(tree, shape.schema)
+        faults += _scale(shape.scale, tree, only_status=only_status)
+    if not only_status:
+        faults += metadata.faults(tree, shape.schema)
     faults += lists.faults(tree, shape.schema, Path(), old)
     if shape.rules:
         if any(fault.reason in _BLOCKING for fault in faults):
@@ -211,18 +224,47 @@ def _content(kind: Kind, tree: Tree, old: Any) -> list[Fault]:
     return faults
 
 
-def _scale(scale: Any, tree: Tree) -> list[Fault]:
-    faults = []
-    for names in (scale.replicas, scale.status_replicas):
-        found = reached(tree, names)
-        if not isinstance(found, int) or isinstance(found, bool):
-            continue
-        path = Path("." + ".".join(names))
-        if found < 0:
-            faults.append(invalid(path, found, "should be a non-negative integer"))
-        elif found > _MOST:
-            faults.append(invalid(path, found, f"should be less than or equal to {_MOST}"))
+def _status(schema: Schema, tree: Tree, old: Tree) -> list[Fault]:
+    declared = schema.properties.get("status")
+    if declared is None or "status" not in tree:
+        return []
+    return values.faults(tree["status"], declared, "status", old.get("status", ABSENT))
+
+
+def _scale(scale: Any, tree: Tree, *, only_status: bool) -> list[Fault]:
+    numbers = (scale.status_replicas,) if only_status else (scale.replicas, scale.status_replicas)
+    faults = [fault for names in numbers if (fault := _number_of_replicas(tree, names))]
+    if scale.selector and (why := _mistyped(tree, scale.selector, "string")):
+        faults.append(invalid(Path("." + ".".join(scale.selector)), "", why))
     return faults
+
+
+def _number_of_replicas(tree: Tree, names: tuple[str, ...]) -> Fault | None:
+    path = Path("." + ".".join(names))
+    if why := _mistyped(tree, names, "int64"):
+        return invalid(path, 0, why)
+    found = reached(tree, names) or 0
+    if found < 0:
+        return invalid(path, found, "should be a non-negative integer")
+    return invalid(path, found, f"should be less than or equal to {_MOST}") if found > _MOST else None
+
+
+def _mistyped(tree: Any, names: tuple[str, ...], wanted: str) -> str:
+    """Why what is at the end of the path is not of that type, in Go's words; "" if it is, or is not there."""
+    for at, name in enumerate(names):
+        if tree is None:
+            return ""
+        if not isinstance(tree, dict):
+            return _accessor_error(names[: at + 1], tree, "map[string]interface{}")
+        if name not in tree:
+            return ""
+        tree = tree[name]
+    return _accessor_error(names, tree, wanted) if go_values.type_name(tree) != wanted else ""
+
+
+def _accessor_error(names: tuple[str, ...], value: Any, wanted: str) -> str:
+    found = f"{go_values.plain(value)} is of the type {go_values.type_name(value)}"
+    return f".{'.'.join(names)} accessor error: {found}, expected {wanted}"
 
 
 def reached(tree: Any, names: tuple[str, ...] | None) -> Any:

@@ -18,8 +18,9 @@ class Schema:
     """One place in a schema. Never changed once it is built; `source` is the JSON that it was built from."""
 
     __slots__ = (
-        "additional", "all_of", "any_of", "default", "embedded", "excluded", "has_default", "int_or_string", "items",
-        "list_keys", "list_type", "map_type", "nullable", "one_of", "open", "pattern", "properties", "source", "types",
+        "additional", "all_of", "any_of", "default", "embedded", "embeds", "excluded", "has_default", "int_or_string",
+        "items", "list_keys", "list_type", "map_type", "nullable", "one_of", "open", "pattern", "properties", "source",
+        "types",
     )  # fmt: skip
 
     def __init__(self, source: Tree) -> None:
@@ -46,6 +47,9 @@ class Schema:
         self.any_of = [Schema(inner) for inner in source.get("anyOf") or ()]
         self.one_of = [Schema(inner) for inner in source.get("oneOf") or ()]
         self.excluded = Schema(source["not"]) if isinstance(source.get("not"), dict) else None
+
+        self.embeds: bool = self.embedded or any(inner.embeds for inner in self.below())
+        """There are embedded resources here or below."""
 
     def entry(self, name: str) -> Schema | None:
         """The schema of an entry of an object; None if nothing is said about it."""

@@ -18,26 +18,26 @@ FIXED = "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "d
 NameRule = Callable[[str], list[str]]
 
 
-def created(meta: ObjectMeta, namespaced: bool, name_rule: NameRule) -> Faults:
+def created(meta: ObjectMeta, namespaced: bool, name_rule: NameRule, at: Path = METADATA) -> Faults:
     """The metadata of a new object, whose name has been generated already where it was asked for."""
     if meta.generateName:
         # What is appended ends well, so that the prefix may end in a dash.
         prefix = meta.generateName
         for why in name_rule(f"{prefix[:-1]}a" if prefix.endswith("-") and len(prefix) > 1 else prefix):
-            yield invalid(METADATA.child("generateName"), prefix, why)
+            yield invalid(at.child("generateName"), prefix, why)
     if not meta.name:
-        yield required(METADATA.child("name"), "name or generateName is required")
+        yield required(at.child("name"), "name or generateName is required")
     else:
-        yield from formed(METADATA.child("name"), meta.name, name_rule)
+        yield from formed(at.child("name"), meta.name, name_rule)
     if namespaced:
         if not meta.namespace:
-            yield required(METADATA.child("namespace"))
+            yield required(at.child("namespace"))
         else:
-            yield from formed(METADATA.child("namespace"), meta.namespace, names.dns_label_faults)
+            yield from formed(at.child("namespace"), meta.namespace, names.dns_label_faults)
     elif meta.namespace:
-        yield forbidden(METADATA.child("namespace"), "not allowed on this type")
-    yield from nonnegative(METADATA.child("generation"), meta.generation)
-    yield from _common(meta)
+        yield forbidden(at.child("namespace"), "not allowed on this type")
+    yield from nonnegative(at.child("generation"), meta.generation)
+    yield from _common(meta, at)
 
 
 def updated(new: ObjectMeta, old: ObjectMeta) -> Faults:
@@ -54,18 +54,18 @@ def updated(new: ObjectMeta, old: ObjectMeta) -> Faults:
         value = getattr(new, name)
         if value != getattr(old, name):
             yield invalid(METADATA.child(name), value, IMMUTABLE)
-    yield from _common(new)
+    yield from _common(new, METADATA)
 
 
-def _common(meta: ObjectMeta) -> Faults:
+def _common(meta: ObjectMeta, at: Path) -> Faults:
     if meta.labels:
-        yield from labels(METADATA.child("labels"), meta.labels)
+        yield from labels(at.child("labels"), meta.labels)
     if meta.annotations:
-        yield from annotations(METADATA.child("annotations"), meta.annotations)
+        yield from annotations(at.child("annotations"), meta.annotations)
     if meta.ownerReferences:
-        yield from _owners(METADATA.child("ownerReferences"), meta.ownerReferences)
+        yield from _owners(at.child("ownerReferences"), meta.ownerReferences)
     if meta.finalizers:
-        yield from _finalizers(METADATA.child("finalizers"), meta.finalizers)
+        yield from _finalizers(at.child("finalizers"), meta.finalizers)
 
 
 def labels(path: Path, values: Mapping[str, str]) -> Faults:

@@ -57,8 +57,35 @@ def test_embedded_resources_keep_their_identity_and_lose_unknown_metadata() -> N
     metadata.coerce(found, by, dropped=dropped)
     assert found == {"pod": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {}}}
     assert dropped == ["pod.z", "pod.metadata.none"]
-    faults = list(metadata.faults({"pod": {"metadata": {"name": "A"}}}, by))
-    assert [f.path for f in faults] == ["pod.apiVersion", "pod.kind", "pod.metadata.name"]
+
+
+EMBEDDED = {"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({}, ["pod.apiVersion: Required value", "pod.kind: Required value"]),
+        ({"apiVersion": "", "kind": 1}, ["pod.apiVersion: Required value", "pod.kind: Invalid value: 1: must be a string"]),
+        ({"apiVersion": "a/b/c", "kind": "K"}, ['pod.apiVersion: Invalid value: "a/b/c": unexpected GroupVersion string: a/b/c']),
+        ({"apiVersion": "v1", "kind": "A.b"}, ["pod.kind: Invalid value: \"A.b\": may have mixed case, but should otherwise match: a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"]),
+        ({"apiVersion": "v1", "kind": "K", "metadata": {"name": "A_b", "creationTimestamp": None}}, []),
+        ({"apiVersion": "v1", "kind": "K", "metadata": {"name": "..", "namespace": "a.b", "labels": {"/": ""}}}, ["pod.metadata.name: Invalid value: \"..\": may not be '..'", 'pod.metadata.namespace: Invalid value: "a.b": must not contain dots', 'pod.metadata.labels: Invalid value: "/": prefix part must be non-empty', 'pod.metadata.labels: Invalid value: "/": name part must be non-empty', "pod.metadata.labels: Invalid value: \"/\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"]),
+        ({"apiVersion": "v1", "kind": "K", "metadata": {"namespace": 3}}, ['pod.metadata: Invalid value: {"namespace":3}: json: cannot unmarshal number into Go struct field ObjectMeta.namespace of type string']),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_embedded_resources(value: Tree, said: list[str]) -> None:
+    by = schema(pod=EMBEDDED)
+    assert [str(f) for f in metadata.faults({"pod": value}, by)] == said
+
+
+def test_embedded_resources_are_found_in_maps_and_lists() -> None:
+    by = schema(
+        m={"type": "object", "additionalProperties": {"type": "array", "items": EMBEDDED}},
+        plain={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    )
+    tree = {"m": {"k": [{"apiVersion": "v1", "kind": "K"}, {"apiVersion": "v1"}]}, "plain": {}}
+    assert [f.path for f in metadata.faults(tree, by)] == ["m[k][1].kind"]
 
 
 def test_defaults_fill_gaps_and_take_the_place_of_nulls() -> None:
