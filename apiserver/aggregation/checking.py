@@ -13,6 +13,7 @@ from yarl import URL
 from api import meta
 from api.errors import ApiError
 from api.types import APIService, APIServiceSpec, Service
+from apiserver import trust
 from apiserver.admission.reading import Reader
 from apiserver.aggregation import registering
 from apiserver.aggregation.routes import Routes
@@ -20,7 +21,7 @@ from apiserver.nodes.services import SERVICE_LABEL, SERVICES, SLICES, spots
 from apiserver.outgoing import Outgoing
 from apiserver.registry import Registry
 from apiserver.rest.carrying import session
-from apiserver.webhooks import trust, words
+from apiserver.webhooks import words
 from apiserver.webhooks.connecting import Connector, Unreachable
 from machinery.clocks import Clock
 

@@ -15,6 +15,7 @@ from aiohttp import web
 from api.errors import Unavailable
 from api.kinds import Kind
 from api.types import APIService
+from apiserver import trust
 from apiserver.aggregation.checking import Checker, Servers, host, origin, port
 from apiserver.aggregation.routes import Routes
 from apiserver.authorization import Authorizer
@@ -22,7 +23,6 @@ from apiserver.requests import Request, User
 from apiserver.rest import carrying
 from apiserver.rest.connections import Connections
 from apiserver.rest.options import parse
-from apiserver.webhooks import trust
 from apiserver.webhooks.connecting import Unreachable, backend_of, dial
 
 OPENAPI = "/openapi/v3"

@@ -141,7 +141,8 @@ def _spec(crd: Any, old: Any) -> Faults:
         yield invalid(SPEC.child("preserveUnknownFields"), True, why)
     yield from versions.faults(crd, old)
     yield from _names(spec.names)
-    yield from versions.conversion_faults(spec.conversion, SPEC.child("conversion"))
+    trusted = old is not None and _is_established(old) and not versions.bundle_fault(old.spec.conversion)
+    yield from versions.conversion_faults(spec.conversion, SPEC.child("conversion"), trusted=trusted)
 
 
 def _names(names: Any) -> Faults:

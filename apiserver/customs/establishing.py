@@ -18,7 +18,7 @@ from api.types import (
     CustomResourceDefinitionNames,
 )
 from apiserver.authorization import SELF
-from apiserver.customs import definitions
+from apiserver.customs import definitions, versions
 from apiserver.customs.keeping import Keeper
 from apiserver.registry import Registry
 from apiserver.requests import DeleteOptions, ListOptions, Request, User
@@ -142,15 +142,18 @@ def named(crd: Any, crds: list[Any], now: str) -> Any | None:
         found = _condition("NamesAccepted", "False", *conflict, now)
     changed |= meta.set_condition(conditions, found)
     if not any(c.type == "Established" and c.status == "True" for c in conditions):
-        if conflict is None:
-            found = _condition(
-                "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now
-            )
-        else:
-            found = _condition("Established", "False", "NotAccepted", "not all names are accepted", now)
-        changed |= meta.set_condition(conditions, found)
+        changed |= meta.set_condition(conditions, _condition("Established", *_standing(crd, conflict), now))
     changed |= _approve(crd, conditions, now)
     return new if changed else None
+
+
+def _standing(crd: Any, conflict: tuple[str, str] | None) -> tuple[str, str, str]:
+    """(status, reason, message) of what is not established yet."""
+    if conflict is not None:
+        return "False", "NotAccepted", "not all names are accepted"
+    if versions.bundle_fault(crd.spec.conversion):
+        return "False", "InvalidCABundle", "The conversion webhook CABundle is invalid"
+    return "True", "InitialNamesAccepted", "the initial names have been accepted"
 
 
 _APPROVED = {
@@ -191,7 +194,8 @@ def accepted_names(crd: Any, crds: list[Any]) -> tuple[Any, tuple[str, str] | No
         wanted = getattr(asked, field)
         clashing = [n for n in (wanted if field == "shortNames" else [wanted]) if n in names]
         if clashing:
-            conflict = reason, "; ".join(f"{json(n)} is already in use" for n in clashing)
+            conflicts = [f"{json(name)} is already in use" for name in dict.fromkeys(clashing)]
+            conflict = reason, conflicts[0] if len(conflicts) == 1 else f"[{', '.join(conflicts)}]"
         else:
             setattr(new, field, wanted)
     new.categories = asked.categories

@@ -267,8 +267,8 @@ def _accessor_error(names: tuple[str, ...], value: Any, wanted: str) -> str:
     return f".{'.'.join(names)} accessor error: {found}, expected {wanted}"
 
 
-def reached(tree: Any, names: tuple[str, ...] | None) -> Any:
+def reached(tree: Any, names: tuple[str, ...]) -> Any:
     """What is at the end of a path of names; None if there is nothing."""
-    for name in names or ():
+    for name in names:
         tree = tree.get(name) if isinstance(tree, dict) else None
     return tree if names else None

@@ -69,10 +69,15 @@ class Scaling:
     """Where the parts of a Scale are in the object, as names from the outside in."""
 
     def __init__(self, scale: Any) -> None:
-        self.replicas = jsonpaths.names(scale.specReplicasPath or "") or ("spec", "replicas")
-        self.status_replicas = jsonpaths.names(scale.statusReplicasPath or "") or ("status", "replicas")
-        self.selector = jsonpaths.names(scale.labelSelectorPath or "")
+        self.replicas = _steps(scale.specReplicasPath) or ("spec", "replicas")
+        self.status_replicas = _steps(scale.statusReplicasPath) or ("status", "replicas")
+        self.selector = _steps(scale.labelSelectorPath)
         self.path: str = scale.specReplicasPath or ""
+
+
+def _steps(path: str | None) -> tuple[str, ...]:
+    """A dot always begins the next name, and nothing else means anything."""
+    return tuple(path.removeprefix(".").split(".")) if path else ()
 
 
 class Definition:

@@ -10,7 +10,9 @@ import msgspec
 
 from api.names import dns_1035_faults
 from api.paths import Fault, Path, duplicate, forbidden, invalid, not_supported, required
+from apiserver import trust
 from apiserver.customs import checking, jsonpaths
+from apiserver.rules.validation.extensions import client_config
 
 Tree = dict[str, Any]
 Faults = Iterator[Fault]
@@ -72,16 +74,12 @@ def _subresources(subresources: Any, path: Path) -> Faults:
         if not value:
             if below:
                 yield required(here)
-        elif not _is_simple(value):
-            yield invalid(here, value, "should be a valid json path without the array notation")
+        elif not value.startswith("."):
+            yield invalid(here, value, "must be a simple json path starting with .")
         elif below and not value.startswith(f".{below}."):
             yield invalid(here, value, f"should be a json path under .{below}")
         elif not value.startswith((".spec.", ".status.")):
             yield invalid(here, value, "should be a json path under either .spec or .status")
-
-
-def _is_simple(path: str) -> bool:
-    return jsonpaths.names(path) is not None
 
 
 def _column(column: Any, path: Path) -> Faults:
@@ -133,7 +131,8 @@ def _selectable(version: Any, tree: Tree, path: Path) -> Faults:
             yield invalid(here, field.jsonPath, SELECTABLE)
 
 
-def conversion_faults(conversion: Any, path: Path) -> Faults:
+def conversion_faults(conversion: Any, path: Path, *, trusted: bool) -> Faults:
+    """`trusted`: the webhook's authority could be read so far, and must be so still."""
     if conversion is None:
         return
     strategy, webhook = conversion.strategy or "", conversion.webhook
@@ -148,7 +147,9 @@ def conversion_faults(conversion: Any, path: Path) -> Faults:
     if config is None:
         yield required(here, "required when strategy is set to Webhook")
     else:
-        yield from _client(config, here)
+        yield from client_config(here, config)
+        if trusted and (why := bundle_fault(conversion)):
+            yield invalid(here.child("caBundle"), config.caBundle, why)
     versions = webhook.conversionReviewVersions if webhook is not None else []
     at = path.child("conversionReviewVersions")
     if not versions:
@@ -162,21 +163,13 @@ def conversion_faults(conversion: Any, path: Path) -> Faults:
             yield invalid(at.index(i), version, ",".join(faults))
 
 
-def _client(config: Any, path: Path) -> Faults:
-    if bool(config.url) == (config.service is not None):
-        yield required(path, "exactly one of url or service is required")
-    elif config.url and not config.url.startswith("https://"):
-        yield invalid(
-            path.child("url"),
-            config.url,
-            "'https' is the only allowed URL scheme; desired format: https://host[/path]",
-        )
-    elif config.service is not None:
-        for name in ("name", "namespace"):
-            if not getattr(config.service, name):
-                yield required(path.child("service", name), f"service {name} is required")
-        port = config.service.port
-        if port is not None and not 0 < port < 65536:
-            yield invalid(
-                path.child("service", "port"), port, "port is not valid: must be between 1 and 65535, inclusive"
-            )
+def bundle_fault(conversion: Any) -> str:
+    """Why the authority of a conversion webhook cannot be read; "" if it can, or if there is none."""
+    webhook = conversion.webhook if conversion is not None else None
+    config = webhook.clientConfig if webhook is not None else None
+    try:
+        if config is not None and config.caBundle:
+            trust.context(config.caBundle)
+    except trust.Unreadable as e:
+        return str(e)
+    return ""

@@ -1,7 +1,6 @@
 """Calls from the API server to servers that extend it: admission and conversion webhooks, aggregated API servers.
 
 connecting   where a URL leads: to a Service's endpoint, through its pod's node, or straight to an address
-trust        whose certificate is believed
 words        what went wrong, as Go's HTTP client says it
 calling      one JSON document there, one back
 """

@@ -12,9 +12,10 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from apiserver import trust
 from apiserver.nodes.services import Backends
 from apiserver.nodes.tunnels import Tunnels
-from apiserver.webhooks import trust, words
+from apiserver.webhooks import words
 from apiserver.webhooks.connecting import Connector, Unreachable
 
 LARGEST = 32 * 2**20

@@ -23,7 +23,7 @@ from api import kinds, meta
 from api.errors import BadRequest, NotFound, Unavailable
 from api.nodes import kubelet_port
 from api.types import EndpointSlice, Node, Pod, Service
-from apiserver import connects
+from apiserver import connects, trust
 from apiserver.nodes.kubelets import Kubelets, address_of
 from apiserver.nodes.places import SELF, find_node
 from apiserver.nodes.services import none_available, port_of, spots
@@ -33,7 +33,7 @@ from apiserver.rest import carrying
 from apiserver.rest.connections import Connections
 from apiserver.rest.rewriting import Links
 from apiserver.rest.verbs import Verbs
-from apiserver.webhooks import trust, words
+from apiserver.webhooks import words
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 _SEGMENTS = 8  # of /api/v1/namespaces/NAMESPACE/RESOURCE/NAME/proxy/, after which the pod's own path begins

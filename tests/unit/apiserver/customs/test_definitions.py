@@ -14,6 +14,7 @@ from apiserver.patching.schemas import UNTRACKED, tracked
 from apiserver.rest.discovery import Discovery, priority
 from tests.unit.apiserver.customs.definitions import NOW, crd, definition, established, kind, version
 
+Tree = dict[str, Any]
 TEXT = {"type": "string"}
 
 
@@ -39,6 +40,65 @@ def test_names_that_another_has_are_not() -> None:
     assert told(found)["NamesAccepted"] == ("False", "KindConflict", '"Widget" is already in use')
     assert told(found)["Established"] == ("False", "NotAccepted", "not all names are accepted")
     assert (found.status.acceptedNames.plural, found.status.acceptedNames.kind) == ("gadgets", None)
+
+
+def test_all_short_names_that_are_taken_are_told() -> None:
+    first, second = established(), crd(kind="Gadget", uid="2")
+    second.spec.names.shortNames = ["widget", "free", "widgets", "widget"]
+    said = '["widget" is already in use, "widgets" is already in use]'
+    assert told(named(second, [first, second], NOW))["NamesAccepted"] == ("False", "ShortNamesConflict", said)
+
+
+def conversion(bundle: str, **client: Any) -> Tree:
+    client = client or {"service": {"namespace": "ns", "name": "s"}}
+    webhook = {"clientConfig": {"caBundle": bundle, **client}, "conversionReviewVersions": ["v1"]}
+    return {"strategy": "Webhook", "webhook": webhook}
+
+
+NO_BUNDLE = "Tm8gUEVNLg=="
+
+
+def test_a_definition_is_established_when_its_webhook_can_be_trusted() -> None:
+    found = crd(conversion=conversion(NO_BUNDLE))
+    assert rules.validate(CRDS, found) == []
+    assert told(named(found, [found], NOW))["Established"] == (
+        "False", "InvalidCABundle", "The conversion webhook CABundle is invalid",
+    )  # fmt: skip
+    assert told(established(conversion=conversion("")))["Established"][0] == "True"
+
+
+def test_what_is_established_keeps_an_authority_that_can_be_read() -> None:
+    old, new = established(), crd(conversion=conversion(NO_BUNDLE))
+    waiting = named(new, [new], NOW)
+    faults = [str(f) for f in rules.validate_update(CRDS, new, old)]
+    assert faults == [
+        f'spec.conversion.webhookClientConfig.caBundle: Invalid value: "{NO_BUNDLE}": unable to load root certificates: '
+        "unable to parse bytes as PEM block"
+    ]
+    assert rules.validate_update(CRDS, new, waiting) == []
+
+
+def test_where_a_conversion_webhook_is_has_the_form_that_others_have() -> None:
+    faults = rules.validate(CRDS, crd(conversion=conversion("", url="https://u@a/b?c")))
+    assert [str(f) for f in faults] == [
+        'spec.conversion.webhookClientConfig.url: Invalid value: "u": user information is not permitted in the URL',
+        'spec.conversion.webhookClientConfig.url: Invalid value: "c": query parameters are not permitted in the URL',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("spec.n", "must be a simple json path starting with ."),
+        (".status.n", "should be a json path under .spec"),
+        (".spec.n[0]", ""),
+    ],
+)
+def test_the_path_to_a_number_of_replicas(path: str, said: str) -> None:
+    scale = {"specReplicasPath": path, "statusReplicasPath": ".status.n"}
+    faults = rules.validate(CRDS, crd(version(subresources={"scale": scale})))
+    where = "spec.versions[0].subresources.scale.specReplicasPath"
+    assert [str(f) for f in faults] == ([f'{where}: Invalid value: "{path}": {said}'] if said else [])
 
 
 def test_what_is_established_stays_so_when_a_new_name_is_taken() -> None:
