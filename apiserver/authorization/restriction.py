@@ -232,11 +232,9 @@ def _signing_request(request: Request, node: str, new: Any, old: Any) -> str:
         return ""
     try:
         name = subject(parse(new.spec.request))
-    except Unusable:
-        return ""  # validation says so
-    if name.startswith(PREFIX) and name != PREFIX + node:
-        return f"can only create a node CSR with CN={PREFIX}{node}"
-    return ""
+    except Unusable as e:
+        return f"unable to parse csr: {e}"
+    return "" if name == PREFIX + node else f"can only create a node CSR with CN={PREFIX}{node}"
 
 
 def _refusal(request: Request, why: str) -> Forbidden:

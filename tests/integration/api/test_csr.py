@@ -141,6 +141,22 @@ async def test_a_kubelet_renews_its_own_certificate_by_itself(scene: Scene) -> N
 
 
 @pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (pem("system:node:node2", "system:nodes"), "can only create a node CSR with CN=system:node:node1"),
+        (pem("jane", "system:nodes"), "can only create a node CSR with CN=system:node:node1"),
+        (base64.b64encode(b"x").decode(), "unable to parse csr: PEM block type must be CERTIFICATE REQUEST"),
+    ],
+)
+async def test_a_kubelet_asks_for_itself_alone(scene: Scene, request_: str, why: str) -> None:
+    async with person(scene.plane, "node1-kubelet") as kubelet:
+        answer = await kubelet("POST", REQUESTS, csr("other", signerName=KUBELET, request=request_))
+    assert (answer.code, answer.body["message"]) == (
+        403, f'certificatesigningrequests.certificates.k8s.io "other" is forbidden: {why}',
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
     ("spec", "message"),
     [
         ({"request": base64.b64encode(b"x").decode()}, "PEM block type must be CERTIFICATE REQUEST"),

@@ -2,6 +2,7 @@
 
 import base64
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,14 @@ CLIENT_USAGES = ["digital signature", "client auth"]
 SIGNING = "certificatesigningrequest-signing-controller"
 
 
-def pem(name: str, groups: tuple[str, ...] = (), hosts: tuple[str, ...] = ()) -> str:
+def pem(name: str, groups: tuple[str, ...] = (), hosts: tuple[str | x509.GeneralName, ...] = ()) -> str:
+    """A host that is text is a DNS name."""
     parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, g) for g in groups]
     subject = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     if hosts:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(h) for h in hosts]), critical=False)
+        names = [x509.DNSName(h) if isinstance(h, str) else h for h in hosts]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     made = builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     return base64.b64encode(made).decode()
 
@@ -91,7 +94,8 @@ async def test_nothing_lasts_longer_than_the_authority_lets_it(world: World, con
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"usages": ["server auth"]}, "invalid usages for client certificate"),
+        ({"usages": ["client auth", "server auth"]}, "invalid usage for client certificate: server auth"),
+        ({"usages": ["digital signature"]}, "missing required usage for client certificate: client auth"),
         ({"signer": certificates.KUBELET_CLIENT}, "subject organization is not system:nodes"),
         (
             {"signer": certificates.KUBELET_CLIENT, "request": pem("x", ("system:nodes",))},
@@ -121,16 +125,50 @@ async def test_others_signers_and_undecided_requests_are_left_alone(world: World
     assert not found.status.certificate
 
 
-def test_a_kubelets_serving_certificate_needs_a_name() -> None:
-    wanted = request(
-        certificates.KUBELET_SERVING,
-        request=pem("system:node:x", ("system:nodes",), ("x",)),
-        usages=["digital signature", "key encipherment", "server auth"],
-    )
-    certificates.check(wanted, certificates.parse(wanted))
-    wanted.spec.usages = ["digital signature", "client auth"]
-    with pytest.raises(Refused, match="usages did not match"):
+NODE = ("system:node:x", ("system:nodes",))
+EMAIL, URI, IP = x509.RFC822Name("a@b.c"), x509.UniformResourceIdentifier("a:b"), x509.IPAddress(ip_address("::1"))
+ELSE = x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))
+SERVING_USAGES = ["digital signature", "key encipherment", "server auth"]
+
+
+@pytest.mark.parametrize(
+    ("signer", "hosts", "usages", "why"),
+    [
+        (certificates.KUBELET_SERVING, ("x", IP, ELSE), SERVING_USAGES, ""),
+        (certificates.KUBELET_SERVING, (IP,), SERVING_USAGES[::2], ""),
+        (certificates.KUBELET_SERVING, (EMAIL,), SERVING_USAGES, "DNS or IP subjectAltName is required"),
+        (certificates.KUBELET_SERVING, ("x", EMAIL), SERVING_USAGES, "Email subjectAltNames are not allowed"),
+        (certificates.KUBELET_SERVING, (IP, URI), SERVING_USAGES, "URI subjectAltNames are not allowed"),
+        (
+            certificates.KUBELET_SERVING, ("x",), CLIENT_USAGES,
+            "usages did not match [digital signature key encipherment server auth]",
+        ),
+        (certificates.KUBELET_CLIENT, (), CLIENT_USAGES, ""),
+        (certificates.KUBELET_CLIENT, ("x", EMAIL, IP, URI), CLIENT_USAGES, "DNS subjectAltNames are not allowed"),
+        (certificates.KUBELET_CLIENT, (IP, EMAIL), CLIENT_USAGES, "Email subjectAltNames are not allowed"),
+        (certificates.KUBELET_CLIENT, (URI, IP), CLIENT_USAGES, "IP subjectAltNames are not allowed"),
+        (certificates.KUBELET_CLIENT, (URI,), CLIENT_USAGES, "URI subjectAltNames are not allowed"),
+        (
+            certificates.KUBELET_CLIENT, (), SERVING_USAGES,
+            "usages did not match [client auth digital signature key encipherment]",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_kubelet_may_ask_for(signer: str, hosts: Any, usages: list[str], why: str) -> None:
+    wanted = request(signer, request=pem(*NODE, hosts), usages=usages)
+    if not why:
         certificates.check(wanted, certificates.parse(wanted))
+        return
+    with pytest.raises(Refused) as refused:
+        certificates.check(wanted, certificates.parse(wanted))
+    assert str(refused.value) == why
+
+
+async def test_names_of_forms_that_signers_do_not_know_are_left_out(world: World, config: dict[str, Any]) -> None:
+    found = await signed(world, config, request(request=pem("jane", (), ("x", ELSE, IP))))
+    issued = x509.load_pem_x509_certificate(base64.b64decode(found.status.certificate))
+    names = issued.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert list(names) == [x509.DNSName("x"), IP]
 
 
 def test_kubelets_are_recognized_by_what_they_ask_for() -> None:
