@@ -123,6 +123,7 @@ RULES: dict[tuple[str, str], Rules] = {
     ("certificates.k8s.io", "CertificateSigningRequest"): Rules(
         certificates.created,
         certificates.updated,
+        SEGMENT,
         subresources=(("status", certificates.status_updated), ("approval", certificates.approval_updated)),
     ),
     ("coordination.k8s.io", "Lease"): Rules(clusters.lease),

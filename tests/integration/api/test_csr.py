@@ -175,6 +175,16 @@ async def test_what_may_not_be_asked(scene: Scene, spec: dict[str, Any], message
     assert (answer.code, message in answer.body["message"]) == (422, True), answer.body["message"]
 
 
+async def test_a_request_may_have_any_name_that_a_path_can_have(scene: Scene) -> None:
+    """Kubelets call their first ones by a digest, in base64."""
+    made = await scene.admin("POST", REQUESTS, csr("node-csr-7uCA_xY"))
+    assert made.code == 201, made.body
+    listed = await scene.admin("GET", f"{REQUESTS}?fieldSelector=metadata.name%3Dnode-csr-7uCA_xY")
+    assert [each["metadata"]["name"] for each in listed.body["items"]] == ["node-csr-7uCA_xY"]
+    refused = await scene.admin("POST", REQUESTS, csr("a/b"))
+    assert (refused.code, "metadata.name: Invalid value" in refused.body["message"]) == (422, True), refused.body
+
+
 async def test_nobody_asks_for_a_certificate_of_the_masters(scene: Scene) -> None:
     answer = await scene.admin("POST", REQUESTS, csr("root", request=pem("root", "system:masters")))
     why = f"use of {CLIENT} signer with system:masters group is not allowed"
