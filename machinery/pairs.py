@@ -30,5 +30,16 @@ def matching(certificate: Path, key: Path) -> Pair:
     return pair
 
 
+def replace(path: Path, content: bytes, mode: int) -> None:
+    """Writes a file whole or not at all, never readable by more than `mode` says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=mode)
+    partial.write_bytes(content)
+    partial.chmod(mode)
+    partial.replace(path)
+
+
 def _read(certificate: Path, key: Path) -> Pair:
     return Pair(certificate.read_bytes(), key.read_bytes())

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from wherry import certificates
+from machinery import pairs
 from wherry.troubles import Trouble
 
 FORMAT = 1
@@ -105,7 +105,7 @@ class Snapshot:
                 content = tar.extractfile(member) if member.name.startswith("pki/") else None
                 if content is not None:
                     place = pki / PurePosixPath(member.name).relative_to("pki")
-                    certificates.replace(place, content.read(), member.mode & 0o644)
+                    pairs.replace(place, content.read(), member.mode & 0o644)
 
 
 def _description(tar: tarfile.TarFile, path: Path) -> Description:

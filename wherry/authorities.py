@@ -11,6 +11,7 @@ files alone: `next.key` is there between the first two.
 from datetime import UTC, datetime
 from pathlib import Path
 
+from machinery import pairs
 from machinery.certificates import Authority
 from machinery.pairs import Pair
 from wherry import certificates
@@ -27,9 +28,9 @@ def begin(directory: Path, name: str) -> None:
     old = certificates.authority_of(directory, name)
     # Another subject than before: who looks for an issuer by its name must find one.
     new = Authority.create(f"{certificates.AUTHORITIES[name]}-{now:%Y%m%d%H%M%S}", now)
-    certificates.replace(place / "ca.crt", old.pair.certificate + new.pair.certificate, 0o644)
+    pairs.replace(place / "ca.crt", old.pair.certificate + new.pair.certificate, 0o644)
     # Last: without it, the certificate is one that nobody will ever use.
-    certificates.replace(place / NEXT, new.pair.key, 0o600)
+    pairs.replace(place / NEXT, new.pair.key, 0o600)
 
 
 def switch(directory: Path, name: str) -> None:
@@ -43,5 +44,5 @@ def forget(directory: Path, name: str) -> bool:
     if not authority.others:
         return False
     alone = Authority(Pair(authority.own, authority.pair.key))
-    certificates.replace(directory / name / "ca.crt", alone.pair.certificate, 0o644)
+    pairs.replace(directory / name / "ca.crt", alone.pair.certificate, 0o644)
     return True

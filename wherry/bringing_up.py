@@ -7,6 +7,7 @@ from pathlib import Path
 
 import docker
 
+from machinery import pairs
 from wherry import certificates, diagnoses, engine, images, shrinking, waiting
 from wherry.cleaning import remove_nodes
 from wherry.composing import Compose
@@ -105,7 +106,7 @@ def refuse_other_members(lab: Lab, docker_engine: docker.DockerClient, *, ha: bo
 def write_kubeconfigs(lab: Lab) -> None:
     for path, port in ((lab.kubeconfig, lab.api_port), (lab.grpc_kubeconfig, lab.grpc_port)):
         content = certificates.access(lab.pki, f"https://127.0.0.1:{port}", lab.name)
-        certificates.replace(path, content, 0o600)
+        pairs.replace(path, content, 0o600)
 
 
 def show(lab: Lab, docker_engine: docker.DockerClient) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from machinery import kubeconfigs
 from machinery.certificates import Authority, Subject, public_half, signing_pair
 from machinery.kubeconfigs import Access
-from machinery.pairs import Pair, matching
+from machinery.pairs import Pair, matching, replace
 
 # The API servers' port for gRPC, as components reach it inside the lab's network.
 INSIDE = "https://apiserver:6444"
@@ -144,17 +144,6 @@ def access(directory: Path, server: str, cluster: str) -> bytes:
     """The administrator's kubeconfig for a server address outside of the lab's network."""
     held = kubeconfigs.load(directory / "admin" / "kubeconfig")
     return kubeconfigs.dump(Access(server, held.ca, held.certificate, held.key), cluster, "kubernetes-admin").encode()
-
-
-def replace(path: Path, content: bytes, mode: int) -> None:
-    """Writes a file whole or not at all, never readable by more than `mode` says."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode=mode)
-    partial.write_bytes(content)
-    partial.chmod(mode)
-    partial.replace(path)
 
 
 def _config(authority: Pair, pair: Pair, user: str) -> bytes:

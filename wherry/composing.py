@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from wherry import certificates, masters
+from machinery import pairs
+from wherry import masters
 from wherry.labs import NODES, PROJECT, Lab, node_names
 from wherry.troubles import Trouble
 
@@ -80,7 +81,7 @@ class Compose:
         made = document(yaml.safe_load((PROJECT / "compose.yaml").read_text()), count, ha=ha)
         # The relative default would be taken from the file's own place.
         text = yaml.safe_dump(made, sort_keys=False).replace("./.wherry", str(PROJECT / ".wherry"))
-        certificates.replace(self.generated, text.encode(), 0o644)
+        pairs.replace(self.generated, text.encode(), 0o644)
 
     def up(self) -> Iterator[str]:
         """Brings everything up without waiting for health; yields what compose says. Raises Trouble."""
