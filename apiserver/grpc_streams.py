@@ -17,7 +17,7 @@ from apiserver.auditing import Auditor, Caller, calls
 from apiserver.authorization import Authorizer
 from apiserver.nodes.kubelets import Kubelets
 from apiserver.nodes.places import Place, choose_container, find_node, find_pod
-from apiserver.nodes.sessions import Sessions
+from apiserver.nodes.sessions import into_pods
 from apiserver.registry import Registry
 from apiserver.requests import Request
 from apiserver.rest.streaming import execs
@@ -41,7 +41,7 @@ class Streams:
         self._authorizer = authorizer
         self._who = who
         self._kubelets = kubelets
-        self._sessions = Sessions()
+        self._sessions = into_pods()
 
     def register(self, server: grpc.aio.Server, service: str) -> None:
         """Put the methods beside the others of `service`."""

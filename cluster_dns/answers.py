@@ -18,8 +18,8 @@ from cluster_dns.names import Found, Names
 
 log = logging.getLogger(__name__)
 
-MOST_PREPARED = 10_000
-"""Answers; about 1 KiB each."""
+MOST_PREPARED = 10 << 20
+"""Bytes of answers, and of what was asked. Their number would be no bound: in a stream one may have 64 kB."""
 LONGEST_KEY = 512
 MOST_TURNS = 8
 """Orders of several addresses, which take turns."""
@@ -27,13 +27,20 @@ MOST_TURNS = 8
 
 @dataclass(slots=True)
 class _Prepared:
+    """An answer in the orders that it takes turns in, each made when its turn comes for the first time: whoever asks
+    the same in ever new words would have all of them made in vain."""
+
     name: str
-    wires: list[bytes]
+    turns: int
+    wires: list[bytes] = field(default_factory=list)
     used: int = 0
 
-    def next(self) -> bytes:
+    def next(self) -> bytes | None:
+        """None if its turn was not made yet."""
+        if len(self.wires) < self.turns:
+            return None
         self.used += 1
-        return self.wires[self.used % len(self.wires)]
+        return self.wires[self.used % self.turns]
 
 
 @dataclass(slots=True)
@@ -42,18 +49,25 @@ class _Shelf:
 
     by_query: dict[bytes, _Prepared] = field(default_factory=dict)
     by_name: dict[str, list[bytes]] = field(default_factory=dict)
+    size: int = 0
 
     def put(self, query: bytes, prepared: _Prepared) -> None:
+        """Again whenever it has got one more turn."""
+        if query not in self.by_query:
+            self.by_query[query] = prepared
+            self.by_name.setdefault(prepared.name, []).append(query)
+            self.size += len(query)
+        self.size += len(prepared.wires[-1])
         # Whoever asks for endless different names gets parsed; the others are back after one question each.
-        if len(self.by_query) >= MOST_PREPARED:
+        if self.size > MOST_PREPARED:
             self.by_query.clear()
             self.by_name.clear()
-        self.by_query[query] = prepared
-        self.by_name.setdefault(prepared.name, []).append(query)
+            self.size = 0
 
     def drop(self, name: str) -> None:
         for query in self.by_name.pop(name, ()):
-            self.by_query.pop(query, None)
+            dropped = self.by_query.pop(query)
+            self.size -= len(query) + sum(map(len, dropped.wires))
 
 
 class Answers:
@@ -73,8 +87,8 @@ class Answers:
     def at_once(self, wire: bytes, *, datagram: bool) -> bytes | None:
         """The answer; b"" if there is none to give; None if others must be asked: then see `later`."""
         prepared = self._shelves[datagram].by_query.get(wire[2:])
-        if prepared is not None:
-            return wire[:2] + prepared.next()
+        if prepared is not None and (kept := prepared.next()) is not None:
+            return wire[:2] + kept
         try:
             query = messages.parse(wire)
         except messages.Unreadable as e:
@@ -85,7 +99,7 @@ class Answers:
         found = self._names.find(name, type_)
         if found is None or found.elsewhere:
             return None
-        return wire[:2] + self._prepare(wire, query, name, found, datagram).next()
+        return wire[:2] + self._made(wire, query, name, found, datagram)
 
     async def later(self, wire: bytes, *, datagram: bool) -> bytes:
         """The answer to a query for which `at_once` was None."""
@@ -118,16 +132,20 @@ class Answers:
             made.set_rcode(theirs.rcode())
         return made
 
-    def _prepare(self, wire: bytes, query: Message, name: str, found: Found, datagram: bool) -> _Prepared:
-        several = len(found.answer) if found.answer and found.answer[0].record.type in ("A", "AAAA") else 1
-        turns = range(min(several, MOST_TURNS))
-        wires = [_wire(query, messages.of(query, found, self._names, turn), datagram)[2:] for turn in turns]
-        prepared = _Prepared(name, wires)
+    def _made(self, wire: bytes, query: Message, name: str, found: Found, datagram: bool) -> bytes:
+        """The next turn's answer, and kept for the turns to come."""
+        shelf = self._shelves[datagram]
+        prepared = shelf.by_query.get(wire[2:])
+        if prepared is None:
+            several = len(found.answer) if found.answer and found.answer[0].record.type in ("A", "AAAA") else 1
+            prepared = _Prepared(name, min(several, MOST_TURNS))
+        made = _wire(query, messages.of(query, found, self._names, len(prepared.wires)), datagram)[2:]
+        prepared.wires.append(made)
         # What follows an alias belongs to other names, whose changes would not be noticed here.
         follows = any(owned.name != name for owned in found.answer)
         if len(wire) <= LONGEST_KEY and not follows:
-            self._shelves[datagram].put(wire[2:], prepared)
-        return prepared
+            shelf.put(wire[2:], prepared)
+        return made
 
 
 def _wire(query: Message, made: Message, datagram: bool) -> bytes:

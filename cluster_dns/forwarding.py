@@ -30,6 +30,11 @@ SECONDS = 2.0
 """For each resolver, so that a second one is heard before a client gives up, after five."""
 MOST_RESOLVERS = 3
 MOST_ANSWERS = 4096
+MOST_BYTES = 16 << 20
+"""Of all answers that are kept, each counted as it came and as it is read: whoever has a zone of his own chooses how
+large its answers are."""
+RECORD_BYTES = 512
+"""Of one record that was read."""
 LONGEST_MEMORY = 30.0
 """Seconds. As CoreDNS is set up in clusters: what changes elsewhere is known here soon."""
 _FINAL = frozenset({dns.rcode.NOERROR, dns.rcode.NXDOMAIN})
@@ -105,15 +110,18 @@ class _Kept:
     answer: Message
     since: float
     until: float
+    size: int
 
 
 class Cache:
     """The last answers, for as long as their TTLs say; "no" as long as its SOA says (RFC 2308)."""
 
-    def __init__(self, clock: Clock = SYSTEM, limit: int = MOST_ANSWERS) -> None:
+    def __init__(self, clock: Clock = SYSTEM, limit: int = MOST_ANSWERS, most_bytes: int = MOST_BYTES) -> None:
         self._clock = clock
         self._limit = limit
+        self._most_bytes = most_bytes
         self._kept: OrderedDict[Question, _Kept] = OrderedDict()
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -124,7 +132,7 @@ class Cache:
             return None
         now = self._clock.monotonic()
         if now >= kept.until:
-            del self._kept[question]
+            self._drop(question)
             return None
         self._kept.move_to_end(question)
         return _aged(kept.answer, int(now - kept.since))
@@ -133,11 +141,16 @@ class Cache:
         seconds = lifetime(answer)
         if seconds <= 0:
             return
+        self._drop(question)
         now = self._clock.monotonic()
-        self._kept[question] = _Kept(answer, now, now + seconds)
-        self._kept.move_to_end(question)
-        if len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
+        self._kept[question] = kept = _Kept(answer, now, now + seconds, _size(answer))
+        self._bytes += kept.size
+        while len(self._kept) > self._limit or self._bytes > self._most_bytes:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, question: Question) -> None:
+        kept = self._kept.pop(question, None)
+        self._bytes -= kept.size if kept is not None else 0
 
 
 def lifetime(answer: Message) -> float:
@@ -146,6 +159,11 @@ def lifetime(answer: Message) -> float:
         return min(LONGEST_MEMORY, *(rrset.ttl for rrset in answer.answer))
     starts = [rrset for rrset in answer.authority if rrset.rdtype == dns.rdatatype.SOA]
     return min((LONGEST_MEMORY, *(min(s.ttl, s[0].minimum) for s in starts))) if starts else 0
+
+
+def _size(answer: Message) -> int:
+    records = sum(len(rrset) for section in answer.sections for rrset in section)
+    return len(answer.wire or b"") + RECORD_BYTES * (1 + records)
 
 
 def _aged(answer: Message, seconds: int) -> Message:

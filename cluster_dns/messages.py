@@ -28,6 +28,8 @@ PAYLOAD = 1232
 """What we take and give in a datagram: it passes every network unfragmented (the DNS flag day of 2020)."""
 SMALLEST_PAYLOAD = 512
 LARGEST_MESSAGE = 65535
+LARGEST_QUERY = 2048
+"""Bytes: a name, and what EDNS puts beside it. Of 64 kB of options, which mean nothing, each would be read."""
 HEADER = 12
 _RESPONSE = 0x80
 _CAN_BE_ASKED = frozenset({dns.rdataclass.IN})
@@ -46,6 +48,8 @@ def parse(wire: bytes) -> Message:
     # A response is never answered: two servers would talk to each other for ever.
     if len(wire) < HEADER or wire[2] & _RESPONSE:
         raise Unreadable(b"")
+    if len(wire) > LARGEST_QUERY:
+        raise Unreadable(_bare(wire, dns.rcode.FORMERR))
     try:
         return dns.message.from_wire(wire)
     except dns.message.UnknownHeaderField:

@@ -10,14 +10,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
+from api.errors import TooManyRequests
 from cluster_dns.answers import Answers
 from machinery.listening import Visits
 from machinery.running import CannotGoOn
+from machinery.sessions import Sessions
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING = 1000
-"""Questions that others are being asked at a time."""
+MOST_WAITING, MOST_WAITING_EACH = 1000, 500
+"""Questions that others are being asked at a time, in all and of one address, which a node's pods share: if no answer
+comes, each waits for seconds."""
 MOST_STREAMS, MOST_STREAMS_EACH = 256, 64
 """In all, and of one address; of more, the oldest on which nothing is being answered goes."""
 IDLE_SECONDS = 10.0
@@ -31,7 +34,7 @@ class Server:
         self.address = address
         self.port = port
         self._answers = answers
-        self._waiting = asyncio.Semaphore(MOST_WAITING)
+        self._waiting = Sessions(MOST_WAITING, MOST_WAITING_EACH)
         self._visits = Visits(MOST_STREAMS, MOST_STREAMS_EACH)
         self._bound = asyncio.Event()
 
@@ -67,7 +70,7 @@ class Server:
         if not self._visits.has_room(address):
             writer.close()
             return
-        stream = _Stream(writer)
+        stream = _Stream(writer, address)
         stream.left = partial(self._visits.leave, self._visits.enter(address, stream))
         tasks.create_task(self._converse(reader, stream))
 
@@ -77,15 +80,17 @@ class Server:
                 stream.is_idle = False
                 reply = self.now(wire, datagram=False)
                 if reply is None:
-                    reply = await self.elsewhere(wire, datagram=False)
+                    reply = await self.elsewhere(wire, stream.address, datagram=False)
                 if not reply:
                     break
                 stream.writer.write(_LENGTH.pack(len(reply)) + reply)
                 async with asyncio.timeout(IDLE_SECONDS):
                     await stream.writer.drain()
                 stream.is_idle = True
-        except (OSError, asyncio.IncompleteReadError, TimeoutError):
-            pass  # whoever asked has gone, or says nothing more
+        except TimeoutError:
+            stream.cut()  # whoever does not read would leave its answers here if the stream were only closed
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # whoever asked has gone
         finally:
             stream.left()
             stream.writer.close()
@@ -97,22 +102,23 @@ class Server:
             log.exception("no answer to %s", wire.hex())
             return b""
 
-    async def elsewhere(self, wire: bytes, *, datagram: bool) -> bytes:
-        if self._waiting.locked():
-            return self._answers.overloaded(wire, datagram=datagram)
-        async with self._waiting:
-            try:
+    async def elsewhere(self, wire: bytes, address: str, *, datagram: bool) -> bytes:
+        try:
+            with self._waiting.one_of(address):
                 return await self._answers.later(wire, datagram=datagram)
-            except Exception:  # as above
-                log.exception("no answer to %s", wire.hex())
-                return self._answers.overloaded(wire, datagram=datagram)
+        except TooManyRequests:
+            log.debug("too many questions of %s wait", address)
+        except Exception:  # as above
+            log.exception("no answer to %s", wire.hex())
+        return self._answers.overloaded(wire, datagram=datagram)
 
 
 class _Stream:
     """A Guest of `machinery.listening`."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, address: str) -> None:
         self.writer = writer
+        self.address = address
         self.is_idle = True
         self.left: Callable[[], None] = lambda: None
 
@@ -147,7 +153,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         log.debug("a datagram was not delivered: %s", exc)
 
     async def _later(self, wire: bytes, addr: tuple[str, int]) -> None:
-        self._send(await self._server.elsewhere(wire, datagram=True), addr)
+        self._send(await self._server.elsewhere(wire, addr[0], datagram=True), addr)
 
     def _send(self, reply: bytes, addr: tuple[str, int]) -> None:
         if reply and self._transport is not None and not self._transport.is_closing():

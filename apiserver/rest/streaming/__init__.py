@@ -18,7 +18,7 @@ from apiserver import connects
 from apiserver.authorization import Authorizer
 from apiserver.nodes.kubelets import Kubelets
 from apiserver.nodes.places import choose_container, find_node, find_pod
-from apiserver.nodes.sessions import Sessions
+from apiserver.nodes.sessions import into_pods
 from apiserver.requests import Request
 from apiserver.rest.connections import Connections
 from apiserver.rest.options import Query
@@ -43,7 +43,7 @@ class Streams:
         self._authorizer = authorizer
         self._kubelets = kubelets
         self._connections = connections
-        self._sessions = Sessions()
+        self._sessions = into_pods()
 
     async def serve(self, http: web.BaseRequest, request: Request, query: Query, audit: str) -> web.StreamResponse:
         """Raises Forbidden, NotFound, BadRequest, Invalid, TooManyRequests."""

@@ -5,8 +5,8 @@ from contextlib import ExitStack
 import pytest
 
 from api.errors import TooManyRequests
-from apiserver.nodes.sessions import Sessions
 from apiserver.rest.streaming import spdy
+from machinery.sessions import Sessions
 
 
 def test_a_user_has_so_many_at_once() -> None:
