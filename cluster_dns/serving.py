@@ -6,13 +6,11 @@ https://www.rfc-editor.org/rfc/rfc7766 for streams; the questions on one are ans
 import asyncio
 import logging
 import struct
-from collections.abc import Callable
-from functools import partial
 from typing import cast
 
 from api.errors import TooManyRequests
 from cluster_dns.answers import Answers
-from machinery.listening import Visits
+from machinery.listening import StreamGuest, Visits
 from machinery.running import CannotGoOn
 from machinery.sessions import Sessions
 
@@ -66,15 +64,11 @@ class Server:
     def _accept(
         self, tasks: asyncio.TaskGroup, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:  # fmt: skip
-        address = (writer.get_extra_info("peername") or ("",))[0]
-        if not self._visits.has_room(address):
-            writer.close()
-            return
-        stream = _Stream(writer, address)
-        stream.left = partial(self._visits.leave, self._visits.enter(address, stream))
-        tasks.create_task(self._converse(reader, stream))
+        stream = self._visits.welcome(writer)
+        if stream is not None:
+            tasks.create_task(self._converse(reader, stream))
 
-    async def _converse(self, reader: asyncio.StreamReader, stream: "_Stream") -> None:
+    async def _converse(self, reader: asyncio.StreamReader, stream: StreamGuest) -> None:
         try:
             while wire := await _next(reader):
                 stream.is_idle = False
@@ -88,7 +82,7 @@ class Server:
                     await stream.writer.drain()
                 stream.is_idle = True
         except TimeoutError:
-            stream.cut()  # whoever does not read would leave its answers here if the stream were only closed
+            stream.cut()  # whoever does not read its answers, or says nothing more
         except (OSError, asyncio.IncompleteReadError):
             pass  # whoever asked has gone
         finally:
@@ -111,19 +105,6 @@ class Server:
         except Exception:  # as above
             log.exception("no answer to %s", wire.hex())
         return self._answers.overloaded(wire, datagram=datagram)
-
-
-class _Stream:
-    """A Guest of `machinery.listening`."""
-
-    def __init__(self, writer: asyncio.StreamWriter, address: str) -> None:
-        self.writer = writer
-        self.address = address
-        self.is_idle = True
-        self.left: Callable[[], None] = lambda: None
-
-    def cut(self) -> None:
-        self.writer.transport.abort()
 
 
 async def _next(reader: asyncio.StreamReader) -> bytes:

@@ -5,10 +5,14 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+from machinery.listening import Visits
+
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5.0
 LONGEST_REQUEST = 16384
+MOST, MOST_EACH = 128, 64
+"""Connections of a port, in all and from one address; of more, the oldest goes: an answer takes no time."""
 JSON, TEXT = "application/json", "text/plain; charset=utf-8"
 
 
@@ -24,18 +28,24 @@ NOT_FOUND = Answer(b"404 page not found\n", "404 Not Found", TEXT)
 
 async def listen(host: str, port: int, answer: Callable[[str], Answer]) -> asyncio.Server:
     """A server that gives each request what `answer` says of its path.  Raises OSError."""
+    visits = Visits(MOST, MOST_EACH)
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        guest = visits.welcome(writer)
+        if guest is None:
+            return
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, target, *_ = [*head.partition(b"\r\n")[0].decode("latin-1").split(" "), "", ""]
                 writer.write(response(answer(target.partition("?")[0]), bodiless=method == "HEAD"))
-                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             log.debug("a request at port %d was given up by its client", port)
         finally:
-            writer.close()
+            guest.cut()
+            guest.left()
 
     return await asyncio.start_server(respond, host, port, limit=LONGEST_REQUEST)
 

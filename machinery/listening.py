@@ -105,6 +105,15 @@ class Visits:
         self._count += 1
         return visit
 
+    def welcome(self, writer: asyncio.StreamWriter) -> "StreamGuest | None":
+        """Whoever came to one of asyncio's own servers; None if there is no room."""
+        guest = StreamGuest(writer, (writer.get_extra_info("peername") or ("",))[0])
+        if not self.has_room(guest.address):
+            writer.transport.abort()
+            return None
+        guest.left = partial(self.leave, self.enter(guest.address, guest))
+        return guest
+
     def leave(self, visit: _Visit) -> None:
         own = self._by_address.get(visit.address, {})
         if visit in own:
@@ -112,6 +121,20 @@ class Visits:
             self._count -= 1
             if not own:
                 del self._by_address[visit.address]
+
+
+class StreamGuest:
+    """`left` is to be called by whoever serves it, and `cut` where it does not read: a connection that is only closed
+    stays until its client has read everything."""
+
+    def __init__(self, writer: asyncio.StreamWriter, address: str) -> None:
+        self.writer = writer
+        self.address = address
+        self.is_idle = True
+        self.left: Callable[[], None] = lambda: None
+
+    def cut(self) -> None:
+        self.writer.transport.abort()
 
 
 class Turns:
