@@ -1,9 +1,11 @@
 """A component's own HTTPS port: TLS, with client certificates of the cluster's authority for whoever has one.
 
-Who shows none is let in too, as nobody: what the port shows to whom is its handler's business.
+Who shows none is let in too, as nobody: what the port shows to whom is its handler's business.  How many requests
+there are at once is the port's: each holds an answer for as long as its client does not read.
 """
 
 import asyncio
+import io
 import logging
 import ssl
 import time
@@ -12,16 +14,25 @@ from typing import Any
 
 from aiohttp import web
 
+from api.errors import TooManyRequests
 from machinery.contexts import serving
 from machinery.http_connections import OPTIONS, Server
 from machinery.issuing import Authorities
 from machinery.listening import Listener
 from machinery.running import CannotGoOn
 from machinery.serving import Files
+from machinery.sessions import Sessions
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 DRAIN = 1.0
 """Seconds that requests under way have when the server stops."""
+MOST, MOST_EACH = 256, 64
+"""Requests at once, in all and of one address."""
+SLOWEST = 60.0
+"""Seconds in which a page must be read; upstream gives a whole request to its API server as many, and hours to its
+kubelet. What a handler sends by itself, such as a log, takes as long as it takes."""
+PIECE = 64 * 1024
+"""Bytes beyond which a page is not encrypted and buffered as a whole."""
 
 
 class HttpsServer:
@@ -33,6 +44,7 @@ class HttpsServer:
         self._port = int(port)
         self._files = files
         self._answer = answer
+        self._requests = Sessions(MOST, MOST_EACH)
         self._bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
@@ -41,7 +53,7 @@ class HttpsServer:
             self._authorities = Authorities(self._files.client_ca)
         except (OSError, ValueError) as e:
             raise CannotGoOn(f"the clients' authority is needed: {e}") from e
-        answering = Server(self._vouched, logger=logging.getLogger(__name__), handler_cancellation=True, **OPTIONS)
+        answering = Server(self._admitted, logger=logging.getLogger(__name__), handler_cancellation=True, **OPTIONS)
         listener = Listener(self._host.strip("[]"), self._port, _context(self._files), answering)
         self._bound.set_result(listener.port)
         try:
@@ -49,6 +61,13 @@ class HttpsServer:
         finally:
             answering.pre_shutdown()
             await answering.shutdown(DRAIN)
+
+    async def _admitted(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            with self._requests.one_of(request.remote or ""):
+                return await _delivered(request, await self._vouched(request))
+        except TooManyRequests as e:
+            return web.Response(status=429, text=f"{e.message}\n", headers={"Retry-After": "1"})
 
     async def _vouched(self, request: web.BaseRequest) -> web.StreamResponse:
         """As upstream looks at a certificate: not only when the connection was made."""
@@ -61,6 +80,22 @@ class HttpsServer:
     async def bound(self) -> int:
         """The port, once it is being listened on."""
         return await asyncio.shield(self._bound)
+
+
+async def _delivered(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
+    """Once its client has read it; aiohttp would wait for that without end."""
+    if not isinstance(response, web.Response) or response.prepared:
+        return response
+    if isinstance(response.body, bytes) and len(response.body) > PIECE:
+        response.body = io.BytesIO(response.body)
+    try:
+        async with asyncio.timeout(SLOWEST):
+            await response.prepare(request)
+            await response.write_eof()
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+    return response
 
 
 def _context(files: Files) -> ssl.SSLContext:

@@ -15,6 +15,8 @@ from kubelet.web.pages import NOT_FOUND
 from proto import node_pb2 as pb
 
 STREAMS = ("All", "Stdout", "Stderr")
+OUTPUT = 16 << 20
+"""Bytes of a command's output that are told; the rest is thrown away, as upstream's runtimes do."""
 LEAST = {"tailLines": 0, "limitBytes": 1, "sinceSeconds": 1}
 
 
@@ -86,8 +88,10 @@ class Processes:
     async def _execute(self, wanted: pb.Container, words: list[str]) -> tuple[bytes, int]:
         record = self._finder.running(wanted)
         async with self._runtime.execute(record.id, Process(tuple(words))) as stream:
-            output = b"".join([data async for _, data in stream.output()])
-            return output, await stream.exit_code()
+            output = bytearray()
+            async for _, data in stream.output():
+                output += data[: OUTPUT - len(output)]
+            return bytes(output), await stream.exit_code()
 
 
 def log_request(query: Mapping[str, str], container: pb.Container) -> pb.LogsRequest | None:

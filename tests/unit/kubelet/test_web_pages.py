@@ -16,7 +16,7 @@ from kubelet.runtime.interfaces import Record, Spec
 from kubelet.runtime.simulated import Simulated
 from kubelet.serving.finding import Finder
 from kubelet.serving.logs import Logs
-from kubelet.web import pages
+from kubelet.web import pages, processes
 from kubelet.web.configz import configuration
 from kubelet.web.files import Files
 from kubelet.web.processes import Processes, log_request
@@ -89,11 +89,10 @@ class Node:
         self.processes = Processes(self.engine, finder, Logs(self.engine, finder, FakeClock()))
         self.files = Files(directory)
 
-    async def start(self) -> None:
+    async def start(self, *, ends: bool = True) -> None:
         record: Record = running()
-        made = await self.engine.create(
-            Spec(name="x", image="app:1", labels=record.labels, arguments=("sh", "-c", "echo one; echo two; exit 0"))
-        )
+        said = ("sh", "-c", "echo one; echo two; exit 0") if ends else ("server",)
+        made = await self.engine.create(Spec(name="x", image="app:1", labels=record.labels, arguments=said))
         await self.engine.start(made)
         await settle()
         self.cache.put(await self.engine.inspect(made))
@@ -151,6 +150,14 @@ async def test_a_log_that_cannot_be_read_is_refused_in_upstreams_words(
 async def test_a_command_in_a_pod_that_is_away_is_refused(node: aiohttp.ClientSession) -> None:
     assert await got(node, "/run/default/none/main?cmd=true", "POST") == (404, "pod does not exist")
     assert (await got(node, "/run/default/web/main?cmd=true", "POST"))[0] == 500  # it has ended
+
+
+async def test_of_what_a_command_says_so_much_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "OUTPUT", 5)
+    here = Node(tmp_path)
+    await here.start(ends=False)
+    async with RawTestServer(here.answer) as server, aiohttp.ClientSession(server.make_url("/")) as session:
+        assert await got(session, "/run/default/web/main?cmd=echo%20a%20long%20word", "POST") == (200, "a lon")
 
 
 async def test_log_files_are_listed_and_shown(node: aiohttp.ClientSession) -> None:
