@@ -22,12 +22,11 @@ from api.types import (
     VolumeMountStatus,
 )  # fmt: skip
 from kubelet.runtime.interfaces import Record
-from kubelet.syncing import conditions, restarts
+from kubelet.syncing import conditions, endings, restarts
 from kubelet.syncing.restarts import is_sidecar
 from kubelet.syncing.views import View, all_running, debugging
 
 TERMINAL = ("Succeeded", "Failed")
-KILLED = 128 + 9  # the exit code of what a SIGKILL has ended
 
 
 def pod_status(view: View) -> PodStatus:
@@ -56,6 +55,8 @@ def pod_status(view: View) -> PodStatus:
     if status.phase in TERMINAL and old.phase not in TERMINAL and all_running(view.records):
         # While something of it runs, a sidecar too, the pod is not over: whoever replaces it would run it twice.
         status.phase, status.reason, status.message = old.phase or "Running", old.reason, old.message
+    if status.phase in TERMINAL:
+        endings.settle(pod, status)
     _addresses(view, status)
     sandbox = view.sandbox()
     ready = sandbox is not None and bool(view.address or pod.spec.hostNetwork)
@@ -166,12 +167,7 @@ def _lost(view: View, name: str) -> ContainerStateTerminated | None:
         return None
     if old.state.terminated is not None:
         return old.state.terminated
-    if old.state.running is None:
-        return None
-    return ContainerStateTerminated(
-        exitCode=137, reason="ContainerStatusUnknown",
-        message="The container could not be located when the pod was terminated",
-    )  # fmt: skip
+    return endings.unknown() if old.state.running is not None else None
 
 
 def _runs(view: View, container: Container, record: Record, status: ContainerStatus, *, init: bool) -> None:
@@ -222,7 +218,7 @@ def terminated(record: Record) -> ContainerStateTerminated:
     reason = "Completed" if code == 0 else "Error"
     # In cgroup v1 the engine is told of every container below a group that has run out, of the node's and of the pod's
     # too.  Only what a SIGKILL has ended can have been chosen; a shell passes on that its last child was.
-    if record.oom_killed and code == KILLED:
+    if record.oom_killed and code == endings.KILLED:
         reason = "OOMKilled"
     elif record.error and not record.started_at:
         # As the shim for Docker says it; those for other engines say StartError.

@@ -215,6 +215,33 @@ def test_a_container_that_vanished_at_the_end_has_an_unknown_end() -> None:
     assert found.restartCount == 2
 
 
+def ends(of: View) -> dict[str, str]:
+    """What each container ended with, or what it waits for."""
+    status = pod_status(of)
+    each = [*status.initContainerStatuses, *status.containerStatuses]
+    return {s.name or "": (s.state.terminated or s.state.waiting).reason for s in each}
+
+
+def test_a_container_that_its_ending_pod_never_started_has_an_unknown_end() -> None:
+    status = pod_status(view(pod(metadata=DELETED)))
+    assert (status.phase, status.containerStatuses[0].state.terminated.exitCode) == ("Failed", 137)
+    backing_off = {"main": Fault("ErrImagePull", "no such image", NOW, NOW + 10)}
+    assert ends(view(pod(), faults=backing_off, refusal=("Evicted", "full"))) == {"main": "ContainerStatusUnknown"}
+
+
+def test_a_pod_that_ends_before_it_is_initialized_leaves_its_other_containers_waiting() -> None:
+    of = pod(initContainers=[container("one"), container("two")], metadata=DELETED)
+    assert ends(view(of)) == {"one": "ContainerStatusUnknown", "two": "PodInitializing", "main": "PodInitializing"}
+    done = exited("one", code=0)
+    assert ends(view(of, done)) == {"one": "Completed", "two": "PodInitializing", "main": "PodInitializing"}
+    both = ends(view(of, done, exited("two", code=0)))
+    assert both == {"one": "Completed", "two": "Completed", "main": "ContainerStatusUnknown"}
+    failed = pod(initContainers=[container("one"), container("two")], policy="Never")
+    assert ends(view(failed, pause(), exited("one", code=1))) == {
+        "one": "Error", "two": "PodInitializing", "main": "PodInitializing",
+    }  # fmt: skip
+
+
 def test_a_refused_pod_has_failed_and_says_why() -> None:
     status = pod_status(view(refusal=("DeadlineExceeded", "too long")))
     assert (status.phase, status.reason, status.message) == ("Failed", "DeadlineExceeded", "too long")
