@@ -212,8 +212,8 @@ class DisruptionController:
         self._events.event(budget, "Warning", "CalculateExpectedPodCountFailed", said)
         status = meta.clone(budget.status)
         status.disruptionsAllowed = 0
-        status.observedGeneration = budget.metadata.generation or 0
-        allow(status, status.observedGeneration, now, failure=why)
+        # What has not been counted has not been observed: an eviction is told to wait, rather than of old counts.
+        allow(status, status.observedGeneration or 0, now, failure=why)
         await self._save(budget, status)
 
     async def _save(self, budget: PodDisruptionBudget, status: PodDisruptionBudgetStatus) -> None:

@@ -4,9 +4,18 @@ from typing import Any
 
 import pytest
 
-from api import times
+from api import meta, times
 from api.meta import Key
-from api.types import LabelSelector, ObjectMeta, Pod, PodDisruptionBudget, PodDisruptionBudgetSpec, ReplicaSet
+from api.types import (
+    LabelSelector,
+    ObjectMeta,
+    Pod,
+    PodCondition,
+    PodDisruptionBudget,
+    PodDisruptionBudgetSpec,
+    ReplicaSet,
+)  # fmt: skip
+from machinery.testing import FakeClock
 from tests.unit.controller_manager.making import LABELS, make_ready, pod, replica_set
 from tests.unit.controller_manager.worlds import World, controllers, rest
 
@@ -119,3 +128,33 @@ async def test_a_kind_that_cannot_be_scaled_fails_the_budget_safely(world: World
         [condition] = world.one(PodDisruptionBudget, "pdb").status.conditions
         assert (condition.reason, condition.status) == ("SyncFailed", "False")
         assert condition.message == "jobs.batch does not implement the scale subresource"
+        assert not world.one(PodDisruptionBudget, "pdb").status.observedGeneration
+
+
+async def test_a_pod_that_was_to_go_and_stayed_is_no_longer_said_to_go(world: World, clock: FakeClock) -> None:
+    async with controllers(world, "stale-pod-disruption-controller") as term:
+        await world.create(to_go("stays", clock, "EvictionByEvictionAPI"))
+        await world.create(to_go("ending", clock, "TerminationByKubelet"))
+        await world.create(to_go("ended", clock, "DeletionByPodGC", phase="Failed"))
+        await rest()
+        assert is_to_go(world, "stays")
+        await clock.advance(121)
+        for name in ("stays", "ending", "ended"):
+            assert await term.controllers[0].reconcile_now(Key("default", name)) == ""
+        assert not is_to_go(world, "stays")
+        assert (is_to_go(world, "ending"), is_to_go(world, "ended")) == (True, True)
+        taken_back = meta.condition(world.one(Pod, "stays"), "DisruptionTarget")
+        assert (taken_back.reason, taken_back.message, taken_back.observedGeneration) == ("", "", 1)
+
+
+def to_go(name: str, clock: FakeClock, reason: str, phase: str = "Running") -> Pod:
+    made = pod(name)
+    said = PodCondition(
+        type="DisruptionTarget", status="True", reason=reason, lastTransitionTime=times.format(clock.now())
+    )
+    made.status.phase, made.status.conditions = phase, [said]
+    return made
+
+
+def is_to_go(world: World, name: str) -> bool:
+    return meta.is_true(world.one(Pod, name), "DisruptionTarget")

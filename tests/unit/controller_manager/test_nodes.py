@@ -310,7 +310,7 @@ async def test_an_evicted_pod_says_that_it_is_not_its_own_fault(world: World) ->
     async with controllers(world, "taint-eviction-controller"):
         await rest()
         target = meta.condition(world.one(Pod, "none"), "DisruptionTarget")
-        assert (target.status, target.reason) == ("True", "DeletionByTaintManager")
+        assert (target.status, target.reason, target.observedGeneration) == ("True", "DeletionByTaintManager", 1)
 
 
 async def test_pods_of_a_node_that_is_gone_are_removed_after_a_quarantine(world: World, clock: FakeClock) -> None:
