@@ -6,6 +6,8 @@ https://kubernetes.io/docs/concepts/workloads/pods/#pod-update-and-replacement
 import difflib
 import json
 
+from msgspec.structs import replace
+
 from api import names, restart_rules
 from api.meta import clone, encode
 from api.paths import Path, forbidden, invalid, not_supported, required
@@ -128,23 +130,37 @@ def ephemeral_containers_updated(new: Pod, old: Pod) -> Faults:
 def resized(new: Pod, old: Pod) -> Faults:
     """A write to the resize subresource: only requests and limits of cpu and memory change, and none goes."""
     yield from pods.body(new)
+    if pods.MIRROR in old.metadata.annotations:
+        yield forbidden(Path(), "static pods cannot be resized")
+        return
+    if old.spec.os is not None and old.spec.os.name == "windows":
+        yield forbidden(Path(), "windows pods cannot be resized")
+        return
     before_class = old.status.qosClass or qos_class(old.spec)
     if qos_class(new.spec) != before_class:
         yield invalid(SPEC, before_class, "Pod QOS Class may not change as a result of resizing")
-    for name in ("containers", "initContainers"):
-        now, before = getattr(new.spec, name), getattr(old.spec, name)
-        if [c.name for c in now] != [c.name for c in before]:
-            yield forbidden(SPEC.child(name), "containers may not be renamed or reordered on resize")
-            return
-        for i, (container, was) in enumerate(zip(now, before, strict=True)):
+    other = list(_other_containers(new.spec, old.spec))
+    yield from other
+    if other:
+        return
+    for name in ("initContainers", "containers"):
+        for i, (container, was) in enumerate(zip(getattr(new.spec, name), getattr(old.spec, name), strict=True)):
             yield from _removed(SPEC.child(name).index(i).child("resources"), container, was)
-    spec = clone(new.spec)
-    for mine, theirs in ((spec.containers, old.spec.containers), (spec.initContainers, old.spec.initContainers)):
-        for container, before in zip(mine, theirs, strict=False):
-            _without_compute(container, before)
-            container.resizePolicy = before.resizePolicy
-    if spec != old.spec:
+    for i, (container, was) in enumerate(zip(new.spec.initContainers, old.spec.initContainers, strict=True)):
+        yield from _init_resized(SPEC.child("initContainers").index(i), container, was)
+    if any(_without_compute(c, w) != w for c, w in zip(new.spec.containers, old.spec.containers, strict=True)):
         yield forbidden(SPEC, "only cpu and memory resources are mutable")
+
+
+def _other_containers(new: PodSpec, old: PodSpec) -> Faults:
+    for name in ("containers", "initContainers"):
+        at, now, before = SPEC.child(name), getattr(new, name), getattr(old, name)
+        if len(now) != len(before):
+            yield forbidden(at, f"{name} may not be added or removed on resize")
+            continue
+        for i, (container, was) in enumerate(zip(now, before, strict=True)):
+            if container.name != was.name:
+                yield forbidden(at.index(i).child("name"), f"{name} may not be renamed or reordered on resize")
 
 
 def _removed(at: Path, now: Container, before: Container) -> Faults:
@@ -153,13 +169,25 @@ def _removed(at: Path, now: Container, before: Container) -> Faults:
             yield forbidden(at.child(of), f"resource {of} cannot be removed")
 
 
-def _without_compute(container: Container, before: Container) -> None:
+def _init_resized(at: Path, now: Container, before: Container) -> Faults:
+    if now == before:
+        return
+    if _without_compute(now, before) != before:
+        yield forbidden(at, "only cpu and memory resources for init or sidecar containers are mutable")
+    # What runs once would run twice.
+    if now.restartPolicy != "Always" and any(p.restartPolicy == "RestartContainer" for p in now.resizePolicy):
+        why = "non-sidecar init containers with a resize policy of RestartContainer cannot be resized"
+        yield forbidden(at, why)
+
+
+def _without_compute(container: Container, before: Container) -> Container:
+    """The container with the cpu and memory it had."""
+    amounts = {}
     for of in ("requests", "limits"):
         now, was = getattr(container.resources, of), getattr(before.resources, of)
-        setattr(
-            container.resources, of,
-            {k: v for k, v in now.items() if k not in RESIZABLE} | {k: v for k, v in was.items() if k in RESIZABLE},
-        )  # fmt: skip
+        kept = {k: v for k, v in was.items() if k in RESIZABLE}
+        amounts[of] = {k: v for k, v in now.items() if k not in RESIZABLE} | kept
+    return replace(container, resources=replace(container.resources, **amounts))
 
 
 def status_updated(new: Pod, old: Pod) -> Faults:

@@ -77,7 +77,8 @@ async def test_resources_are_resized_through_their_own_door(api: Api, namespace:
     assert (pod["metadata"]["generation"], pod["status"]["qosClass"]) == (1, "Burstable")
     more = {"spec": {"containers": [{"name": "main", "resources": {"requests": {"cpu": "15m"}}}]}}
     assert (await api.send("PATCH", path, more, STRATEGIC)).code == 422
-    resized = await api.patch(f"{path}/resize", more, STRATEGIC)
+    resized = await api.patch(f"{path}/resize", {"metadata": {"labels": {"new": "yes"}}, **more}, STRATEGIC)
+    assert "new" not in resized["metadata"]["labels"]
     assert resized["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "15m", "memory": "20Mi"}
     assert resized["metadata"]["generation"] == 2
     await api.until(path, lambda o: o["status"].get("observedGeneration") == 2)

@@ -347,14 +347,38 @@ def test_ephemeral_containers_are_only_added():
 def test_a_resize_changes_cpu_and_memory_only():
     before = {f"{C}/resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
     assert update_faults("Pod", {f"{C}/resources": {"requests": {"cpu": "2", "memory": "1Gi"}}}, before, "resize") == []
-    other = {f"{C}/resources": {"requests": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"}}}
-    assert update_faults("Pod", other, before, "resize") == [
-        "spec: Forbidden: only cpu and memory resources are mutable"
+    only = "spec: Forbidden: only cpu and memory resources are mutable"
+    policy = [{"resourceName": "cpu", "restartPolicy": "NotRequired"}]
+    assert update_faults("Pod", before | {f"{C}/resizePolicy": policy}, before, "resize") == [only]
+    stored = {f"{C}/resources": {"requests": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1"}}}
+    assert update_faults("Pod", stored, before, "resize") == [only]
+
+
+def test_a_resize_is_of_the_containers_there_are():
+    both = [{"name": name, "image": "i", "resources": {"requests": {"cpu": "1"}}} for name in "ab"]
+    moved = "spec.containers[{}].name: Forbidden: containers may not be renamed or reordered on resize"
+    at = "spec/containers"
+    assert update_faults("Pod", {at: both[::-1]}, {at: both}, "resize") == [moved.format(0), moved.format(1)]
+    assert update_faults("Pod", {at: both[:1]}, {at: both}, "resize") == [
+        "spec.containers: Forbidden: containers may not be added or removed on resize"
     ]
-    moved = {"spec/containers": [{"name": "other", "image": "i"}]}
-    assert update_faults("Pod", moved, before, "resize")[-1] == (
-        "spec.containers: Forbidden: containers may not be renamed or reordered on resize"
-    )
+
+
+def test_what_runs_once_is_not_restarted_for_a_resize():
+    policy = [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
+    init, at = {"name": "i", "image": "i", "resizePolicy": policy}, "spec/initContainers"
+    before, after = ([{**init, "resources": {"requests": {"cpu": cpu}}}] for cpu in "12")
+    assert update_faults("Pod", {at: after}, {at: before}, "resize") == [
+        "spec.initContainers[0]: Forbidden: "
+        "non-sidecar init containers with a resize policy of RestartContainer cannot be resized"
+    ]
+
+
+def test_static_pods_and_those_of_windows_are_not_resized():
+    mirror = {"metadata/annotations": {"kubernetes.io/config.mirror": "x"}, "spec/nodeName": "n"}
+    assert update_faults("Pod", mirror, mirror, "resize") == [": Forbidden: static pods cannot be resized"]
+    windows = {"spec/os": {"name": "windows"}}
+    assert update_faults("Pod", windows, windows, "resize") == [": Forbidden: windows pods cannot be resized"]
 
 
 def test_a_resize_takes_no_amount_away_and_leaves_the_class():
