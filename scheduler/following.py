@@ -6,6 +6,7 @@ stands, until they show it on a node, or gone.
 
 from api import meta
 from api.meta import Key
+from api.resizes import is_resizing
 from api.types import (
     CSINode,
     Namespace,
@@ -115,7 +116,7 @@ class Following:
         self._queue.remove(key)
         self._preempting.renounce(key, new.spec.nodeName)
         known = self._snapshot.node_of(key)
-        if known and old is not None and not changes_wish(old, new) and _dying(old) == _dying(new):
+        if known and old is not None and not _counts_otherwise(old, new):
             if old.status.startTime != new.status.startTime:  # preemption spares those that have run for long
                 self._snapshot.refresh(key, new)
             return
@@ -132,7 +133,7 @@ class Following:
         if old.metadata.labels != new.metadata.labels or _dying(old) != _dying(new):
             change = PodChange(self._snapshot, new.spec.nodeName, wish(old), wish(new))
             self._queue.happened(Event.POD_LABELS, change.helps)
-        if old.spec != new.spec:
+        if old.spec != new.spec or is_resizing(old):
             self._queue.happened(Event.POD_REMOVED)  # a pod that was made smaller leaves room as well
 
     def _pending(self, old: Pod | None, new: Pod) -> None:
@@ -156,6 +157,10 @@ class Following:
                 self._scheduler.writes.tell_gated(new)
         else:
             self._queue.refresh(new, key)
+
+
+def _counts_otherwise(old: Pod, new: Pod) -> bool:
+    return changes_wish(old, new) or _dying(old) != _dying(new) or is_resizing(old) or is_resizing(new)
 
 
 def _dying(pod: Pod) -> bool:

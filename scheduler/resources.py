@@ -4,8 +4,9 @@ https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sha
 """
 
 from collections.abc import Mapping
+from functools import reduce
 
-from api import quantities
+from api import quantities, resizes
 from api.types import Container, Pod
 
 CPU, MEMORY, STORAGE, PODS = "cpu", "memory", "ephemeral-storage", "pods"
@@ -22,9 +23,10 @@ def amounts(quantity: Mapping[str, str]) -> Amounts:
 
 def requests(pod: Pod, unstated: Mapping[str, int] | None = None) -> Amounts:
     """The most that the pod needs at one time; `unstated` stands in for requests that a container does not make."""
+    held = resizes.held(pod)
     running, peak, sidecars = Amounts(), Amounts(), Amounts()
     for container in pod.spec.initContainers:
-        asked = _asked(container, unstated)
+        asked = _asked(container, unstated, held)
         if container.restartPolicy == "Always":  # a sidecar stays while everything after it runs
             sidecars = _sum(sidecars, asked)
             asked = sidecars
@@ -33,7 +35,7 @@ def requests(pod: Pod, unstated: Mapping[str, int] | None = None) -> Amounts:
         peak = _most(peak, asked)
     running = sidecars
     for container in pod.spec.containers:
-        running = _sum(running, _asked(container, unstated))
+        running = _sum(running, _asked(container, unstated, held))
     needed = _most(running, peak)
     if pod.spec.resources is not None:  # what is stated for the whole pod counts instead
         needed |= amounts(pod.spec.resources.requests)
@@ -49,8 +51,9 @@ def says_all(pod: Pod) -> bool:
     )
 
 
-def _asked(container: Container, unstated: Mapping[str, int] | None) -> Amounts:
-    asked = amounts(container.resources.requests)
+def _asked(container: Container, unstated: Mapping[str, int] | None, held: resizes.Held) -> Amounts:
+    first, *others = map(amounts, held.requests(container))
+    asked = reduce(_most, others, first)
     return {**unstated, **asked} if unstated else asked
 
 

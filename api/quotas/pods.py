@@ -3,26 +3,29 @@
 https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 
+from api import resizes
 from api.quotas.amounts import Usage, add, most, read
-from api.types import Container, ContainerStatus, Pod, ResourceRequirements
+from api.types import Container, Pod
 
 POD_LEVEL = "cpu", "memory"
 HUGE = "hugepages-"
-Part = Callable[[ResourceRequirements], dict[str, str]]
+Part = Callable[[Container], Sequence[Mapping[str, str]]]
+"""What a container counts for: of each resource the most."""
 
 
 def requests(pod: Pod, *, with_status: bool = False) -> Usage:
     """`with_status`: what a resized container still holds counts until it is given back."""
-    found = _total(pod, lambda r: r.requests, with_status)
+    found = _total(pod, _held(pod, with_status).requests)
     if pod.spec.resources is not None:
         found |= _pod_level(pod.spec.resources.requests)
     return add(found, read(pod.spec.overhead)) if pod.spec.overhead else found
 
 
 def limits(pod: Pod, *, with_status: bool = False) -> Usage:
-    found = _total(pod, lambda r: r.limits, with_status)
+    found = _total(pod, _held(pod, with_status).limits)
     if pod.spec.resources is not None:
         found |= _pod_level(pod.spec.resources.limits)
     # The overhead raises a limit that is there; it makes none.
@@ -30,16 +33,19 @@ def limits(pod: Pod, *, with_status: bool = False) -> Usage:
     return add(found, overhead)
 
 
+def _held(pod: Pod, with_status: bool) -> resizes.Held:
+    return resizes.held(pod) if with_status else resizes.NOTHING
+
+
 def _pod_level(resources: dict[str, str]) -> Usage:
     return read({n: t for n, t in resources.items() if n in POD_LEVEL or n.startswith(HUGE)})
 
 
-def _total(pod: Pod, part: Part, with_status: bool) -> Usage:
-    states = _states(pod) if with_status else {}
+def _total(pod: Pod, part: Part) -> Usage:
     peak: Usage = {}
     sidecars: Usage = {}
     for container in pod.spec.initContainers:
-        asked = _asked(container, part, states)
+        asked = _asked(container, part)
         if container.restartPolicy == "Always":  # it stays while everything after it runs
             asked = sidecars = add(sidecars, asked)
         else:
@@ -47,15 +53,10 @@ def _total(pod: Pod, part: Part, with_status: bool) -> Usage:
         peak = most(peak, asked)
     running = sidecars
     for container in pod.spec.containers:
-        running = add(running, _asked(container, part, states))
+        running = add(running, _asked(container, part))
     return most(running, peak)
 
 
-def _states(pod: Pod) -> dict[str, ContainerStatus]:
-    return {s.name: s for s in (*pod.status.containerStatuses, *pod.status.initContainerStatuses) if s.resources}
-
-
-def _asked(container: Container, part: Part, states: dict[str, ContainerStatus]) -> Usage:
-    asked = read(part(container.resources))
-    state = states.get(container.name)
-    return most(asked, read(part(state.resources))) if state is not None and state.resources else asked
+def _asked(container: Container, part: Part) -> Usage:
+    first, *others = map(read, part(container))
+    return reduce(most, others, first)

@@ -8,8 +8,8 @@ import pytest
 
 from api import errors, meta
 from api.meta import Key, key
-from api.types import LabelSelector as Selector
 from api.types import (
+    ContainerStatus,
     Namespace,
     ObjectMeta,
     OwnerReference,
@@ -18,9 +18,11 @@ from api.types import (
     PodSchedulingGate,
     ReplicaSet,
     ReplicaSetSpec,
+    ResourceRequirements,
     Service,
     ServiceSpec,
 )
+from api.types import LabelSelector as Selector
 from machinery.testing import FakeClock, settle
 from proto import scheduler_pb2 as pb
 from scheduler.configs import parse
@@ -265,6 +267,42 @@ async def test_finished_pods_leave_room() -> None:
         cluster.put(pod("b", cpu="1"))
         await settle()
         assert cluster.bound == {"b": "n1"}
+
+
+def resized(known: Pod, cpu: str, has: str, reason: str = "") -> Pod:
+    """It is to have `cpu` now; its kubelet says that it has the other amount, and why it waits."""
+    changed = meta.clone(known)
+    changed.spec.containers[0].resources.requests["cpu"] = cpu
+    amount = {"cpu": has}
+    changed.status.containerStatuses = [
+        ContainerStatus(name="main", resources=ResourceRequirements(requests=amount), allocatedResources=amount)
+    ]
+    changed.status.conditions = [PodCondition(type="PodResizePending", status="True", reason=reason)] if reason else []
+    return changed
+
+
+async def test_a_pod_that_shrinks_leaves_room_when_its_node_has_made_it_smaller() -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        large = low("a")
+        cluster.put(large)
+        cluster.put(resized(large, "500m", has="1"))
+        cluster.put(pod("b", cpu="500m"))
+        await settle()
+        assert cluster.bound == {}
+        cluster.put(resized(large, "500m", has="500m"))
+        await cluster.until(lambda: cluster.bound == {"b": "n1"})
+
+
+async def test_a_resize_that_can_never_be_takes_no_room() -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        small = low("a", cpu="500m")
+        cluster.put(small)
+        cluster.put(resized(small, "8", has="500m"))
+        cluster.put(pod("b", cpu="500m"))
+        await settle()
+        assert cluster.bound == {}
+        cluster.put(resized(small, "8", has="500m", reason="Infeasible"))
+        await cluster.until(lambda: cluster.bound == {"b": "n1"})
 
 
 def low(name: str, cpu: str = "1", **spec: Any) -> Pod:
