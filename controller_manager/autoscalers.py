@@ -53,11 +53,20 @@ class Proposal(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Missing(Exception):
+    """A metric that could not be had: the reason of the event, and of the condition if nothing else helps."""
+
+    reason: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed(Exception):
-    """A metric that could not be had: the reason of the condition and of the event, and why."""
+    """Nothing can be computed: what the condition ScalingActive says of it, and what the event does."""
 
     reason: str
     message: str
+    error: str
 
 
 class Autoscalers:
@@ -71,6 +80,7 @@ class Autoscalers:
         self._definitions = context.informers(CustomResourceDefinition)
         self._recorder = context.recorder(COMPONENT)
         self._memories: dict[Key, Memory] = {}
+        self._selectors: dict[Key, labels.Selector] = {}
         self.controller = Controller(
             "horizontal-pod-autoscaler-controller", self.reconcile,
             informers=(self._autoscalers, self._pods, self._definitions),
@@ -81,6 +91,7 @@ class Autoscalers:
         if new is None:
             assert old is not None
             self._memories.pop(meta.key(old), None)
+            self._selectors.pop(meta.key(old), None)
         elif old is None or old.spec != new.spec:
             self.controller.queue.add(meta.key(new))
 
@@ -169,31 +180,51 @@ class Autoscalers:
 
     async def _proposal(self, step: "Step", scale: Scale, current: int) -> Proposal:
         """The largest of what the metrics ask for; one that says nothing must not make it fewer.  Raises Failed."""
-        selector = self._selector(scale)
-        proposals, failures = [], []
+        selector = self._selector(step, scale)
+        proposals, missing = [], []
         for metric in step.of.spec.metrics:
             try:
                 proposals.append(await self._of_metric(step, metric, selector, scale.metadata.namespace, current))
-            except Failed as e:
-                failures.append(e)
+            except Missing as e:
+                self._recorder.event(step.of, "Warning", e.reason, e.why)
+                missing.append((metric, e))
         step.of.status.currentMetrics = [p.status for p in proposals]
         best = max(proposals, key=lambda p: p.replicas, default=None)
-        if best is None or (failures and best.replicas < current):
-            message = (
-                f"invalid metrics ({len(failures)} invalid out of {len(step.of.spec.metrics)}), first error is: "
-                f"{failures[0].message}"
+        if best is None or (missing and best.replicas < current):
+            metric, first = missing[0]
+            raise Failed(
+                first.reason,
+                f"the HPA was unable to compute the replica count: {first.why}",
+                f"invalid metrics ({len(missing)} invalid out of {len(step.of.spec.metrics)}), first error is: "
+                f"failed to get {_called(metric)} metric value: {first.why}",
             )
-            raise Failed(failures[0].reason, message)
         return best
 
-    def _selector(self, scale: Scale) -> labels.Selector:
-        if not scale.status.selector:
-            raise Failed("InvalidSelector", "the HPA target's scale is missing a selector")
+    def _selector(self, step: "Step", scale: Scale) -> labels.Selector:
+        """Of the pods that are to be measured, which nobody else may scale.  Raises Failed."""
+        key, text = meta.key(step.of), scale.status.selector
+        if not text:
+            error = "selector is required"
+            self._recorder.event(step.of, "Warning", "SelectorRequired", error)
+            raise Failed("InvalidSelector", "the HPA target's scale is missing a selector", error)
         try:
-            return labels.parse(scale.status.selector)
+            selector = self._selectors[key] = labels.parse(text)
         except (errors.ApiError, ValueError) as e:
-            message = f"the HPA target's scale has an invalid selector: {e}"
-            raise Failed("InvalidSelector", message) from e
+            error = f"couldn't convert selector into a corresponding internal selector object: {e}"
+            self._recorder.event(step.of, "Warning", "InvalidSelector", error)
+            raise Failed("InvalidSelector", error, error) from e
+        if len(rivals := self._scalers(key.namespace, selector)) > 1:
+            listed = " ".join(map(str, rivals))
+            error = f"pods by selector {text} are controlled by multiple HPAs: [{listed}]"
+            self._recorder.event(step.of, "Warning", "AmbiguousSelector", error)
+            raise Failed("AmbiguousSelector", error, error)
+        return selector
+
+    def _scalers(self, namespace: str, selector: labels.Selector) -> list[Key]:
+        """The autoscalers that measure any of the pods."""
+        each = [p.metadata.labels for p in self._pods.list(namespace) if selector.matches(p.metadata.labels)]
+        known = [(key, other) for key, other in self._selectors.items() if key.namespace == namespace]
+        return sorted(key for key, other in known if any(map(other.matches, each)))
 
     async def _of_metric(
         self, step: "Step", metric: MetricSpec, selector: labels.Selector, namespace: str, current: int
@@ -202,7 +233,7 @@ class Autoscalers:
         if source is None or source.target is None:
             api = ADAPTERS.get(metric.type, "custom")
             message = f"unable to get metric: unable to fetch metrics from {api} metrics API: no such API is served"
-            raise Failed(f"FailedGet{metric.type}Metric", message)
+            raise Missing(f"FailedGet{metric.type}Metric", message)
         container = metric.containerResource.container if metric.containerResource is not None else ""
         reason = "FailedGetContainerResourceMetric" if container else "FailedGetResourceMetric"
         what = f"{source.name} {'container ' if container else ''}resource"
@@ -211,8 +242,8 @@ class Autoscalers:
             pods = [p for p in self._pods.list(namespace) if selector.matches(p.metadata.labels)]
             answer = _answer(step, current, source.target, source.name, samples, pods, container)
         except NoMetric as e:
-            kind = "utilization" if source.target.averageUtilization is not None else "value"
-            raise Failed(reason, f"failed to get {source.name} {kind}: {e}") from e
+            kind = "usage" if source.target.averageValue is not None else "utilization"
+            raise Missing(reason, f"failed to get {source.name} {kind}: {e}") from e
         if source.target.averageUtilization is not None:
             described = f"{what} utilization (percentage of request)"
         else:
@@ -242,10 +273,8 @@ class Autoscalers:
         return samples
 
     def _fail(self, step: "Step", failure: Failed) -> None:
-        message = f"the HPA was unable to compute the replica count: {failure.message}"
-        step.set("ScalingActive", "False", failure.reason, message)
-        self._recorder.event(step.of, "Warning", failure.reason, failure.message)
-        self._recorder.event(step.of, "Warning", "FailedComputeMetricsReplicas", failure.message)
+        step.set("ScalingActive", "False", failure.reason, failure.message)
+        self._recorder.event(step.of, "Warning", "FailedComputeMetricsReplicas", failure.error)
 
     def _kind(self, api_version: str, name: str) -> Kind:
         """Raises NotFound for a kind that nobody serves."""
@@ -281,6 +310,16 @@ class Step:
         up, down = scaling_limits.rules(self.of.spec)
         values = [float(quantities.parse(r.tolerance)) if r.tolerance is not None else 0.1 for r in (down, up)]
         return Tolerances(*values)
+
+
+def _called(metric: MetricSpec) -> str:
+    if metric.containerResource is not None:
+        return f"{metric.containerResource.container} container"
+    if metric.resource is not None:
+        return f"{metric.resource.name} resource"
+    if metric.external is not None and metric.external.metric is not None:
+        return f"{metric.external.metric.name} external"
+    return metric.type.lower()
 
 
 def _answer(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api import times
+from api import meta, times
 from api.types import (
     Container,
     ContainerMetrics,
@@ -13,12 +13,14 @@ from api.types import (
     Deployment,
     DeploymentSpec,
     DeploymentStatus,
+    ExternalMetricSource,
     HorizontalPodAutoscaler,
     HorizontalPodAutoscalerBehavior,
     HorizontalPodAutoscalerSpec,
     HPAScalingPolicy,
     HPAScalingRules,
     LabelSelector,
+    MetricIdentifier,
     MetricSpec,
     MetricTarget,
     ObjectMeta,
@@ -192,6 +194,12 @@ def conditions(world: World) -> dict[str, tuple[str, str]]:
     return {c.type: (c.status, c.reason) for c in found}
 
 
+def said(world: World, type_: str) -> str:
+    found = meta.condition(world.one(HorizontalPodAutoscaler, "web"), type_)
+    assert found is not None
+    return str(found.message)
+
+
 HPA = "horizontal-pod-autoscaler-controller"
 
 
@@ -239,8 +247,38 @@ async def test_no_metrics_are_a_condition_and_an_event(world: World) -> None:
     async with controllers(world, HPA):
         await rest(30)
         assert conditions(world)["ScalingActive"] == ("False", "FailedGetResourceMetric")
-        assert "no metrics returned from resource metrics API" in world.events("FailedGetResourceMetric")[0]
+        why = "failed to get cpu utilization: unable to get metrics for resource cpu: no metrics returned from resource metrics API"  # fmt: skip
+        assert world.events("FailedGetResourceMetric") == [why]
+        assert world.events("FailedComputeMetricsReplicas") == [
+            f"invalid metrics (1 invalid out of 1), first error is: failed to get cpu resource metric value: {why}"
+        ]
+        assert said(world, "ScalingActive") == f"the HPA was unable to compute the replica count: {why}"
         assert size(world) == 1
+
+
+async def test_a_metric_that_is_missing_beside_another_is_told_of(world: World) -> None:
+    await put(world, 1, 1000)
+    external = ExternalMetricSource(metric=MetricIdentifier(name="queue"), target=MetricTarget(type="Value", value="1"))
+    await world.create(autoscaler(cpu(), MetricSpec(type="External", external=external)))
+    async with controllers(world, HPA):
+        await rest(30)
+        assert conditions(world)["ScalingActive"] == ("True", "ValidMetricFound")
+        assert (len(world.events("FailedGetExternalMetric")), size(world) > 1) == (1, True)
+
+
+async def test_pods_that_two_autoscalers_measure_are_ambiguous(world: World) -> None:
+    await put(world, 1, 1000)
+    first, second = autoscaler(cpu()), autoscaler(cpu())
+    second.metadata.name = "rival"
+    await world.create(first)
+    await world.create(second)
+    async with controllers(world, HPA) as term:
+        await rest(30)
+        await term.controllers[0].reconcile_now(meta.key(first))
+        why = "pods by selector app=web are controlled by multiple HPAs: [default/rival default/web]"
+        assert why in world.events("AmbiguousSelector")
+        assert why in world.events("FailedComputeMetricsReplicas")
+        assert conditions(world)["ScalingActive"] == ("False", "AmbiguousSelector")
 
 
 async def test_a_target_that_is_not_there_is_a_condition(world: World) -> None:
