@@ -27,7 +27,9 @@ from kubelet.runtime.interfaces import (
     ADDRESS,
     CLUSTER,
     CONTAINER,
+    KIND,
     NODE,
+    PAUSE,
     Amounts,
     Change,
     EngineError,
@@ -385,6 +387,8 @@ def steps(command: Sequence[str]) -> list[list[str]]:
 
 
 def _behaviour(spec: Spec) -> Behaviour:
+    if spec.labels.get(KIND) == PAUSE:  # with it, all containers of the pod would end and start anew
+        return Behaviour()
     try:
         return behaviours.of(spec.annotations, spec.labels.get(CONTAINER, ""))
     except behaviours.Misspelt as e:

@@ -1,6 +1,7 @@
 """The simulated engine: what its containers can be made to do, and how many nodes it can play."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from kubelet.runtime.behaviours import ANNOTATION, Behaviour, End, Misspelt
 from kubelet.runtime.interfaces import (
     CLUSTER,
     CONTAINER,
+    KIND,
     NODE,
+    PAUSE,
     EngineError,
     EngineUnreachable,
     NoSuchImage,
@@ -90,6 +93,14 @@ async def test_the_engine_refuses_in_the_words_it_is_given(runtime: Simulated) -
     assert (await runtime.inspect(made)).error == "bad rootfs"
     with pytest.raises(EngineError, match="does not understand 'explode'"):
         await runtime.create(spec("explode", name="other"))
+
+
+async def test_a_sandbox_outlives_the_containers_of_its_pod(runtime: Simulated, clock: FakeClock) -> None:
+    sandbox = spec("exit=1@5")
+    made = await runtime.create(replace(sandbox, labels=sandbox.labels | {KIND: PAUSE}))
+    await runtime.start(made)
+    await clock.advance(6)
+    assert (await runtime.inspect(made)).running
 
 
 async def test_images_that_are_missing_are_missing_everywhere(runtime: Simulated) -> None:
