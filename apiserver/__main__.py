@@ -47,6 +47,8 @@ from machinery.running import CannotGoOn
 from machinery.serving import Files, Server
 
 Task = asyncio.Task[None]
+FAREWELL_SECONDS = 1.0
+"""What clients have to end their pipelines when this server stops, if they have not said that they will."""
 READY_SECONDS = 2.0
 """How long etcd may be out of reach before a server is not ready, as upstream's --etcd-readycheck-timeout."""
 
@@ -200,7 +202,7 @@ def _door(
 
     def leave() -> None:
         world.end_watches()
-        resources.leave()
+        resources.leave(FAREWELL_SECONDS)
 
     return Server(
         address, files, register, (SERVICE,), share_port=config.share_port, open_port=config.token_port, grace=DRAIN,

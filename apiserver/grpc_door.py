@@ -27,6 +27,7 @@ from apiserver.metrics import Metrics
 from apiserver.registry import Registry
 from apiserver.requests import ANONYMOUS, Event, ListOptions, Request, User, WatchOptions, parse_delete_options
 from apiserver.yamls import as_json
+from machinery.channels import ENDS_STREAMS
 from machinery.grpc_errors import abort
 from machinery.grpc_front import peer
 from proto import resources_pb2 as pb
@@ -68,10 +69,14 @@ class Resources:
         self._metrics = metrics or Metrics()
         self._lines: set[_Line] = set()
 
-    def leave(self) -> None:
-        """Take nothing more from open pipelines; each tells its client when what it has taken is answered."""
+    def leave(self, patience: float) -> None:
+        """Take nothing more from open pipelines; each tells its client when what it has taken is answered.
+
+        From then on a client has `patience` seconds to end its stream, unless it has said that it will: one that does
+        not know that message would wait for answers, and its stream is broken off.
+        """
         for line in self._lines:
-            line.end()
+            line.end(patience)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Put the service on a server. Watches answer with bytes that were encoded once for all watchers."""
@@ -211,11 +216,12 @@ class Resources:
             with suppress(TimeoutError):
                 await asyncio.wait_for(anext(incoming, None), FIRST_SECONDS)
             await abort(context, e)
-        line, refusal = _Line(self), None
+        line = _Line(self, ends=ENDS_STREAMS in (context.invocation_metadata() or ()))
+        refusal: ApiError | None = None
         self._lines.add(line)
         try:
-            async with asyncio.TaskGroup() as group:
-                sender = group.create_task(line.send(context.write))
+            async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as group:
+                sender = group.create_task(line.send(context.write, limit))
                 # A line that is over is read to its end all the same: a client that writes at the moment at which its
                 # call ends is told gRPC's own words in the place of what the server has said.
                 async for message in incoming:
@@ -229,6 +235,8 @@ class Resources:
                         await line.start(group, operation, caller)
                 await line.drained()
                 sender.cancel()
+        except TimeoutError:
+            refusal = errors.Unavailable("the API server is shutting down")
         finally:
             self._lines.discard(line)
         if refusal is not None:
@@ -319,8 +327,9 @@ class Resources:
 class _Line:
     """The operations of one stream that are under way, and the outcomes that wait to be sent."""
 
-    def __init__(self, door: Resources) -> None:
+    def __init__(self, door: Resources, *, ends: bool) -> None:
         self._door = door
+        self._ends = ends
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._latest: dict[bytes, asyncio.Task[None]] = {}
         self._done: list[pb.Outcome] = []
@@ -328,10 +337,11 @@ class _Line:
         self._sent = asyncio.Event()
         self._open = 0
         self._over = False
+        self._patience = 0.0
 
-    def end(self) -> None:
+    def end(self, patience: float) -> None:
         """Nothing more is begun."""
-        self._over = True
+        self._over, self._patience = True, patience
         self._some.set()
 
     async def start(self, group: asyncio.TaskGroup, operation: pb.Operation, caller: Caller) -> None:
@@ -359,7 +369,8 @@ class _Line:
         if key and self._latest.get(key) is asyncio.current_task():
             del self._latest[key]
 
-    async def send(self, write: Callable[[pb.Outcomes], Awaitable[None]]) -> None:
+    async def send(self, write: Callable[[pb.Outcomes], Awaitable[None]], limit: asyncio.Timeout) -> None:
+        """`limit` is that of the whole stream."""
         while True:
             await self._some.wait()
             self._some.clear()
@@ -371,6 +382,8 @@ class _Line:
                 self._sent.set()
                 if self._over:
                     await write(pb.Outcomes(last=True))
+                    if not self._ends:
+                        limit.reschedule(asyncio.get_running_loop().time() + self._patience)
                     return
 
     def _batch(self) -> list[pb.Outcome]:

@@ -26,6 +26,9 @@ SIGNS_OF_LIFE: tuple[tuple[str, int], ...] = (
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
+ENDS_STREAMS = ("wherry-ends-streams", "true")
+"""What a client says when it begins a pipeline: that it will end it after a last message. Those of release 0.1.0 do not
+say it, and do not end it."""
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 256 * 2**20),
     ("grpc.max_send_message_length", 16 * 2**20),

@@ -20,7 +20,7 @@ import msgspec
 from api import errors, kinds, meta
 from api.kinds import Kind
 from api.meta import PartialObject
-from machinery.channels import following
+from machinery.channels import ENDS_STREAMS, following
 from machinery.grpc_errors import from_rpc
 from machinery.kubeconfigs import Access
 from proto import resources_pb2 as pb
@@ -260,7 +260,7 @@ class _Pipeline:
     async def _converse(self, first: list[pb.Operation]) -> list[pb.Operation]:
         """What a server that goes has left undone, or what is to be said with other credentials."""
         generation, self._unsent = self._generation(), []
-        call = self._stub.Pipeline()
+        call = self._stub.Pipeline(metadata=(ENDS_STREAMS,))
         writer = asyncio.create_task(self._write(call, first, generation))
         try:
             while (message := await call.read()) is not grpc.aio.EOF:

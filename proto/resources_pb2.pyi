@@ -579,7 +579,8 @@ class Outcomes(_message.Message):
     LAST_FIELD_NUMBER: _builtins.int
     last: _builtins.bool
     """The server takes no more operations on this stream, and has answered all that it has taken: what has no outcome by
-    now was not done, and can be sent to another server. The client ends its side.
+    now was not done, and can be sent to another server. The client ends its side; one that has not said with the call
+    that it will (metadata `wherry-ends-streams: true`) is given a second, and then the stream is broken off.
     """
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outcome]: ...

@@ -29,6 +29,8 @@ class Resources(resources_pb2_grpc.ResourcesServicer):
         self.interrupted = asyncio.Event()
         self.leaving = 0
         """How many messages of pipelines are left alone."""
+        self.metadata: Any = ()
+        """What was said with the last pipeline."""
 
     async def put(self, plural: str, obj: dict[str, Any]) -> dict[str, Any]:
         where = (plural, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
@@ -55,6 +57,7 @@ class Resources(resources_pb2_grpc.ResourcesServicer):
         return obj
 
     async def Pipeline(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.Outcomes]:
+        self.metadata = context.invocation_metadata()
         async for message in request_iterator:
             if self.leaving:
                 self.leaving -= 1

@@ -5,6 +5,7 @@ import pytest
 
 from api import errors, kinds, meta
 from api.types import ConfigMap, ObjectMeta, Pod
+from machinery.channels import ENDS_STREAMS
 from tests.unit.machinery.resources import Line, Resources, client_of, connected, served
 
 
@@ -82,6 +83,7 @@ async def test_what_a_server_leaves_alone_is_asked_of_the_next_in_the_same_order
         service.leaving = 2
         await asyncio.gather(*[client.create(config_map(f"c{i}")) for i in range(300)])
         assert service.leaving == 0
+        assert ENDS_STREAMS in service.metadata
         assert [obj["metadata"]["name"] for *_, obj in service.history] == ["a", *(f"c{i}" for i in range(300))]
 
 

@@ -15,6 +15,7 @@ from apiserver.authentication import Authenticator
 from apiserver.grpc_door import Resources, manager_of
 from apiserver.registry import Registry
 from apiserver.requests import User
+from machinery.channels import ENDS_STREAMS
 from machinery.client import Client
 from machinery.grpc_errors import from_rpc
 from proto import resources_pb2 as pb
@@ -65,10 +66,10 @@ async def test_a_pipeline_that_the_server_leaves_answers_what_it_has_taken_and_s
         get = pb.GetRequest(resource=pb.Resource(version="v1", plural="namespaces", name="none"))
         return pb.Operations(operations=[pb.Operation(id=n, get=get) for n in range(first, first + 300)])
 
-    call = ResourcesStub(channel).Pipeline()
+    call = ResourcesStub(channel).Pipeline(metadata=(ENDS_STREAMS,))
     await call.write(asked(1))
     answered = [outcome.id for outcome in (await call.read()).outcomes]
-    door.leave()
+    door.leave(patience=0)
     while not (message := await call.read()).last:
         answered += [outcome.id for outcome in message.outcomes]
     assert sorted(answered) == [*range(1, len(answered) + 1)]
@@ -76,6 +77,20 @@ async def test_a_pipeline_that_the_server_leaves_answers_what_it_has_taken_and_s
     await call.done_writing()
     assert await call.read() is grpc.aio.EOF
     assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_a_client_that_does_not_know_what_the_last_message_means_is_told_so_in_old_words(
+    door: Resources, channel: grpc.aio.Channel
+) -> None:
+    call = ResourcesStub(channel).Pipeline()
+    get = pb.GetRequest(resource=pb.Resource(version="v1", plural="namespaces", name="none"))
+    await call.write(pb.Operations(operations=[pb.Operation(id=1, get=get)]))
+    assert (await call.read()).outcomes
+    door.leave(patience=0)
+    assert (await call.read()).last
+    with pytest.raises(grpc.aio.AioRpcError) as told:
+        await call.read()
+    assert told.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_a_component_owns_fields_by_its_own_name_and_not_by_its_nodes() -> None:
