@@ -85,6 +85,7 @@ SUBJECTS = {
     "cluster-dns": Subject("system:kube-dns", (), LOOPBACK),
     "admin": Subject("kubernetes-admin", ("system:masters",)),
     "node1-kubelet": Subject("system:node:node1", ("system:nodes",), LOOPBACK),
+    "node2-kubelet": Subject("system:node:node2", ("system:nodes",), LOOPBACK),
     "node1-kube-proxy": Subject("system:kube-proxy", ("system:node-proxier",), LOOPBACK),
 }
 
@@ -185,9 +186,12 @@ async def etcd(directory: Path, pki: Path, port: int = 0) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def apiserver(directory: Path, pki: Path, etcd_url: str, *flags: str) -> AsyncIterator[ControlPlane]:
-    """An API server as a process of its own, once it answers."""
-    rest, grpc = free_port(), free_port()
+async def apiserver(
+    directory: Path, pki: Path, etcd_url: str, *flags: str, ports: tuple[int, int] | None = None,
+    env: dict[str, str] | None = None,
+) -> AsyncIterator[ControlPlane]:  # fmt: skip
+    """An API server as a process of its own, once it answers; at these ports (REST, gRPC) or at free ones."""
+    rest, grpc = ports or (free_port(), free_port())
     own = pki / "apiserver"
     log = directory / "apiserver.log"
     async with process(
@@ -202,7 +206,7 @@ async def apiserver(directory: Path, pki: Path, etcd_url: str, *flags: str) -> A
         "--requestheader-allowed-names", FRONT_PROXY,
         "--proxy-client-cert-file", str(pki / "front-proxy" / "tls.crt"),
         "--proxy-client-key-file", str(pki / "front-proxy" / "tls.key"),
-        *flags, log=log,
+        *flags, log=log, env=env,
     ) as child:  # fmt: skip
         plane = ControlPlane(pki, f"https://127.0.0.1:{rest}", f"https://127.0.0.1:{grpc}", etcd_url, child.pid)
         await _answers(plane, child, log)

@@ -17,39 +17,48 @@ from machinery.testing import ControlPlane, free_port, process
 NODE = "node1"
 ADDRESS = "127.0.0.1"
 Process = AbstractAsyncContextManager[asyncio.subprocess.Process]
+Environment = dict[str, str]
 
 
-def component(plane: ControlPlane, directory: Path, module: str, who: str, *flags: str) -> Process:
-    """A component as a process, with the certificates of `who`; its log is MODULE.log in the directory."""
+def component(
+    plane: ControlPlane, directory: Path, module: str, who: str, *flags: str, env: Environment | None = None
+) -> Process:
+    """A component as a process, with the certificates of `who`; its log is MODULE.log in the directory.
+
+    `tests.releases.sources` has environments in which it is one of an older release.
+    """
     own, kubeconfig = plane.pki / who, directory / f"{who}.grpc.kubeconfig"
     kubeconfig.touch(0o600)
     kubeconfig.write_text(kubeconfigs.dump(plane.access(who), "test", who))
     return process(
         sys.executable, "-m", module, "--kubeconfig", str(kubeconfig), "--tls-cert-file", str(own / "tls.crt"),
         "--tls-private-key-file", str(own / "tls.key"), "--client-ca-file", str(own / "ca.crt"), *flags,
-        log=directory / f"{module}.log",
+        log=directory / f"{module}.log", env=env,
     )  # fmt: skip
 
 
-def controller_manager(plane: ControlPlane, directory: Path, *flags: str) -> Process:
+def controller_manager(plane: ControlPlane, directory: Path, *flags: str, env: Environment | None = None) -> Process:
     own = plane.pki / "controller-manager"
     return component(
         plane, directory, "controller_manager", "controller-manager", "--bind-address", ADDRESS, "--secure-port",
         str(free_port()), "--root-ca-file", str(own / "ca.crt"), "--cluster-signing-cert-file", str(own / "ca.crt"),
-        "--cluster-signing-key-file", str(own / "ca.key"), *(flags or ("--leader-elect=false",)),
+        "--cluster-signing-key-file", str(own / "ca.key"), *(flags or ("--leader-elect=false",)), env=env,
     )  # fmt: skip
 
 
-def scheduler(plane: ControlPlane, directory: Path, *flags: str) -> Process:
+def scheduler(plane: ControlPlane, directory: Path, *flags: str, env: Environment | None = None) -> Process:
     address = ("--bind-address", ADDRESS, "--secure-port", str(free_port()))
-    return component(plane, directory, "scheduler", "scheduler", *address, *(flags or ("--leader-elect=false",)))
+    elects = flags or ("--leader-elect=false",)
+    return component(plane, directory, "scheduler", "scheduler", *address, *elects, env=env)
 
 
-def kubelet(plane: ControlPlane, directory: Path, *flags: str) -> Process:
+def kubelet(
+    plane: ControlPlane, directory: Path, *flags: str, node: str = NODE, env: Environment | None = None
+) -> Process:
     return component(
-        plane, directory, "kubelet", f"{NODE}-kubelet", "--runtime=simulated", "--hostname-override", NODE,
+        plane, directory, "kubelet", f"{node}-kubelet", "--runtime=simulated", "--hostname-override", node,
         "--node-ip", ADDRESS, "--address", ADDRESS, "--port", str(free_port()), "--grpc-port",
-        str(free_port()), "--root-dir", str(directory / "kubelet"), *flags,
+        str(free_port()), "--root-dir", str(directory / "kubelet"), *flags, env=env,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What is kept of a release: what its components say to each other, and a cluster as it has left it.
+"""What is kept of a release: what its components say to each other, their source, and a cluster as it has left it.
 
     python -m tests.releases.keeping DIRECTORY      from a checkout of the release; see docs/development.md
 
@@ -18,9 +18,8 @@ from pathlib import Path
 from machinery.testing import apiserver, etcd, write_certificates
 from tests.integration.conformance.conftest import client_of
 from tests.integration.processes import workers
-from tests.releases import contracts, world
+from tests.releases import contracts, sources, world
 
-KEPT = Path(__file__).with_name("kept")
 CONTRACTS, CLUSTER = "contracts.binpb", "cluster.tar.xz"
 ENCRYPTION, SAID = "encryption.yaml", "said.json"
 
@@ -50,6 +49,7 @@ async def make(place: Path) -> None:
 def keep(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / CONTRACTS).write_bytes(contracts.current().SerializeToString(deterministic=True))
+    sources.keep(directory, _commit())
     with tempfile.TemporaryDirectory(prefix="wherry-") as scratch:
         place = Path(scratch)
         asyncio.run(make(place))

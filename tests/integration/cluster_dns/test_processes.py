@@ -18,6 +18,7 @@ from cluster_dns.publishing import NAME
 from machinery import kubeconfigs
 from machinery.client import Client
 from machinery.testing import ControlPlane, connect, control_plane, free_port, process
+from tests.integration.processes import Environment
 
 ADVERTISED = "192.0.2.53"
 
@@ -44,7 +45,9 @@ class Names:
 
 
 @asynccontextmanager
-async def cluster_dns(plane: ControlPlane, directory: Path, client: Client) -> AsyncIterator[Names]:
+async def cluster_dns(
+    plane: ControlPlane, directory: Path, client: Client, env: Environment | None = None
+) -> AsyncIterator[Names]:
     own, port = plane.pki / "cluster-dns", free_port()
     kubeconfig, resolv = directory / "kubeconfig", directory / "resolv.conf"
     kubeconfig.write_text(kubeconfigs.dump(plane.access("cluster-dns"), "test", "cluster-dns"))
@@ -54,7 +57,7 @@ async def cluster_dns(plane: ControlPlane, directory: Path, client: Client) -> A
         "--port", str(port), "--resolv-conf", str(resolv), "--advertise-address", ADVERTISED,
         "--secure-bind-address", "127.0.0.1", "--secure-port", str(free_port()), "--tls-cert-file",
         str(own / "tls.crt"), "--tls-private-key-file", str(own / "tls.key"), "--client-ca-file", str(own / "ca.crt"),
-        log=directory / "cluster-dns.log",
+        log=directory / "cluster-dns.log", env=env,
     ) as running:  # fmt: skip
         names = Names(port, client, running)
         await names.published(lambda each: each.endpoints[0].conditions.ready)

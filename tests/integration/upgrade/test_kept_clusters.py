@@ -16,8 +16,8 @@ from apiserver.storage.etcd import Endpoints, Etcd
 from machinery.testing import ControlPlane, apiserver, etcd
 from tests.integration.conformance.conftest import Api, client_of
 from tests.integration.processes import workers
-from tests.releases import world
-from tests.releases.keeping import CLUSTER, KEPT, SAID, encryption
+from tests.releases import KEPT, world
+from tests.releases.keeping import CLUSTER, SAID, encryption
 from tests.releases.world import APPS, CORE, PLURAL, WORK, Tree
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

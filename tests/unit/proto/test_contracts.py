@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 
+from tests.releases import KEPT
 from tests.releases.contracts import breaks, current
-from tests.releases.keeping import CONTRACTS, KEPT
+from tests.releases.keeping import CONTRACTS
 
 RELEASES = sorted(KEPT.glob(f"*/{CONTRACTS}"))
 
