@@ -119,4 +119,4 @@ def names_of(asked: x509.CertificateSigningRequest) -> list[x509.GeneralName]:
         found = asked.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return []
-    return [name for name in found if isinstance(name, tuple(FORMS.values()))]
+    return [name for name in found if type(name) in FORMS.values()]

@@ -12,6 +12,7 @@ from pathlib import Path
 from api import meta, quantities
 from api.types import Node, ObjectMeta, PersistentVolume, Pod, Service
 from api.volumes import NODE_LABEL
+from kubelet.certificates.holding import connected, held
 from kubelet.cgroups import limits, names, trees
 from kubelet.cgroups.keeping import Kept as KeptGroups
 from kubelet.cgroups.keeping import Wanted
@@ -69,12 +70,12 @@ from kubelet.volumes.layouts import Layout
 from kubelet.volumes.pinning import Pinning
 from kubelet.web.assembling import Shown, https
 from machinery import addresses
-from machinery.client import Client, connect
+from machinery.client import Client
 from machinery.clocks import Clock
 from machinery.events import Recorder
 from machinery.informers import Informer
 from machinery.running import CannotGoOn
-from machinery.serving import Files, Server
+from machinery.serving import Server
 from proto.node_pb2_grpc import add_NodeServicer_to_server
 
 ENGINE_RETRY = 1.0
@@ -92,7 +93,7 @@ async def run(config: Config, clock: Clock) -> None:
     except OSError as e:
         raise CannotGoOn(f"the root directory is needed: {e}") from e
     with _runtime(config, clock) as runtime:
-        async with connect(config.kubeconfig) as client:
+        async with connected(config, clock) as client:
             await Agent(config, client, runtime, network(config), clock).run()
 
 
@@ -202,9 +203,10 @@ class Agent:
         finder = Finder(self._pods, self._cache)
         logs = Logs(runtime, finder, clock)
         service = NodeService(runtime, finder, logs, looking)
+        self._certificates = held(config, client, lambda: self._nodes.get("", config.node), clock)
         self._server = Server(
             f"{config.bind}:{config.grpc_port}",
-            Files(config.certificate, config.key, config.client_ca),
+            self._certificates.files,
             lambda server: add_NodeServicer_to_server(service, server),
             ("wherry.v1.Node",),
             allowed=CALLERS,
@@ -214,8 +216,9 @@ class Agent:
             machine=self._machine, runtime=runtime, finder=finder, logs=logs, looking=looking, pods=self._of_node,
             records=self._cache.all, running=finder.everything, metrics=metrics, volumes=self._volumes.list,
             checks={"log": lambda: True, "syncloop": self._assignments.is_turning},
+            collectors=[*runtime.collectors, *self._certificates.collectors],
         )  # fmt: skip
-        self._web = https(config, client, shown, clock)
+        self._web = https(config, client, self._certificates.files, shown, clock)
         self._keeper = Keeper(Kept(config.root), self._volumes)
         self._pool: asyncio.Future[Pool] = asyncio.get_running_loop().create_future()
         self._addressed = asyncio.Event()
@@ -273,8 +276,8 @@ class Agent:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for part in (
-                self._recorder.run(), self._server.run(), self._web.run(), self._reports.run(), self._handlers.run(),
-                self._cache.run(), self._pods.run(), self._volumes.run(), self._following.run(),
+                self._recorder.run(), self._certificates.run(), self._serve(), self._web.run(), self._reports.run(),
+                self._handlers.run(), self._cache.run(), self._pods.run(), self._volumes.run(), self._following.run(),
                 self._keeper.run(), self._collector.run(), self._live(), self._work(),
                 self._statics.run(), self._shutdown.run(),
             ):  # fmt: skip
@@ -284,6 +287,11 @@ class Agent:
             if isinstance(self._network, Plumbing):
                 tasks.create_task(Neighbours(self._nodes, self._network, self._config.node).run())
                 tasks.create_task(addresses.stays(lambda: self._config.address))
+
+    async def _serve(self) -> None:
+        """gRPC cannot listen without a certificate."""
+        await self._certificates.to_serve()
+        await self._server.run()
 
     async def _live(self) -> None:
         """The Node object and its lease."""
@@ -403,9 +411,10 @@ class Agent:
                 await self._means.clock.sleep(ENGINE_RETRY)
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
-        if new is None or new.metadata.name != self._config.node or not new.spec.podCIDR:
+        if new is None or new.metadata.name != self._config.node:
             return
-        if not self._pool.done():
+        self._certificates.look_again()
+        if new.spec.podCIDR and not self._pool.done():
             self._pool.set_result(Addresses(new.spec.podCIDR))
             log.info("pod addresses come from %s", new.spec.podCIDR)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.nodes import KUBELET_GRPC_PORT, KUBELET_PORT
+from kubelet.certificates import flags as certificates
+from kubelet.certificates.flags import CertificateConfig
 from kubelet.images import flags as images
 from kubelet.images.flags import ImageConfig
 from kubelet.network.ways import PORT, VNI, Vxlan
@@ -41,6 +43,7 @@ class Config:
     certificate: Path
     key: Path
     client_ca: Path
+    certificates: CertificateConfig
     runtime: str
     labels: dict[str, str]
     max_pods: int
@@ -92,6 +95,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--tls-cert-file", type=Path, default=Path("/etc/wherry/pki/tls.crt"))
     add("--tls-private-key-file", type=Path, default=Path("/etc/wherry/pki/tls.key"))
     add("--client-ca-file", type=Path, default=Path("/etc/wherry/pki/ca.crt"))
+    certificates.add_flags(parser)
     add("--runtime", choices=RUNTIMES, default="docker")
     add("--node-labels", default="", help="key=value,...")
     add("--max-pods", type=int, default=110)
@@ -135,7 +139,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         address = str(ipaddress.IPv4Address(flags.node_ip or socket.gethostbyname(node)))
         resources = capacities.resources(flags)
         labels = dict(_pair(text) for text in flags.node_labels.split(",") if text)
-        of_images = images.read(flags, root)
+        of_images, of_certificates = images.read(flags, root), certificates.read(flags, root)
         simulation = simulations.read(flags)
     except (OSError, ValueError) as e:
         parser.error(f"{e}")
@@ -157,6 +161,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         certificate=flags.tls_cert_file,
         key=flags.tls_private_key_file,
         client_ca=flags.client_ca_file,
+        certificates=of_certificates,
         runtime=flags.runtime,
         labels=labels,
         max_pods=flags.max_pods,

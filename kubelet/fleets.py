@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from kubelet.agents import Agent, Views
+from kubelet.certificates.holding import connected
 from kubelet.config import Config
 from kubelet.runtime.simulated import Engine, Simulated, SimulatedNetwork
-from machinery.client import Client, connect
+from machinery.client import Client
 from machinery.clocks import Clock
 
 OUTAGE = "unreachable"
@@ -21,7 +22,7 @@ OUTAGE = "unreachable"
 
 async def run(config: Config, clock: Clock) -> None:
     """Until cancelled."""
-    async with connect(config.kubeconfig) as client:
+    async with connected(config, clock) as client:
         await Fleet(config, client, clock).run()
 
 

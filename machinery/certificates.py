@@ -42,8 +42,30 @@ class SigningPair:
 
 def signing_pair() -> SigningPair:
     """To sign service account tokens with. EC: a signature takes a twentieth of the time that RSA needs."""
-    private = _private(ec.generate_private_key(ec.SECP256R1()))
+    private = new_key()
     return SigningPair(public_half(private), private)
+
+
+def new_key() -> bytes:
+    """PEM."""
+    return _private(ec.generate_private_key(ec.SECP256R1()))
+
+
+def request(subject: Subject, key: bytes) -> bytes:
+    """A signing request (PKCS #10) for somebody who holds the key, both PEM."""
+    private = serialization.load_pem_private_key(key, None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_name(subject))
+    if subject.hosts:
+        builder = builder.add_extension(x509.SubjectAlternativeName(_names(subject.hosts)), critical=False)
+    return builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def says(certificate: x509.Certificate, subject: Subject) -> bool:
+    """Whether it names the user, and at least those groups and hosts."""
+    users = [a.value for a in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    groups = {a.value for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)}
+    return users == [subject.user] and groups >= {*subject.groups} and _names_hosts(certificate, subject)
 
 
 def public_half(private: bytes) -> bytes:
@@ -108,7 +130,7 @@ class Authority:
         except (ValueError, TypeError, InvalidSignature):
             return False
         lasts = held.not_valid_after_utc - (now or datetime.now(UTC)) > RENEW_BEFORE
-        return lasts and held.subject == _name(subject) and set(_names(subject.hosts)) <= set(_names_of(held))
+        return lasts and held.subject == _name(subject) and _names_hosts(held, subject)
 
 
 def _builder(
@@ -154,6 +176,10 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def _names_hosts(certificate: x509.Certificate, subject: Subject) -> bool:
+    return {*_names(subject.hosts)} <= {*_names_of(certificate)}
 
 
 def _names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:

@@ -51,11 +51,15 @@ def channel(access: Access) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(access.target, credentials, OPTIONS)
 
 
-def following(kubeconfig: Path | Access) -> "FollowingChannel":
-    """A channel for whoever the kubeconfig says at the time of a call.  Raises kubeconfigs.Unusable, OSError."""
+def following(kubeconfig: Path | Access, pair: Path | None = None) -> "FollowingChannel":
+    """A channel for whoever the kubeconfig, or the pair beside it (`kubeconfigs.load`), says at the time of a call.
+
+    Raises kubeconfigs.Unusable, OSError.
+    """
     if isinstance(kubeconfig, Access):
         return FollowingChannel(lambda: channel(kubeconfig))
-    return FollowingChannel(lambda: channel(kubeconfigs.load(kubeconfig)), *kubeconfigs.files(kubeconfig))
+    files = (*kubeconfigs.files(kubeconfig), pair)
+    return FollowingChannel(lambda: channel(kubeconfigs.load(kubeconfig, pair)), *files)
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,13 +194,14 @@ class Client:
 
 
 @asynccontextmanager
-async def connect(kubeconfig: Path | Access) -> AsyncIterator[Client]:
-    """A client for as long as the block runs; not reaching the server is no error yet. A kubeconfig that is replaced
-    counts for all that is asked from then on, while watches go on as they began.
+async def connect(kubeconfig: Path | Access, pair: Path | None = None) -> AsyncIterator[Client]:
+    """A client for as long as the block runs; not reaching the server is no error yet. A kubeconfig that is replaced,
+    or a pair beside it (`kubeconfigs.load`), counts for all that is asked from then on, while watches go on as they
+    began.
 
     Raises kubeconfigs.Unusable, OSError.
     """
-    async with following(kubeconfig) as channel, asyncio.TaskGroup() as tasks:
+    async with following(kubeconfig, pair) as channel, asyncio.TaskGroup() as tasks:
         client = Client(ResourcesStub(channel), lambda: channel.generation)
         running = tasks.create_task(client.run())
         try:

@@ -32,9 +32,11 @@ class FollowingContext(ssl.SSLContext):
         return self._current().wrap_bio(*arguments, **options)
 
 
-def serving(certificate: Path, key: Path | None, *authorities: Path, protocol: str = "http/1.1") -> FollowingContext:
+def serving(
+    certificate: Path, key: Path | None, *authorities: Path, to_come: bool = False, protocol: str = "http/1.1"
+) -> FollowingContext:  # fmt: skip
     """For a server of HTTP that asks its clients for a certificate of one of the authorities, and does without one.
-    Without authorities it asks for none.
+    Without authorities it asks for none.  `to_come`: its own may be missing, and then no handshake succeeds.
 
     Raises OSError.
     """
@@ -44,7 +46,8 @@ def serving(certificate: Path, key: Path | None, *authorities: Path, protocol: s
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(CIPHERS)
         context.set_alpn_protocols([protocol])
-        context.load_cert_chain(certificate, key)
+        if certificate.exists() or not to_come:
+            context.load_cert_chain(certificate, key)
         for authority in authorities:
             context.load_verify_locations(authority)
             context.verify_mode = ssl.CERT_OPTIONAL

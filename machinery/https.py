@@ -100,7 +100,7 @@ async def _delivered(request: web.BaseRequest, response: web.StreamResponse) -> 
 
 def _context(files: Files) -> ssl.SSLContext:
     try:
-        return serving(files.certificate, files.key, files.client_ca)
+        return serving(files.certificate, files.key, files.client_ca, to_come=files.to_come)
     except OSError as e:
         raise CannotGoOn(f"the serving certificate is needed: {e}") from e
 

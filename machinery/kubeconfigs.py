@@ -39,9 +39,15 @@ class Access:
         return f"Access(server={self.server!r})"
 
 
-def load(path: Path) -> Access:
-    """The current context of a kubeconfig.  Raises Unusable, OSError."""
+def load(path: Path, pair: Path | None = None) -> Access:
+    """The current context of a kubeconfig.  What stands in `pair`, a certificate and its key in one PEM file, counts
+    instead of what the kubeconfig says of the user, from when that file is there.
+
+    Raises Unusable, OSError.
+    """
     cluster, user = _current(path)
+    if pair is not None and pair.exists():
+        user = {"client-certificate": str(pair.absolute()), "client-key": str(pair.absolute())}
     try:
         return Access(
             server=cluster["server"],
@@ -80,18 +86,20 @@ def _blob(path: Path, entry: dict[str, Any], name: str) -> bytes:
     return (path.parent / entry[name]).read_bytes() if entry.get(name) else b""
 
 
-def dump(access: Access, cluster: str, user: str) -> str:
-    """A kubeconfig with everything inlined."""
+def dump(access: Access, cluster: str, user: str, pair: Path | None = None) -> str:
+    """A kubeconfig with everything inlined, but for the user's certificate and key if they stand in a file, `pair`."""
 
     def data(blob: bytes) -> str:
         return base64.b64encode(blob).decode()
 
     name = f"{user}@{cluster}"
+    shown = {"client-certificate-data": data(access.certificate), "client-key-data": data(access.key)}
+    if pair is not None:
+        shown = {"client-certificate": str(pair.absolute()), "client-key": str(pair.absolute())}
     return yaml.safe_dump({
         "apiVersion": "v1", "kind": "Config", "preferences": {}, "current-context": name,
         "clusters": [{"name": cluster, "cluster": {
             "server": access.server, "certificate-authority-data": data(access.ca)}}],
-        "users": [{"name": user, "user": {
-            "client-certificate-data": data(access.certificate), "client-key-data": data(access.key)}}],
+        "users": [{"name": user, "user": shown}],
         "contexts": [{"name": name, "context": {"cluster": cluster, "user": user}}],
     }, sort_keys=False)  # fmt: skip

@@ -40,6 +40,8 @@ class Files:
     certificate: Path
     key: Path
     client_ca: Path
+    to_come: bool = False
+    """Certificate and key may be missing still: HTTPS refuses handshakes until they are there."""
 
     def credentials(self) -> grpc.ServerCredentials:
         """They follow the files."""

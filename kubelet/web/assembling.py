@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from prometheus_client.registry import Collector
+
 from api.types import PersistentVolume, Pod
 from kubelet.config import Config
 from kubelet.metrics import Metrics
@@ -47,14 +49,15 @@ class Shown:
     volumes: Callable[[], Iterable[PersistentVolume]]
     checks: Mapping[str, Check]
     metrics: Metrics
+    collectors: Iterable[Collector]
+    """What is counted beside that."""
 
 
-def https(config: Config, client: Client, shown: Shown, clock: Clock) -> HttpsServer:
+def https(config: Config, client: Client, files: Files, shown: Shown, clock: Clock) -> HttpsServer:
     door = Door(
         Askers(client, clock, anonymous=config.anonymous), Rights(client, config.node, clock),
         _pages(config, client, shown, clock), shown.metrics,
     )  # fmt: skip
-    files = Files(config.certificate, config.key, config.client_ca)
     return HttpsServer(f"{config.bind}:{config.port}", files, door.answer)
 
 
@@ -71,7 +74,7 @@ def _pages(config: Config, client: Client, shown: Shown, clock: Clock) -> Pages:
     measures = Measures(config.node, shown.machine, shown.looking, disks, shown.pods)
     processes = Processes(shown.runtime, shown.finder, shown.logs)
     configz = configuration(config)
-    counts = Counts(config.node, client, shown.metrics, shown.records, shown.pods, disks, shown.runtime.collectors)
+    counts = Counts(config.node, client, shown.metrics, shown.records, shown.pods, disks, shown.collectors)
     return {
         ("GET", "/healthz/"): answering(lambda request: pages.healthz(request, shown.checks)),
         ("GET", "/pods"): answering(lambda request: pages.pods(shown.pods())),

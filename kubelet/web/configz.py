@@ -21,6 +21,8 @@ def configuration(config: Config) -> dict[str, Any]:
             "port": config.port,
             "tlsCertFile": str(config.certificate),
             "tlsPrivateKeyFile": str(config.key),
+            "rotateCertificates": config.certificates.renews_client,
+            "serverTLSBootstrap": config.certificates.renews_server,
             "tlsMinVersion": "VersionTLS12",
             "authentication": {
                 "x509": {"clientCAFile": str(config.client_ca)},

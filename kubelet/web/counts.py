@@ -36,7 +36,7 @@ class Counts:
         self, node: str, client: Client, metrics: Metrics, records: Callable[[], Iterable[Record]],
         pods: Callable[[], Iterable[Pod]], disks: Disks, more: Iterable[Collector],
     ) -> None:  # fmt: skip
-        """`records` are all containers, `pods` those assigned to the node; `more` is what the runtime counts."""
+        """`records` are all containers, `pods` those assigned to the node; `more` is what others count."""
         self._records = records
         self._pods = pods
         self._disks = disks

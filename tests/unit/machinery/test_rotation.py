@@ -153,6 +153,29 @@ async def test_an_https_port_does_so_too(place: Place, tmp_path: Path) -> None:
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_an_https_port_without_a_certificate_yet_refuses_handshakes(place: Place, tmp_path: Path) -> None:
+    pair = tmp_path / "current.pem"
+    files = Files(pair, pair, place.files.client_ca, to_come=True)
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response()
+
+    server = HttpsServer("127.0.0.1:0", files, answer)
+    running = asyncio.create_task(server.run())
+    try:
+        port = await server.bound()
+        for _ in range(2):
+            with pytest.raises(OSError, match=REFUSED):
+                await shown(port, None, tmp_path)
+            own = OLD.issue(Subject("server", (), HOSTS))
+            replace(pair, own.certificate + own.key)
+            assert await shown(port, None, tmp_path) == serial(own)
+            pair.unlink()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_a_connection_that_lasts_is_nobodys_once_its_certificate_is_not_believed(
     place: Place, tmp_path: Path
 ) -> None:
@@ -219,6 +242,23 @@ async def test_a_client_changes_its_certificate_and_whom_it_trusts_and_keeps_its
             assert await names(watch) == ["second"]
             assert (await client.get(ConfigMap, "second", "default")).metadata.name == "second"
             await watch.aclose()
+
+
+async def test_a_pair_beside_the_kubeconfig_counts_from_when_it_is_there(place: Place, tmp_path: Path) -> None:
+    pair = tmp_path / "current.pem"
+    async with serving(place) as (_, port):
+        stranger, known = NEW.issue(Subject("client")), OLD.issue(Subject("client"))
+        access = Access(f"https://127.0.0.1:{port}", OLD.pair.certificate, stranger.certificate, stranger.key, "token")
+        place.kubeconfig.write_text(kubeconfigs.dump(access, "test", "client"))
+        async with connect(place.kubeconfig, pair) as client:
+            with pytest.raises(errors.Unavailable):
+                await client.list(ConfigMap)
+            replace(pair, known.certificate + known.key)
+            assert (await client.list(ConfigMap)).items == []
+            assert kubeconfigs.load(place.kubeconfig, pair).token == ""
+            pair.unlink()
+            with pytest.raises(errors.Unavailable):
+                await client.list(ConfigMap)
 
 
 async def test_a_clients_calls_under_way_are_not_broken_off(place: Place) -> None:
