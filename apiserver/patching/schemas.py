@@ -22,6 +22,13 @@ SERVER_METADATA = frozenset(
 # The published schema holds no defaults. This is the only one among the keys of list items.
 KEY_DEFAULTS = {"protocol": "TCP"}
 SCALAR_TYPES = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean"}
+_WRITTEN = ("labels", "annotations", "finalizers", "ownerReferences")
+# What a write to the status leaves alone of the metadata, where it leaves any alone; of custom kinds, all of it.
+METADATA_BESIDE_STATUS = {
+    "APIService": _WRITTEN, "CustomResourceDefinition": _WRITTEN, "Deployment": ("labels",), "FlowSchema": _WRITTEN,
+    "PodGroup": _WRITTEN, "PriorityLevelConfiguration": _WRITTEN, "ResourceV1ResourceClaim": _WRITTEN,
+    "ServiceCIDR": _WRITTEN, "ValidatingAdmissionPolicy": _WRITTEN, "VolumeAttachment": _WRITTEN,
+}  # fmt: skip
 # What can be written through a subresource of a pod, and with it the name that tells a container from the others.
 PARTS: dict[str, list[tuple[str, ...]]] = {
     "ephemeralcontainers": [("spec", "ephemeralContainers")],
@@ -126,8 +133,10 @@ def tracked(definition: str | Node, subresource: str = "") -> Node:
             hidden = not whole.undivided
         fields[name] = (written, UNTRACKED if hidden else child)
     if "metadata" in fields:
-        own = fields["metadata"][1].copy()
-        own.fields = {k: (f, UNTRACKED if k in SERVER_METADATA else n) for k, (f, n) in own.fields.items()}
+        own, private = fields["metadata"][1].copy(), SERVER_METADATA
+        if subresource == "status":
+            private |= set(METADATA_BESIDE_STATUS.get(definition, ()) if isinstance(definition, str) else _WRITTEN)
+        own.fields = {k: (f, UNTRACKED if k in private else n) for k, (f, n) in own.fields.items()}
         fields["metadata"] = ("f:metadata", own)
     if subresource == "status" and (whole.open or not whole.fields):
         fields.setdefault("status", ("f:status", ANYTHING))

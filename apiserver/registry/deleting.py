@@ -134,11 +134,13 @@ def _grace(kind: Kind, obj: Any, asked: int | None) -> int:
 
 def _finalizers(kind: Kind, present: list[str], propagation: str) -> list[str]:
     """The finalizers with those that the propagation policy asks of the garbage collector."""
+    others = [f for f in present if f not in (ORPHAN, FOREGROUND)]
+    if policies.resource(kind) in policies.WITHOUT_DEPENDENTS:
+        return others
     if not propagation:
         if ORPHAN in present or FOREGROUND in present or policies.resource(kind) not in policies.ORPHANS_BY_DEFAULT:
             return present
         propagation = "Orphan"
-    others = [f for f in present if f not in (ORPHAN, FOREGROUND)]
     return others + {"Orphan": [ORPHAN], "Foreground": [FOREGROUND]}.get(propagation, [])
 
 

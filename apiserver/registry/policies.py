@@ -5,6 +5,7 @@ from api.kinds import Kind
 CREATED_BY_UPDATE = frozenset(
     {
         "endpoints", "events", "limitranges", "services", "coordination.k8s.io/leases", "events.k8s.io/events",
+        "node.k8s.io/runtimeclasses",
         "rbac.authorization.k8s.io/clusterrolebindings", "rbac.authorization.k8s.io/clusterroles",
         "rbac.authorization.k8s.io/rolebindings", "rbac.authorization.k8s.io/roles",
     }
@@ -39,6 +40,9 @@ RETURNS_DELETED = frozenset(
 
 ORPHANS_BY_DEFAULT = frozenset({"replicationcontrollers", "batch/jobs"})
 """Dependents survive unless the delete says otherwise, for compatibility with clients of the first days."""
+
+WITHOUT_DEPENDENTS = frozenset({"events", "events.k8s.io/events"})
+"""There are too many of them to ask whether anybody hangs on one that is deleted."""
 
 
 def resource(kind: Kind) -> str:

@@ -37,7 +37,7 @@ NAME_ATTEMPTS = 8
 ATTEMPTS = 64
 NO_VERSION = ("", "0")
 """What a resourceVersion says that means no revision in particular."""
-NEEDED = Fault("FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")
+NEEDED = Fault("FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update")
 TAKEN = "the claim that {claim} makes was taken by another object meanwhile; please try again"
 
 Tree = dict[str, Any]
@@ -182,7 +182,7 @@ class Writing:
         wanted = None if tracked else meta.tree(new)
         if ruled:
             if not explicit and request.subresource != "scale" and policies.needs_version(kind):
-                raise refusal(kind.group, kind.name, new.metadata.name, [NEEDED])
+                raise refusal(kind.group, kind.plural, new.metadata.name, [NEEDED])
             if request.subresource == "scale":
                 new = await self._admit_scale(request, current, new)
             else:

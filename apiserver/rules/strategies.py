@@ -29,14 +29,16 @@ from api.types import (
     Workload,
 )  # fmt: skip
 from apiserver.customs import definitions
+from apiserver.patching.schemas import METADATA_BESIDE_STATUS
 from apiserver.rules import pod_parts
 
 # Kinds that count generations; of the others, metadata.generation stays absent.
 COUNTED = {
     ("", "Pod"), ("", "ReplicationController"), ("apps", "DaemonSet"), ("apps", "Deployment"), ("apps", "ReplicaSet"),
     ("apps", "StatefulSet"), ("batch", "CronJob"), ("batch", "Job"), ("discovery.k8s.io", "EndpointSlice"),
+    ("autoscaling", "HorizontalPodAutoscaler"),
     ("networking.k8s.io", "Ingress"), ("networking.k8s.io", "IngressClass"), ("networking.k8s.io", "NetworkPolicy"),
-    ("networking.k8s.io", "ServiceCIDR"), ("policy", "PodDisruptionBudget"), ("scheduling.k8s.io", "PriorityClass"),
+    ("policy", "PodDisruptionBudget"), ("scheduling.k8s.io", "PriorityClass"),
     ("scheduling.k8s.io", "PodGroup"), ("scheduling.k8s.io", "Workload"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"), ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
     ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
@@ -46,13 +48,6 @@ COUNTED = {
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
-}  # fmt: skip
-# Kinds whose status is written without a word about their metadata: the rest of it is not theirs to change.
-STATUS_ALONE = {
-    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
-    ("apiextensions.k8s.io", "CustomResourceDefinition"),
-    ("flowcontrol.apiserver.k8s.io", "FlowSchema"), ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
-    ("resource.k8s.io", "ResourceClaim"), ("scheduling.k8s.io", "PodGroup"),
 }  # fmt: skip
 TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 APART = {"apiVersion", "kind", "metadata", "status"}
@@ -81,8 +76,8 @@ def prepare_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> Non
             for name in new.__struct_fields__:
                 if name not in APART:
                     setattr(new, name, getattr(old, name))
-            if (kind.group, kind.name) in STATUS_ALONE:
-                _restore_metadata(new.metadata, old.metadata)
+            for name in METADATA_BESIDE_STATUS.get(kind.type.__name__, ()):
+                setattr(new.metadata, name, getattr(old.metadata, name))
         elif subresource != "approval":
             new.status = old.status
     if kind.name == "Namespace" and kind.group == "" and subresource == "":
@@ -116,11 +111,6 @@ def _keep_metadata(new: Any, old: Any) -> None:
     # Only the verb delete begins a deletion, and nobody takes one back.
     new.deletionTimestamp = old.deletionTimestamp
     new.deletionGracePeriodSeconds = old.deletionGracePeriodSeconds
-
-
-def _restore_metadata(new: Any, old: Any) -> None:
-    for name in ("labels", "annotations", "finalizers", "ownerReferences"):
-        setattr(new, name, getattr(old, name))
 
 
 def _changed(kind: Kind, new: Any, old: Any) -> bool:

@@ -325,7 +325,7 @@ async def test_an_update_says_which_revision_it_replaces(send: Send, widgets: Cu
         refused = await send("PUT", where, wanted | {"metadata": wanted["metadata"] | metadata})
         assert refused.code == 422
         assert (
-            "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update" in refused.body["message"]
+            "metadata.resourceVersion: Invalid value: 0: must be specified for an update" in refused.body["message"]
         )
     named = wanted["metadata"] | {"resourceVersion": made["metadata"]["resourceVersion"]}
     assert (await send("PUT", where, wanted | {"metadata": named})).code == 200

@@ -16,7 +16,10 @@ ELSEWHERE = {"CertificateSigningRequest", "CustomResourceDefinition", "APIServic
 """Kinds whose objects mean more than their words, and which have tests of their own."""
 STORED = [k for k in kinds.BUILT_IN if set(k.verbs) >= {"get", "create"} and k.name not in ELSEWHERE]
 WITH_STATUS = [k for k in STORED if "status" in k.subresources]
-RESET_BY_STATUS = {"FlowSchema", "PriorityLevelConfiguration", "ResourceClaim", "ValidatingAdmissionPolicy"}
+RESET_BY_STATUS = {
+    "APIService", "FlowSchema", "PriorityLevelConfiguration", "ResourceClaim", "ServiceCIDR",
+    "ValidatingAdmissionPolicy", "VolumeAttachment",
+}  # fmt: skip
 """An update of their status leaves all metadata alone."""
 VERSIONED = {"PodDisruptionBudget", "ValidatingAdmissionPolicy", "VolumeAttachment"}
 """Their updates must say which revision they replace."""

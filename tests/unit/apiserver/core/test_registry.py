@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from api import kinds, meta
+from api import kinds, meta, types
 from api.errors import (
     AlreadyExists,
     ApiError,
@@ -35,6 +35,7 @@ from api.types import (
     Node,
     Pod,
     ReplicationController,
+    RuntimeClass,
     Service,
     ServiceAccount,
 )
@@ -236,7 +237,10 @@ async def test_version_0_means_whatever_is_there(registry: Registry) -> None:
     assert after.data == {"k": "1", "l": "2"}
     assert after.metadata.resourceVersion not in ("0", made.metadata.resourceVersion)
     await create(registry, Lease, "b")
-    with pytest.raises(Invalid, match=r"metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"):
+    with pytest.raises(
+        Invalid,
+        match=r"leases.coordination.k8s.io \"b\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update",
+    ):
         await registry.update(
             about(Lease, "update", "b"), document(kinds.of(Lease), "b", metadata={"name": "b"} | zero)
         )
@@ -373,6 +377,10 @@ async def test_the_name_in_the_body_must_be_the_one_in_the_path(registry: Regist
 
 async def test_a_lease_is_created_by_an_update_and_a_configmap_is_not(registry: Registry) -> None:
     _, created = await registry.update(about(Lease, "update", "a"), document(kinds.of(Lease), "a"))
+    assert created
+    _, created = await registry.update(
+        about(RuntimeClass, "update", "a"), document(kinds.of(RuntimeClass), "a", handler="h")
+    )
     assert created
     with pytest.raises(NotFound):
         await registry.update(about(ConfigMap, "update", "a"), document(kinds.of(ConfigMap), "a"))
@@ -587,6 +595,12 @@ async def test_the_propagation_policy_becomes_a_finalizer(
     request = about(ReplicationController, "delete", "rc")
     answer, done = await registry.delete(request, DeleteOptions(propagation=propagation))
     assert (meta.decode(answer, ReplicationController).metadata.finalizers, done) == (finalizers, False)
+
+
+async def test_nothing_waits_for_what_hangs_on_an_event(registry: Registry) -> None:
+    event = {"involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}}
+    await create(registry, types.Event, "e", metadata={"finalizers": ["orphan"]}, **event)
+    assert (await registry.delete(about(types.Event, "delete", "e"), DeleteOptions(propagation="Foreground")))[1]
 
 
 async def test_a_deletion_can_be_meant_for_one_very_object(registry: Registry) -> None:

@@ -151,6 +151,17 @@ def test_the_status_subresource_owns_nothing_of_the_spec() -> None:
     )
 
 
+def test_nor_of_the_metadata_that_a_kind_keeps_from_it() -> None:
+    old = written(None, deployment(), "creator")
+    marked = changed(old, "metadata", "labels", to={"app": "other"})
+    marked["metadata"]["annotations"] = {"a": "b"}
+    stored = written(old, marked, "c", subresource="status")
+    assert fields(stored)["c/status"] == {"f:metadata": {"f:annotations": {".": {}, "f:a": {}}}}
+    schema = {"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": "f"}}
+    labelled = schema | {"metadata": {"name": "f", "labels": {"a": "b"}}}
+    assert track(schema, labelled, manager="c", now=NOW, subresource="status") == []
+
+
 def test_scale_owns_replicas_under_its_own_name() -> None:
     old = written(None, deployment(), "creator")
     new = written(old, changed(old, "spec", "replicas", to=9), "kubectl", subresource="scale")

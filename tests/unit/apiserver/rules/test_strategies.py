@@ -3,8 +3,12 @@ import pytest
 from api import kinds, meta
 from api.qos import qos_class
 from api.types import (
+    APIService,
+    Deployment,
     FlowSchema,
     FlowSchemaCondition,
+    HorizontalPodAutoscaler,
+    HorizontalPodAutoscalerSpec,
     LoadBalancerIngress,
     Namespace,
     Node,
@@ -13,6 +17,8 @@ from api.types import (
     PodCondition,
     PodStatus,
     Service,
+    ServiceCIDR,
+    VolumeAttachment,
 )
 from apiserver.rules import prepare_create, prepare_update
 from tests.unit.apiserver.rules.manifests import MANIFESTS, made
@@ -24,6 +30,17 @@ CORE = [n for n in MANIFESTS if n in COUNTED or n in ("Service", "ConfigMap", "S
 @pytest.mark.parametrize("name", CORE)
 def test_kinds_that_count_generations_start_at_one(name):
     assert made(name, {"metadata/generation": 7}).metadata.generation == (1 if name in COUNTED else None)
+
+
+def test_an_autoscaler_counts_generations_and_a_range_of_addresses_does_not():
+    made_new, made_range = HorizontalPodAutoscaler(spec=HorizontalPodAutoscalerSpec()), ServiceCIDR()
+    prepare_create(kinds.of(HorizontalPodAutoscaler), made_new)
+    prepare_create(kinds.of(ServiceCIDR), made_range)
+    assert (made_new.metadata.generation, made_range.metadata.generation) == (1, None)
+    more = meta.clone(made_new)
+    more.spec.maxReplicas = 5
+    prepare_update(kinds.of(HorizontalPodAutoscaler), more, made_new)
+    assert more.metadata.generation == 2
 
 
 @pytest.mark.parametrize("name", ["Deployment", "ReplicaSet", "ReplicationController", "Service"])
@@ -202,6 +219,16 @@ def test_a_subresource_of_a_pod_changes_only_what_is_its_own(subresource, own):
     assert (new.spec, new.status, new.metadata.generation) == (meant.spec, old.status, 2)
     for name in ("labels", "annotations", "finalizers"):
         assert getattr(new.metadata, name) == getattr(old.metadata, name)
+
+
+@pytest.mark.parametrize("type_", [APIService, ServiceCIDR, VolumeAttachment, Deployment])
+def test_labels_are_not_written_with_such_a_status(type_):
+    old = type_(metadata=ObjectMeta(name="a", labels={"a": "b"}))
+    new = meta.clone(old)
+    new.metadata.labels, new.metadata.annotations = {"c": "d"}, {"e": "f"}
+    prepare_update(kinds.of(type_), new, old, "status")
+    kept = {"e": "f"} if type_ is Deployment else {}
+    assert (new.metadata.labels, new.metadata.annotations) == ({"a": "b"}, kept)
 
 
 def test_a_status_that_leaves_out_what_came_later_takes_nothing_back():
