@@ -12,6 +12,7 @@ from api.kinds import Kind
 from api.paths import Path, invalid, refusal
 from api.types import (
     Node,
+    ObjectMeta,
     Pod,
     Secret,
     ServiceAccount,
@@ -63,11 +64,14 @@ class Tokens:
         if accounts is None:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         wanted = _read(body, TokenRequest)
+        if elsewhere := list(_elsewhere(wanted.metadata, request)):
+            raise refusal(GROUP, "TokenRequest", request.name, elsewhere[:1])
+        account = await self._existing(ACCOUNTS, request.namespace, request.name)
+        wanted.metadata.name, wanted.metadata.namespace = request.name, request.namespace
         await admit(wanted, None)
         spec = wanted.spec
         if faults := list(_faults(spec)):
-            raise refusal(GROUP, "TokenRequest", wanted.metadata.name, faults)
-        account = await self._existing(ACCOUNTS, request.namespace, request.name)
+            raise refusal(GROUP, "TokenRequest", "", faults)
         bound = await self._bound(request, wanted)
         spec.audiences = spec.audiences or [accounts.keys.issuer]
         spec.expirationSeconds = seconds = spec.expirationSeconds or HOUR
@@ -77,7 +81,6 @@ class Tokens:
             wanted.status = TokenRequestStatus(
                 token=accounts.keys.issue(claims, int(now)), expirationTimestamp=times.format(now + seconds)
             )
-        wanted.metadata.name, wanted.metadata.namespace = request.name, request.namespace
         wanted.metadata.creationTimestamp = times.format(now)
         return meta.encode(wanted)
 
@@ -155,6 +158,14 @@ def _claims(keys: Keys, account: Any, bound: _Binding, audiences: list[str], sec
 
 def _named(obj: Any) -> Bound:
     return Bound(obj.metadata.name, obj.metadata.uid)
+
+
+def _elsewhere(metadata: ObjectMeta, request: Request) -> Any:
+    """What is said of another account than the one whose token is asked for."""
+    for field in ("name", "namespace"):
+        said = getattr(metadata, field)
+        if said not in ("", getattr(request, field)):
+            yield invalid(Path("metadata").child(field), said, f"must match the service account {field} if specified")
 
 
 def _faults(spec: TokenRequestSpec) -> Any:

@@ -30,8 +30,11 @@ async def admitted(_obj: Any, _old: Any) -> None:
     """Nobody objects."""
 
 
-async def ask(tokens: Tokens, user: User = ADMIN, account: str = "default", **spec: Any) -> dict[str, Any]:
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+async def ask(
+    tokens: Tokens, user: User = ADMIN, account: str = "default", metadata: Any = None, **spec: Any
+) -> dict[str, Any]:
+    head = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": metadata or {}}
+    body = head | {"spec": spec}
     request = Request(user, "create", kinds.of(ServiceAccount), "ns", account, "token")
     return msgspec.json.decode(await tokens.issue(request, msgspec.json.encode(body), admitted))
 
@@ -169,7 +172,18 @@ def test_an_rsa_key_serves_too_and_the_public_keys_are_published(tmp_path: Path)
         ({"boundObjectRef": POD | {"uid": "x"}}, Conflict, "does not match the UID in record"),
         ({"boundObjectRef": POD | {"name": "x"}}, NotFound, 'pods "x" not found'),
         ({"boundObjectRef": POD | {"kind": "ConfigMap"}}, BadRequest, "cannot bind token to object of type /v1, Kind="),
-        ({"account": "else"}, NotFound, 'serviceaccounts "else" not found'),
+        ({"account": "else", "expirationSeconds": 1}, NotFound, 'serviceaccounts "else" not found'),
+        (
+            {"metadata": {"name": "foo"}},
+            Invalid,
+            'TokenRequest.authentication.k8s.io "default" is invalid: metadata.name: Invalid value: "foo": must match the '
+            "service account name if specified",
+        ),
+        (
+            {"metadata": {"name": "default", "namespace": "bar"}},
+            Invalid,
+            'metadata.namespace: Invalid value: "bar": must match the service account namespace if specified',
+        ),
     ],
 )
 async def test_what_cannot_be_granted_is_refused(tokens: Tokens, spec: Any, error: Any, message: str) -> None:
