@@ -33,6 +33,7 @@ SAFE = frozenset(
         "net.ipv4.tcp_wmem",
     }
 )
+SYSTEM = "linux"
 OF_IPC = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
 
 
@@ -44,6 +45,15 @@ def refusal(pod: Pod, allowed: Iterable[str] = (), *, armored: bool = True) -> R
     for each in context.sysctls if context is not None else ():
         if fault := _sysctl_fault(pod, normal(each.name or ""), tuple(allowed)):
             return "SysctlForbidden", f"forbidden sysctl: {fault}"
+    return _system(pod)
+
+
+def _system(pod: Pod) -> Refusal | None:
+    if pod.metadata.labels.get("kubernetes.io/os", SYSTEM) != SYSTEM:
+        why = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"
+        return "PodOSSelectorNodeLabelDoesNotMatch", why
+    if pod.spec.os is not None and pod.spec.os.name != SYSTEM:
+        return "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"
     return None
 
 

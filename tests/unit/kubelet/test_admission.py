@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.types import AppArmorProfile, Pod, PodSecurityContext, SecurityContext, Sysctl
+from api.types import AppArmorProfile, Pod, PodOS, PodSecurityContext, SecurityContext, Sysctl
 from kubelet.containers.sysctls import normal
 from kubelet.pods.admission import refusal
 from tests.unit.kubelet.builders import container, pod
@@ -41,6 +41,15 @@ def test_a_machine_without_armor_refuses_who_wants_it(kind: str) -> None:
     assert refusal(of, armored=True) is None
     bare = pod(container(securityContext=SecurityContext(appArmorProfile=AppArmorProfile(type="Unconfined"))))
     assert refusal(bare, armored=False) is None
+
+
+def test_pods_for_another_system_are_refused() -> None:
+    words = "Failed to admit pod as the OS field doesn't match node OS"
+    assert refusal(pod(os=PodOS(name="windows"))) == ("PodOSNotSupported", words)
+    labelled = refusal(pod(metadata={"labels": {"kubernetes.io/os": "windows"}}))
+    assert labelled is not None
+    assert labelled[0] == "PodOSSelectorNodeLabelDoesNotMatch"
+    assert refusal(pod(os=PodOS(name="linux"), metadata={"labels": {"kubernetes.io/os": "linux"}})) is None
 
 
 @pytest.mark.parametrize(
