@@ -401,11 +401,12 @@ class Worker:
             means.reporter.report(view, last=True)
 
     def _report(self, view: View) -> None:
-        for container in self.pod.spec.containers:
+        inits, regular = self.pod.spec.initContainers, self.pod.spec.containers
+        for container, init in (*((c, True) for c in inits), *((c, False) for c in regular)):
             record = view.newest(container.name or "")
             if record is None or not record.ended or record.id in self._told or view.terminating:
                 continue
-            if view.wanted(container, record) and restarts.delay(record, view.now):
+            if view.wanted(container, record, init=init) and restarts.delay(record, view.now):
                 self._told.add(record.id)
                 meta = self.pod.metadata
                 self._means.recorder.event(

@@ -603,6 +603,13 @@ async def test_changed_labels_are_shown_at_once(stage: Stage, tmp_path: Path) ->
         await stage.until(lambda: shown.read_text() == 'a="new"')
 
 
+async def test_an_init_container_that_backs_off_is_told_of(stage: Stage) -> None:
+    async with stage.worker(web(initContainers=[container("first", command=["false"])])):
+        await stage.until(lambda: "BackOff" in stage.told.reasons())
+        (words,) = (message for _, reason, message in stage.told.events if reason == "BackOff")
+        assert words == "Back-off restarting failed container first in pod web_default(u1)"
+
+
 async def test_a_program_that_cannot_be_started_is_an_error_and_then_a_backoff(stage: Stage) -> None:
     async with stage.worker(web(container(command=["/no/such/program"]))):
         assert stage.state.waiting.reason == "RunContainerError"
