@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import msgspec
 
 from api.types import Container, Pod, ResourceRequirements
-from kubelet.syncing.restarts import is_sidecar
 
 Promised = Mapping[str, ResourceRequirements]
 """By container name."""
@@ -27,7 +26,7 @@ class Allocations:
 
     def grant(self, pod: Pod) -> None:
         """It may have what its spec says now."""
-        self._promised[pod.metadata.uid] = {c.name: c.resources for c in lasting(pod)}
+        self._promised[pod.metadata.uid] = {c.name: c.resources for c in resizable(pod)}
 
     def forget(self, uid: str) -> None:
         self._promised.pop(uid, None)
@@ -36,17 +35,17 @@ class Allocations:
         """The pod with what it was promised: itself, if that is what its spec says."""
         found = self._promised.get(pod.metadata.uid)
         promised = found if found is not None else _told(pod)
-        if all(_amounts(promised.get(c.name, c.resources)) == _amounts(c.resources) for c in lasting(pod)):
+        if all(_amounts(promised.get(c.name, c.resources)) == _amounts(c.resources) for c in resizable(pod)):
             return pod
         containers = [_sized(c, promised) for c in pod.spec.containers]
-        inits = [_sized(c, promised) if is_sidecar(c) else c for c in pod.spec.initContainers]
+        inits = [_sized(c, promised) for c in pod.spec.initContainers]
         spec = msgspec.structs.replace(pod.spec, containers=containers, initContainers=inits)
         return msgspec.structs.replace(pod, spec=spec)
 
 
-def lasting(pod: Pod) -> list[Container]:
-    """Those that can be resized."""
-    return [*pod.spec.containers, *(c for c in pod.spec.initContainers if is_sidecar(c))]
+def resizable(pod: Pod) -> list[Container]:
+    """All but ephemeral ones; init containers while they run."""
+    return [*pod.spec.containers, *pod.spec.initContainers]
 
 
 def _sized(container: Container, promised: Promised) -> Container:
@@ -64,7 +63,7 @@ def _told(pod: Pod) -> Promised:
     granted is under way, to what the spec says."""
     statuses = {s.name: s for s in (*pod.status.containerStatuses, *pod.status.initContainerStatuses)}
     found = {}
-    for container in lasting(pod):
+    for container in resizable(pod):
         status = statuses.get(container.name)
         has = status.resources if status is not None else None
         settled = status is not None and has is not None and has.requests == status.allocatedResources

@@ -6,13 +6,15 @@ A resize is granted or put off as a whole; what was granted is carried out conta
 
 import json
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from api import meta, quantities
+from api.quotas import pods as totals
 from api.types import Container, Pod, PodCondition
 from kubelet.containers.specs import amounts
-from kubelet.pods.allocations import lasting
+from kubelet.pods.allocations import resizable
 from kubelet.pods.means import Means
 from kubelet.runtime.interfaces import AMOUNTS, Amounts, EngineError, Record
 from kubelet.syncing.restarts import is_sidecar
@@ -72,7 +74,9 @@ class Resizing:
         quota = self._means.host.quota
         running = {r.name: r for r in records if r.running and not r.is_pause}
         due = [
-            (c, r, what) for c in lasting(pod) if (r := running.get(c.name)) and (what := difference(pod, c, r, quota))
+            (c, r, what)
+            for c in resizable(pod)
+            if (r := running.get(c.name)) and (what := difference(pod, c, r, quota))
         ]
         self.restarts = frozenset(c.name for c, _, what in due if _needs_restart(c, what))
         if due:
@@ -165,7 +169,9 @@ def _needs_restart(container: Container, what: set[str]) -> bool:
 
 
 def _requested(pods: Iterable[Pod], name: str) -> int:
-    return sum(_amount(c.resources.limits | c.resources.requests, name) for p in pods for c in lasting(p))
+    scale = 1000 if name == "cpu" else 1
+    found = (totals.requests(p).get(name) for p in pods)
+    return sum(math.ceil(amount.value * scale) for amount in found if amount is not None)
 
 
 def _amount(resources: Mapping[str, str], name: str) -> int:

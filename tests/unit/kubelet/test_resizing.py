@@ -195,6 +195,24 @@ async def test_an_engine_that_refuses_is_told_of(stage: Stage) -> None:
         assert stage.records()[0].amounts.shares == 1024
 
 
+async def test_an_init_container_is_resized_while_it_runs(stage: Stage) -> None:
+    async with stage.worker(of := web(sized("500m"), initContainers=[sized("250m", name="first")])) as worker:
+        wanted = meta.clone(of)
+        wanted.metadata.generation = 2
+        wanted.spec.initContainers[0].resources = needing("1")
+        worker.update(wanted)
+        await stage.until(lambda: [reason for reason, _ in told(stage)] == ["ResizeStarted", "ResizeCompleted"])
+        (record,) = stage.records("first")
+        assert record.amounts.shares == 1024
+        (status,) = stage.status.initContainerStatuses
+        assert status.resources == needing("1")
+        more = meta.clone(wanted)
+        more.spec.initContainers[0].resources = needing("4")
+        worker.update(more)
+        await stage.until(lambda: condition(stage, "PodResizePending") is not None)
+        assert condition(stage, "PodResizePending").reason == "Infeasible"  # type: ignore[union-attr]
+
+
 def test_limits_that_the_engine_discards_are_not_asked_for_again() -> None:
     wanted = container(resources=ResourceRequirements(limits={"memory": "1Mi"}))
     made = running(amounts=Amounts(2, 0, 0))
