@@ -12,6 +12,8 @@ from wherry.kubectl import Kubectl
 from wherry.labs import NODES, node_names
 from wherry.progress import Progress
 
+from .composing import compose
+
 # Asking goes on from node3's kubelet, so that one is spared.
 COMPONENTS = ("etcd", "apiserver", "controller-manager", "scheduler", "node1-kubelet", "node1-kube-proxy",
               "node2-kubelet")  # fmt: skip
@@ -45,11 +47,6 @@ def served(kubectl, manifests, running):
 
 def identities(pods):
     return {s["containerID"]: s["restartCount"] for pod in pods for s in pod["status"]["containerStatuses"]}
-
-
-def compose(lab, *arguments):
-    made = Compose(lab)
-    subprocess.run(made.command(*arguments), env=made.environment(), check=True, capture_output=True)
 
 
 @pytest.mark.long

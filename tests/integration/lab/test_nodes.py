@@ -1,18 +1,12 @@
 """Rows 13 and 14 of the walk: nodes described, and one of them lost for a while."""
 
 import re
-import subprocess
 from contextlib import suppress
 
 import docker
 import pytest
 
-from wherry.composing import Compose
-
-
-def compose(lab, *arguments):
-    made = Compose(lab)
-    subprocess.run(made.command(*arguments), env=made.environment(), check=True, capture_output=True)
+from .composing import compose
 
 
 def test_nodes_tell_what_they_are(everywhere, lab):
