@@ -110,6 +110,16 @@ class Protocol(RequestHandler):
             self.transport.write(_REFUSAL.encode())
         self.force_close()
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """And forget what was said: aiohttp keeps the last request and answer of a connection until the next comes."""
+        finished = await super().finish_response(request, resp, start_time)
+        request._read_bytes = None
+        if isinstance(resp, web.Response):
+            resp.body = None
+        return finished
+
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
