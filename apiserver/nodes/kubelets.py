@@ -22,6 +22,9 @@ IDLE_AFTER = 60.0
 PINGS, PING_SECONDS = 4, 2.0
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 16 * 2**20),
+    # A stream whose client does not read has 64 kB here. gRPC would find out how much a line takes that is not waited
+    # for, and give megabytes to each of hundreds.
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     *SIGNS_OF_LIFE,  # else logs are followed, and commands waited for, on a node that has lost its power

@@ -17,6 +17,8 @@ from kubelet.runtime import documents
 from kubelet.runtime.interfaces import EngineError, EngineUnreachable, NoSuchContainer, NoSuchImage
 
 LIMIT = 1 << 20
+WAITING = 1 << 16
+"""Of a conversation twice as many bytes may wait for whoever reads: somebody's command may talk, and nobody listen."""
 CHUNK = 1 << 18
 
 
@@ -75,7 +77,7 @@ async def opened(
     fields: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Answer]:  # fmt: skip
     """Send one request; the answer's body is the caller's to read.  Raises EngineError for a refusal."""
-    reader, writer = await connected(socket)
+    reader, writer = await connected(socket, WAITING)
     try:
         last = {"Connection": "Upgrade", "Upgrade": "tcp"} if hijack else {"Connection": "close"}
         writer.write(request(method, path, body, {**(fields or {}), **last}))
@@ -89,9 +91,9 @@ async def opened(
         writer.close()
 
 
-async def connected(socket: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connected(socket: str, limit: int = LIMIT) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     try:
-        return await asyncio.open_unix_connection(socket, limit=LIMIT)
+        return await asyncio.open_unix_connection(socket, limit=limit)
     except OSError as e:
         raise EngineUnreachable(f"cannot connect to the Docker daemon at unix://{socket}: {e}") from e
 

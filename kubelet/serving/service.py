@@ -6,7 +6,7 @@ import functools
 import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar
 
 import grpc
@@ -18,6 +18,7 @@ from kubelet.serving.finding import Finder
 from kubelet.serving.logs import Logs
 from kubelet.usage.looking import ContainerUse, Looking
 from machinery.grpc_errors import abort
+from machinery.sessions import Sessions
 from proto import node_pb2 as pb
 from proto.node_pb2_grpc import NodeServicer
 
@@ -25,6 +26,8 @@ T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 CHUNK = 1 << 16
 STDOUT, STDERR = 1, 2
+MOST, MOST_EACH = 1000, 500
+"""Streams at once, and into one pod: whose they are only the API servers know."""
 
 
 def refusing(method: Callable[..., AsyncIterator[T]]) -> Callable[..., AsyncIterator[T]]:
@@ -52,23 +55,29 @@ class NodeService(NodeServicer):
         self._finder = finder
         self._logs = logs
         self._looking = looking
+        self._sessions = Sessions(MOST, MOST_EACH, of="streams into pods of this node")
+
+    def _into(self, pod: pb.Container | pb.PortForwardStart) -> AbstractContextManager[None]:
+        """Raises TooManyRequests."""
+        return self._sessions.one_of(f"{pod.namespace}/{pod.pod}")
 
     @refusing
     async def Logs(self, request: pb.LogsRequest, context: Context) -> AsyncIterator[pb.Chunk]:
-        async with contextlib.aclosing(self._logs.read(request)) as pieces:  # type: ignore[type-var]
-            async for piece in pieces:
-                yield pb.Chunk(data=piece)
+        with self._into(request.container):
+            async with contextlib.aclosing(self._logs.read(request)) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    yield pb.Chunk(data=piece)
 
     @refusing
     async def Exec(self, request: AsyncIterator[pb.ExecInput], context: Context) -> AsyncIterator[pb.ExecOutput]:
         start = await _start(request)
         record = self._finder.running(start.container)
         process = Process(tuple(start.command), start.stdin, start.tty)
-        async with contextlib.aclosing(
-            _conversation(self._runtime.execute(record.id, process), request, context)
-        ) as outputs:
-            async for output in outputs:
-                yield output
+        conversation = _conversation(self._runtime.execute(record.id, process), request, context)
+        with self._into(start.container):
+            async with contextlib.aclosing(conversation) as outputs:
+                async for output in outputs:
+                    yield output
 
     @refusing
     async def Attach(self, request: AsyncIterator[pb.ExecInput], context: Context) -> AsyncIterator[pb.ExecOutput]:
@@ -79,10 +88,11 @@ class NodeService(NodeServicer):
             ended = await self._runtime.inspect(record.id)
             return 0 if ended.running else ended.exit_code
 
-        attached = self._runtime.attach(record.id, stdin=start.stdin)
-        async with contextlib.aclosing(_conversation(attached, request, context, exit_code)) as outputs:
-            async for output in outputs:
-                yield output
+        conversation = _conversation(self._runtime.attach(record.id, stdin=start.stdin), request, context, exit_code)
+        with self._into(start.container):
+            async with contextlib.aclosing(conversation) as outputs:
+                async for output in outputs:
+                    yield output
 
     @refusing
     async def PortForward(
@@ -91,8 +101,15 @@ class NodeService(NodeServicer):
         first = await anext(aiter(request), None)
         if first is None or not first.HasField("start"):
             raise errors.BadRequest("the first message must be `start`")
-        pod = self._finder.pod(first.start.namespace, first.start.pod)
-        start = first.start
+        with self._into(first.start):
+            async with contextlib.aclosing(self._forwarded(first.start, request, context)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _forwarded(
+        self, start: pb.PortForwardStart, request: AsyncIterator[pb.PortForwardInput], context: Context
+    ) -> AsyncGenerator[pb.Chunk, None]:
+        pod = self._finder.pod(start.namespace, start.pod)
         try:
             reader, writer = await _connect(self._finder.sandbox(pod).pid, start.address, start.port)
         except ConnectionResetError as e:

@@ -6,8 +6,9 @@ spdy, links, sessions, terminals   streams of SPDY/3.1, plain or tunnelled in a 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -90,24 +91,28 @@ class Streams:
     async def _port_forward(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
         pod = await find_pod(self._registry, request)
         await self._registry.connect(request, connects.forwarding(http.query_string))
+        one_more = partial(self._sessions.one_of, request.user.name)
         node = await find_node(self._registry, pod)
         if upgrade(http) == "websocket" and TUNNEL not in offered(http):
             ports = channelled_forwards.ports(parse_qsl(http.query_string))
             socket = await opened(http, V4, "")
             async with self._connected(http, node) as kubelet:
-                await channelled_forwards.run(PortForward(kubelet, pod), socket, ports)
+                await channelled_forwards.run(PortForward(kubelet, pod, one_more), socket, ports)
             return socket
         if upgrade(http) == "websocket":
             socket = await opened(http, TUNNEL)
-            await self._forward(http, pod, node, Session(SocketLink(socket)))
+            await self._forward(http, pod, node, Session(SocketLink(socket)), one_more)
             return socket
         link, response = await take_over(http, _spdy(http, port_forwards.PROTOCOL))
-        await self._forward(http, pod, node, Session(link))
+        await self._forward(http, pod, node, Session(link), one_more)
         return response
 
-    async def _forward(self, http: web.BaseRequest, pod: Pod, node: Node, session: Session) -> None:
+    async def _forward(
+        self, http: web.BaseRequest, pod: Pod, node: Node, session: Session,
+        one_more: Callable[[], AbstractContextManager[None]],
+    ) -> None:  # fmt: skip
         async with self._connected(http, node) as kubelet:
-            await PortForward(kubelet, pod).run(session)
+            await PortForward(kubelet, pod, one_more).run(session)
 
     @asynccontextmanager
     async def _connected(self, http: web.BaseRequest, node: Node) -> AsyncIterator[NodeStub]:

@@ -5,11 +5,13 @@ data stream with the headers `streamtype`, `port` and `requestid`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import grpc
 
+from api.errors import ApiError, TooManyRequests
 from api.types import Pod
 from apiserver.nodes.conversations import OVERWRITTEN, conversation
 from apiserver.rest.streaming import spdy
@@ -36,11 +38,12 @@ class Half(Protocol):
 
 
 class PortForward:
-    """All connections of one client into one pod."""
+    """All connections of one client into one pod, each of which counts as `one_more`; it may raise TooManyRequests."""
 
-    def __init__(self, kubelet: NodeStub, pod: Pod) -> None:
+    def __init__(self, kubelet: NodeStub, pod: Pod, one_more: Callable[[], AbstractContextManager[None]]) -> None:
         self._kubelet: Any = kubelet  # the stubs describe the synchronous API
         self._pod = pod
+        self._one_more = one_more
         self._errors: dict[str, Stream] = {}
         self._data: dict[str, Stream] = {}
 
@@ -66,16 +69,21 @@ class PortForward:
             if not port.isdigit() or not 0 < int(port) < 65536:
                 await error.end(f'"{port}" is not a port'.encode())
                 return
-            await self._carry(data, int(port))
+            with self._one_more():
+                await self._carry(data, int(port))
             await error.end()
+        except TooManyRequests as e:
+            await error.end(self._wrong(port, e))
         except grpc.aio.AioRpcError as e:
-            metadata = self._pod.metadata
-            about = f"error forwarding port {port} to pod {metadata.name}, uid {metadata.uid}"
             # Where nothing is known to have gone wrong: an error would end the forwarding of all that come after it.
-            await error.end(f"{about}: {from_rpc(e).message}".encode() if e.details() != OVERWRITTEN else b"")
+            await error.end(self._wrong(port, from_rpc(e)) if e.details() != OVERWRITTEN else b"")
         finally:
             data.leave()
             await data.end()
+
+    def _wrong(self, port: str, error: ApiError) -> bytes:
+        metadata = self._pod.metadata
+        return f"error forwarding port {port} to pod {metadata.name}, uid {metadata.uid}: {error.message}".encode()
 
     async def _carry(self, data: Half, port: int) -> None:
         metadata = self._pod.metadata

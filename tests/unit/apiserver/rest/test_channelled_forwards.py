@@ -1,10 +1,13 @@
 """Ports forwarded as channels of one WebSocket, which the Python clients do."""
 
+import aiohttp
 import pytest
 
 from api.errors import BadRequest
+from apiserver.nodes import sessions
 from apiserver.rest.streaming.channelled_forwards import ports
 from tests.unit.apiserver.rest import kubelet as fake
+from tests.unit.apiserver.rest.conftest import served
 
 PATH = "/api/v1/namespaces/default/pods/a/portforward"
 
@@ -34,6 +37,22 @@ async def test_a_port_on_which_nobody_listens_is_said_on_its_error_channel(rest,
         messages = [message.data async for message in socket]
     assert messages[2][:1] == b"\x01"
     assert messages[2][1:].startswith(b"error forwarding port 1 to pod a, uid ")
+
+
+async def test_each_connection_counts_among_the_streams_of_its_user(registry, kubelet, monkeypatch):
+    monkeypatch.setattr(sessions, "MOST_EACH", 3)
+    async with (
+        served(registry) as running,
+        aiohttp.ClientSession(f"http://127.0.0.1:{await running.bound()}") as client,
+        client.ws_connect(f"{PATH}?ports=80,81,82", headers={"Authorization": "Bearer good"}) as socket,
+    ):
+        for _ in range(6):
+            await socket.receive()
+        refused = (await socket.receive()).data
+        why = "too many streams into pods, please try again later"
+        assert refused == f"\x05error forwarding port 82 to pod a, uid : {why}".encode()
+        await socket.send_bytes(b"\x02hello")
+        assert (await socket.receive()).data == b"\x02HELLO"
 
 
 def test_the_ports_stand_in_the_query():
