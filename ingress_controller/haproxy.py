@@ -13,6 +13,13 @@ from ingress_controller.sites import NOWHERE, Host, Path, Server, Site
 
 PLACES = 8
 """A backend has a power of two times as many."""
+MOST, MOST_EACH = 3000, 2000
+"""Connections, in all and of one address: what comes by way of another node has that node's. HAProxy's own limit is
+what descriptors allow, which may be a million."""
+SPARE = 100
+"""Connections beyond those, for who asks whether it is well."""
+MOST_BUFFERS = 16384
+"""Of 16 kB each, for what is on its way: a connection of HTTP/2 may have two for each of a hundred streams."""
 NOT_FOUND = "default backend - 404"
 EMPTY = Server("127.0.0.1", 1)
 
@@ -29,6 +36,7 @@ class Place:
     http_port: int
     https_port: int
     health_port: int
+    most_each: int = MOST_EACH
 
     @property
     def socket(self) -> str:
@@ -96,6 +104,8 @@ def certificate_files(site: Site, own: str) -> dict[str, str]:
 def _head(place: Place) -> list[str]:
     return [
         "global",
+        f"  maxconn {MOST + SPARE}",
+        f"  tune.buffers.limit {MOST_BUFFERS}",
         f"  stats socket {place.socket} mode 600 level admin expose-fd listeners",
         f"  crt-base {place.certificates}",
         "  log stdout format raw daemon notice",
@@ -106,9 +116,14 @@ def _head(place: Place) -> list[str]:
         "defaults",
         "  mode http",
         "  timeout connect 2s",
+        # Also of the TLS handshake, and between two pieces of a body.
         "  timeout client 60s",
         "  timeout server 60s",
-        "  timeout http-request 30s",
+        # A head; the documentation's advice against clients that never finish it is some seconds.
+        "  timeout http-request 10s",
+        "  timeout http-keep-alive 60s",
+        # What a client has not said that it has got is kept so long after the end.
+        "  timeout client-fin 30s",
         "  timeout tunnel 1h",
         "  option forwardfor",
         # An endpoint that has just gone refuses; nothing was sent to it then, so another may be asked.
@@ -125,6 +140,10 @@ def _head(place: Place) -> list[str]:
 def _frontend(site: Site, place: Place) -> list[str]:
     lines = [
         "frontend web",
+        f"  maxconn {MOST}",
+        f"  stick-table type ipv6 size {MOST} expire 1m store conn_cur",
+        "  tcp-request connection track-sc0 src",
+        f"  tcp-request connection reject if {{ sc0_conn_cur gt {place.most_each} }}",
         f"  bind {place.address}:{place.http_port}",
         f"  bind {place.address}:{place.https_port} ssl crt-list {place.certificates}/list alpn h2,http/1.1",
         "  http-request set-header X-Forwarded-Proto https if { ssl_fc }",

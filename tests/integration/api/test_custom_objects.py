@@ -324,9 +324,7 @@ async def test_an_update_says_which_revision_it_replaces(send: Send, widgets: Cu
     for metadata in ({}, {"resourceVersion": "0"}):
         refused = await send("PUT", where, wanted | {"metadata": wanted["metadata"] | metadata})
         assert refused.code == 422
-        assert (
-            "metadata.resourceVersion: Invalid value: 0: must be specified for an update" in refused.body["message"]
-        )
+        assert "metadata.resourceVersion: Invalid value: 0: must be specified for an update" in refused.body["message"]
     named = wanted["metadata"] | {"resourceVersion": made["metadata"]["resourceVersion"]}
     assert (await send("PUT", where, wanted | {"metadata": named})).code == 200
     scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": wanted["metadata"], "spec": {"replicas": 3}}

@@ -21,6 +21,7 @@ from ingress_controller.sites import Path as SitePath
 from machinery.certificates import Authority, Subject
 from machinery.testing import free_port
 
+MOST_EACH = 50
 AUTHORITY = Authority.create("test")
 
 
@@ -79,11 +80,13 @@ def backends() -> Iterator[tuple[Backend, Backend]]:
 
 class Running:
     def __init__(self, directory: Path) -> None:
-        self.place = Place(str(directory), "127.0.0.1", free_port(), free_port(), free_port())
+        self.place = Place(str(directory), "127.0.0.1", free_port(), free_port(), free_port(), most_each=MOST_EACH)
         self.haproxy = Haproxy(self.place, pem("own.example"))
 
-    def ask(self, host: str, path: str = "/") -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.place.http_port, timeout=5)
+    def ask(self, host: str, path: str = "/", address: str = "127.0.0.1") -> tuple[int, str]:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.place.http_port, timeout=5, source_address=(address, 0)
+        )
         with contextlib.closing(connection):
             connection.request("GET", path, headers={"Host": host})
             answer = connection.getresponse()
@@ -134,6 +137,21 @@ def path(beginning: str, backend: str, *, exact: bool = False) -> SitePath:
 
 def simple(*servers: Server, **more: object) -> Site:
     return Site(hosts=(Host("a.example", (path("/", "n_s_80"),)),), backends={"n_s_80": servers}, **more)  # type: ignore[arg-type]
+
+
+async def test_whoever_only_holds_connections_has_so_many_and_others_are_served(
+    running: Running, backends: tuple[Backend, Backend]
+) -> None:
+    await running.haproxy.serve(simple(backends[0].server))
+    held = [await asyncio.open_connection("127.0.0.1", running.place.http_port) for _ in range(MOST_EACH + 1)]
+    reads = [asyncio.create_task(reader.read()) for reader, _ in held]
+    done, _ = await asyncio.wait(reads, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    first = done.pop()
+    assert isinstance(first.exception(), ConnectionResetError) or first.result() == b"", "refused, not timed out"
+    assert (await asyncio.to_thread(running.ask, "a.example", "/", "127.0.0.2"))[0] == 200
+    for _, writer in held:
+        writer.close()
+    await asyncio.gather(*reads, return_exceptions=True)
 
 
 async def test_requests_are_led_by_host_and_path(running: Running, backends: tuple[Backend, Backend]) -> None:
