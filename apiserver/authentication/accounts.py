@@ -16,7 +16,7 @@ from machinery.clocks import Clock
 
 PREFIX = "system:serviceaccount:"
 GROUP = "system:serviceaccounts"
-EXTRA = "authentication.kubernetes.io/"
+EXTRA, CREDENTIAL = "authentication.kubernetes.io/", "credential-id"
 ACCOUNTS, PODS, SECRETS, NODES = (kinds.of(t) for t in (ServiceAccount, Pod, Secret, Node))
 LEEWAY = 60.0
 """Seconds after its deletion that an object, still there, vouches for its tokens."""
@@ -42,7 +42,7 @@ class Accounts:
         about = claims[PRIVATE]
         namespace, account = about["namespace"], about["serviceaccount"]
         await self._exists(ACCOUNTS, namespace, account)
-        extra = {"credential-id": f"JTI={claims['jti']}"}
+        extra = {CREDENTIAL: f"JTI={claims['jti']}"}
         if pod := about.get("pod"):
             await self._exists(PODS, namespace, pod)
             extra |= {"pod-name": pod["name"], "pod-uid": pod["uid"]}

@@ -8,10 +8,11 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from api.errors import Unauthorized
-from apiserver.authentication.accounts import Accounts
+from apiserver.authentication.accounts import CREDENTIAL, EXTRA, Accounts
 from apiserver.authentication.proxies import Headers, Proxies
 from apiserver.requests import ANONYMOUS, User
 from machinery.clocks import SYSTEM, Clock
@@ -23,16 +24,19 @@ PROTOCOL = "base64url.bearer.authorization.k8s.io."
 
 @lru_cache(maxsize=4096)
 def certificate_user(certificate: bytes) -> User:
-    """The user that a certificate (DER or PEM) names: the common name, with the organizations as groups.
+    """The user that a certificate (DER or PEM) names: the common name, with the organizations as groups, and by which
+    certificate that is known.
 
     That a trusted authority signed it is for others to see to.  Raises Unauthorized if it names nobody.
     """
-    subject = loaded(certificate).subject
+    shown = loaded(certificate)
+    subject = shown.subject
     name = next((str(a.value) for a in subject.get_attributes_for_oid(NameOID.COMMON_NAME)), "")
     if not name:
         raise Unauthorized("Unauthorized")
     groups = [str(a.value) for a in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    return authenticated(User(name, groups=tuple(groups)))
+    known_by = f"X509SHA256={shown.fingerprint(hashes.SHA256()).hex()}"
+    return authenticated(User(name, groups=tuple(groups), extra={EXTRA + CREDENTIAL: (known_by,)}))
 
 
 class Authenticator:

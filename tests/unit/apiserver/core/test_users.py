@@ -1,6 +1,8 @@
 """Who a request is from, and what that allows."""
 
+import ssl
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,12 @@ from machinery.certificates import LIFETIME, Authority, Subject
 from machinery.testing import FakeClock
 
 
-async def test_a_certificate_names_a_user_and_groups() -> None:
+async def test_a_certificate_names_a_user_and_groups_and_itself() -> None:
     pair = Authority.create("ca").issue(Subject("system:node:n1", ("system:nodes", "more")))
     user = await Authenticator()(pair.certificate, "")
-    assert user == User("system:node:n1", groups=("system:nodes", "more", "system:authenticated"))
+    known_by = f"X509SHA256={sha256(ssl.PEM_cert_to_DER_cert(pair.certificate.decode())).hexdigest()}"
+    extra = {"authentication.kubernetes.io/credential-id": (known_by,)}
+    assert user == User("system:node:n1", groups=("system:nodes", "more", "system:authenticated"), extra=extra)
 
 
 async def test_a_certificate_that_has_expired_or_is_of_nobody_who_is_trusted_names_nobody(tmp_path: Path) -> None:
