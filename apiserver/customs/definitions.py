@@ -10,9 +10,10 @@ import msgspec
 
 from api import meta
 from api.names import dns_1035_faults, dns_subdomain_faults
-from api.paths import Fault, Path, invalid, not_supported, required
+from api.paths import Fault, Path, invalid, not_supported, required, show
 from api.types import CustomResourceConversion, CustomResourceDefinitionCondition
-from apiserver.customs import versions
+from apiserver.customs import formats, versions
+from apiserver.customs.schemas import Schema
 
 Tree = dict[str, Any]
 Faults = Iterator[Fault]
@@ -79,6 +80,29 @@ def condemn(crd: Any, now: str) -> None:
             type="Terminating", status="True", reason="InstanceDeletionPending", message=PENDING, lastTransitionTime=now
         ),
     )
+
+
+# --- warnings
+
+
+def warnings(new: Any, old: Any) -> list[str]:
+    """Formats that say nothing, if they are new."""
+    before = {*_formats(old)} if old is not None else set()
+    return [f"unrecognized format {show(name)}" for name in dict.fromkeys(_formats(new)) if name not in before]
+
+
+def _formats(crd: Any) -> Iterator[str]:
+    for version in crd.spec.versions:
+        if version.schema is not None and version.schema.openAPIV3Schema is not None:
+            yield from _unrecognized(Schema(msgspec.to_builtins(version.schema.openAPIV3Schema)))
+
+
+def _unrecognized(schema: Schema) -> Iterator[str]:
+    name = schema.source.get("format")
+    if name and not formats.means_something(name, schema.source.get("type") or ""):
+        yield name
+    for inner in (*schema.below(), *schema.combined()):
+        yield from _unrecognized(inner)
 
 
 # --- validation

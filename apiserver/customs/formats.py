@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import re2
 
 from api import quantities
+from api.names import dns_label_faults, dns_subdomain_faults
 
 _UUID = r"(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?%s-?%s[0-9a-f]{3}-?[0-9a-f]{12}"
 _HOST = r"([a-zA-Z0-9\x{a1}-\x{ffff}]([a-zA-Z0-9\x{a1}-\x{ffff}-]{0,62}[a-zA-Z0-9\x{a1}-\x{ffff}])?\.?)+"
@@ -87,11 +88,19 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "date-time": _date_time,
     "datetime": _date_time,
     "quantity": _parsed(quantities.parse),
+    "k8s-short-name": lambda v: not dns_label_faults(v),
+    "k8s-long-name": lambda v: not dns_subdomain_faults(v),
 }
+NUMBERS = {"integer": ("int32", "int64"), "number": ("float", "double")}
 
 
 def is_known(name: str) -> bool:
     return name.replace("-", "") in _NORMAL
+
+
+def means_something(name: str, type_: str) -> bool:
+    """Whether anything is checked because of the format, where a value is of that type; "" is any."""
+    return is_known(name) if type_ in ("", "string") else name in NUMBERS.get(type_, ())
 
 
 def fits(name: str, value: str) -> bool:

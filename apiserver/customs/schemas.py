@@ -66,6 +66,10 @@ class Schema:
             found.append(self.items)
         return found
 
+    def combined(self) -> list[Schema]:
+        """What else a value must fit here."""
+        return [*self.all_of, *self.any_of, *self.one_of, *([self.excluded] if self.excluded is not None else [])]
+
     def defaults_anything(self) -> bool:
         return self.has_default or any(inner.defaults_anything() for inner in self.below())
 

@@ -11,6 +11,7 @@ from api import quantities
 from api.kinds import Kind
 from api.paths import Path, show
 from api.types import Affinity, Container, NodeSelectorTerm, ObjectMeta, PodSpec
+from apiserver.customs import definitions
 
 NODE_LABELS = {
     "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
@@ -41,11 +42,13 @@ WORKLOADS = {"DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationControl
 
 
 def about(kind: Kind, new: Any, old: Any | None) -> list[str]:
-    """Of a pod at each write, of a template when what its object demands was changed."""
+    """Of a pod at each write, of a template or a definition when what its object demands was changed."""
     if (kind.group, kind.name) == ("", "Pod"):
         return list(_pod(Path(), new.metadata, new.spec))
     if old is not None and new.metadata.generation == old.metadata.generation:
         return []
+    if kind.name == "CustomResourceDefinition":
+        return definitions.warnings(new, old)
     at, template = _template(kind, new)
     if template is None:
         return []

@@ -42,6 +42,19 @@ def test_names_that_another_has_are_not() -> None:
     assert (found.status.acceptedNames.plural, found.status.acceptedNames.kind) == ("gadgets", None)
 
 
+def test_formats_that_say_nothing_are_told_of_once() -> None:
+    def using(*named: tuple[str, str]) -> Any:
+        fields = {f"f{i}": {"type": type_, "format": name} for i, (type_, name) in enumerate(named)}
+        return crd(version(spec={"type": "object", "properties": fields}))
+
+    known = [("string", "date-time"), ("integer", "int64"), ("number", "double"), ("string", "k8s-long-name")]
+    old = using(*known, ("string", "int64"), ("object", "uri"))
+    assert rules.warnings(CRDS, old, None) == ['unrecognized format "int64"', 'unrecognized format "uri"']
+    new = using(("string", "other"), ("integer", "uri"), ("boolean", "other"))
+    rules.prepare_update(CRDS, new, old)
+    assert rules.warnings(CRDS, new, old) == ['unrecognized format "other"']
+
+
 def test_all_short_names_that_are_taken_are_told() -> None:
     first, second = established(), crd(kind="Gadget", uid="2")
     second.spec.names.shortNames = ["widget", "free", "widgets", "widget"]

@@ -167,6 +167,8 @@ def test_lists_that_are_sets_or_maps_hold_nothing_twice() -> None:
         ("mac", "01:23:45:67:89:ab", "01"), ("creditcard", "4111 1111 1111 1111", "4111 1111 1111 1112"),
         ("isbn10", "0-306-40615-2", "0-306-40615-3"), ("hexcolor", "#ff0000", "red"), ("quantity", "100Mi", "much"),
         ("dateTime", "any", ""), ("unheard-of", "any", ""),
+        ("k8s-short-name", "a-1", "a.b"),
+        ("k8s-long-name", "a.b-1", "A"),
     ],
 )  # fmt: skip
 def test_formats(name: str, good: str, bad: str) -> None:
