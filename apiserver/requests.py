@@ -14,6 +14,7 @@ from api import paths
 from api.errors import BadRequest
 from api.kinds import Kind
 from api.types import DeleteOptions as WireDeleteOptions
+from apiserver import syntax
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +185,10 @@ def parse_delete_options(body: bytes) -> DeleteOptions:
         return DeleteOptions()
     try:
         wire = _delete_options.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+    except msgspec.ValidationError as e:
         raise BadRequest(f"unable to decode DeleteOptions: {e}") from e
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise BadRequest(f"unable to decode DeleteOptions: {syntax.fault_of(body)}") from e
     if wire.kind != "DeleteOptions":
         raise BadRequest(f"decoded object cannot be converted to DeleteOptions: {wire.apiVersion}, Kind={wire.kind}")
     propagation = wire.propagationPolicy or ""

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from api.errors import BadRequest
+from apiserver import syntax
 
 MAX_DEPTH = 300
 """Levels of nesting. Merging takes a stack frame or two for each, and no object of Kubernetes comes near."""
@@ -15,7 +16,7 @@ def read(body: bytes) -> Any:
     try:
         value = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
-        raise BadRequest(f"error decoding patch: {e}") from e
+        raise BadRequest(f"error decoding patch: {syntax.fault_of(body)}") from e
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
         check_depth(value)
     return value

@@ -12,7 +12,8 @@ import msgspec
 from api import kinds, meta, schema
 from api.errors import BadRequest
 from api.kinds import Kind
-from apiserver.rules import scalars, strictness, syntax
+from apiserver import syntax
+from apiserver.rules import scalars, strictness
 from apiserver.rules.mismatches import first_mismatch, first_unrestorable, without_nulls
 from apiserver.rules.shapes import struct
 
@@ -75,8 +76,10 @@ def read(type_: type[T], document: bytes) -> T:
             why = first_mismatch(raw, shape) or ""
             if not why:
                 return msgspec.convert(without_nulls(raw, shape), type_)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except msgspec.ValidationError:
             why = str(e)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            why = syntax.fault_of(document)
         raise BadRequest(f'{name} in version "v1" cannot be handled as a {name}: {why}') from e
 
 

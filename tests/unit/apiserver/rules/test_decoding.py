@@ -7,7 +7,8 @@ import pytest
 from api import kinds, meta
 from api.errors import BadRequest
 from api.types import ConfigMap, Deployment, Lease, Pod, Secret
-from apiserver.rules import decode, syntax
+from apiserver import syntax
+from apiserver.rules import decode
 from tests.unit.apiserver.rules.manifests import MANIFESTS
 
 DEPLOYMENTS, PODS = kinds.of(Deployment), kinds.of(Pod)
@@ -258,3 +259,10 @@ def test_the_scanner_finds_fault_with_what_msgspec_refuses_and_with_nothing_else
             assert syntax.fault_of(text) != "invalid JSON", text
         else:
             assert syntax.fault_of(text) == "invalid JSON", text
+
+
+def test_of_a_long_text_only_the_beginning_is_looked_at_closely():
+    much = b"1," * syntax.MOST_SCANNED
+    assert syntax.fault_of(b"[x" + much) == "invalid character 'x' looking for beginning of value"
+    assert syntax.fault_of(b"[" + much + b"x") == syntax.fault_of(b"[" + much) == "invalid JSON"
+    assert syntax.fault_of(b"[" * len(much)) == "exceeded max depth"

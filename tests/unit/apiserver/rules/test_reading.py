@@ -4,6 +4,7 @@ import pytest
 
 from api.errors import BadRequest
 from api.types import Eviction, Scale, TokenRequest
+from apiserver.requests import parse_delete_options
 from apiserver.rules.decoding import read
 
 
@@ -22,3 +23,13 @@ def test_a_token_request_of_an_old_client():
 def test_what_is_no_such_object_is_refused(document):
     with pytest.raises(BadRequest, match=r'Eviction in version "v1" cannot be handled as a Eviction: .'):
         read(Eviction, document)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"), [(b"{", "unexpected end of JSON input"), (b'{"a":' * 20_000, "exceeded max depth")]
+)
+def test_what_is_no_json_is_told_in_gos_words(document, said):
+    with pytest.raises(BadRequest, match=f": {said}$"):
+        read(Eviction, document)
+    with pytest.raises(BadRequest, match=f"unable to decode DeleteOptions: {said}$"):
+        parse_delete_options(document)

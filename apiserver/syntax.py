@@ -1,11 +1,13 @@
 """What Go's encoding/json says of a text that is not JSON.
 
-A small scanner that stops at the same byte with the same words.  It runs only when msgspec has refused the text.
+A small scanner that stops at the same byte with the same words.  It runs only when msgspec has refused the text, and
+over its beginning only: it takes two microseconds for a byte, in which nobody else is served.
 """
 
 WHITE = " \t\r\n"
 DIGITS = "0123456789"
 END = "unexpected end of JSON input"
+MOST_SCANNED = 64 * 1024
 
 
 class SyntaxFault(Exception):
@@ -15,13 +17,14 @@ class SyntaxFault(Exception):
 def fault_of(text: bytes) -> str:
     """Go's words for what is wrong with `text`; a general sentence if this scanner finds nothing wrong with it."""
     try:
-        scanner = _Scanner(text.decode("utf-8", errors="replace"))
+        scanner = _Scanner(text[:MOST_SCANNED].decode("utf-8", errors="replace"))
         scanner.value("looking for beginning of value")
         scanner.white()
         if scanner.at < len(scanner.text):
             raise scanner.unexpected("after top-level value")
     except SyntaxFault as e:
-        return str(e)
+        if str(e) != END or len(text) <= MOST_SCANNED:
+            return str(e)
     except RecursionError:
         return "exceeded max depth"
     return "invalid JSON"
