@@ -145,10 +145,10 @@ def _not_an_object(document: bytes) -> str:
     go = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
     try:
         raw = _plain.decode(document)
-    except RecursionError:
-        return "couldn't get version/kind; json parse error: exceeded max depth"
     except msgspec.ValidationError as e:
         return f"couldn't get version/kind; json parse error: {str(e).partition(' - at')[0].lower()}"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return f"couldn't get version/kind; json parse error: {syntax.fault_of(document)}"
     if isinstance(raw, dict):
         name = next(n for n in _PARTS if raw.get(n) is not None and not isinstance(raw[n], str))
         value, target = raw[name], f"struct field .{name} of type string"

@@ -261,6 +261,21 @@ def test_the_scanner_finds_fault_with_what_msgspec_refuses_and_with_nothing_else
             assert syntax.fault_of(text) == "invalid JSON", text
 
 
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (b"[1,", "unexpected end of JSON input"),
+        (b'{"kind":1', "unexpected end of JSON input"),
+        (b"1x", "invalid character 'x' after top-level value"),
+        (b'"\xff', "unexpected end of JSON input"),
+    ],
+)
+def test_what_is_neither_an_object_nor_json_is_no_json_first(document, said):
+    with pytest.raises(BadRequest) as caught:
+        decode(kinds.of(Deployment), document)
+    assert f"couldn't get version/kind; json parse error: {said} (" in caught.value.message
+
+
 def test_of_a_long_text_only_the_beginning_is_looked_at_closely():
     much = b"1," * syntax.MOST_SCANNED
     assert syntax.fault_of(b"[x" + much) == "invalid character 'x' looking for beginning of value"
