@@ -6,10 +6,10 @@ https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/1287-in-pla
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from api import meta
-from api.types import Container, ContainerStatus, Pod
+from api.types import Container, ContainerStatus, Pod, ResourceRequirements
 
 PENDING = "PodResizePending"
 Amounts = Mapping[str, str]
@@ -21,6 +21,9 @@ class Held:
 
     statuses: Mapping[str, ContainerStatus]
     infeasible: bool = False
+    whole: ResourceRequirements | None = None
+    """What the pod as a whole has, if it asks for something as a whole; with what it was promised."""
+    promised: Amounts = field(default_factory=dict)
 
     def requests(self, container: Container) -> list[Amounts]:
         """Of each resource the most in any of them counts."""
@@ -37,6 +40,18 @@ class Held:
             return [container.resources.limits]
         return [status.resources.limits] if self.infeasible else [container.resources.limits, status.resources.limits]
 
+    def requests_of(self, whole: ResourceRequirements) -> list[Amounts]:
+        """As `requests`, for what is stated for the whole pod."""
+        if self.whole is None:
+            return [whole.requests]
+        has: list[Amounts] = [self.whole.requests, self.promised]
+        return has if self.infeasible else [whole.requests, *has]
+
+    def limits_of(self, whole: ResourceRequirements) -> list[Amounts]:
+        if self.whole is None:
+            return [whole.limits]
+        return [self.whole.limits] if self.infeasible else [whole.limits, self.whole.limits]
+
 
 NOTHING = Held({})
 
@@ -46,7 +61,8 @@ def held(pod: Pod) -> Held:
     if not found:
         return NOTHING
     pending = meta.condition(pod, PENDING)
-    return Held(found, infeasible=pending is not None and pending.reason == "Infeasible")
+    infeasible = pending is not None and pending.reason == "Infeasible"
+    return Held(found, infeasible, pod.status.resources, pod.status.allocatedResources)
 
 
 def is_resizing(pod: Pod) -> bool:
@@ -54,6 +70,9 @@ def is_resizing(pod: Pod) -> bool:
     statuses = {s.name: s for s in (*pod.status.containerStatuses, *pod.status.initContainerStatuses)}
     if not statuses:
         return False
+    whole, has = pod.spec.resources, pod.status.resources
+    if whole is not None and has is not None and not (has.requests == whole.requests == pod.status.allocatedResources):
+        return True
     containers = (*pod.spec.containers, *pod.spec.initContainers)
     return any((s := statuses.get(c.name)) is not None and not _is_done(c, s) for c in containers)
 

@@ -3,7 +3,7 @@
 https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 
 from api import quantities, resizes
@@ -38,7 +38,7 @@ def requests(pod: Pod, unstated: Mapping[str, int] | None = None) -> Amounts:
         running = _sum(running, _asked(container, unstated, held))
     needed = _most(running, peak)
     if pod.spec.resources is not None:  # what is stated for the whole pod counts instead
-        needed |= amounts(pod.spec.resources.requests)
+        needed |= _most_of(held.requests_of(pod.spec.resources))
     return _sum(needed, amounts(pod.spec.overhead))
 
 
@@ -52,8 +52,7 @@ def says_all(pod: Pod) -> bool:
 
 
 def _asked(container: Container, unstated: Mapping[str, int] | None, held: resizes.Held) -> Amounts:
-    first, *others = map(amounts, held.requests(container))
-    asked = reduce(_most, others, first)
+    asked = _most_of(held.requests(container))
     return {**unstated, **asked} if unstated else asked
 
 
@@ -61,6 +60,11 @@ def _sum(a: Amounts, b: Amounts) -> Amounts:
     if not b:
         return a
     return {name: a.get(name, 0) + b.get(name, 0) for name in {**a, **b}}
+
+
+def _most_of(each: Sequence[Mapping[str, str]]) -> Amounts:
+    first, *others = map(amounts, each)
+    return reduce(_most, others, first)
 
 
 def _most(a: Amounts, b: Amounts) -> Amounts:

@@ -18,16 +18,18 @@ Part = Callable[[Container], Sequence[Mapping[str, str]]]
 
 def requests(pod: Pod, *, with_status: bool = False) -> Usage:
     """`with_status`: what a resized container still holds counts until it is given back."""
-    found = _total(pod, _held(pod, with_status).requests)
+    held = _held(pod, with_status)
+    found = _total(pod, held.requests)
     if pod.spec.resources is not None:
-        found |= _pod_level(pod.spec.resources.requests)
+        found |= _pod_level(held.requests_of(pod.spec.resources))
     return add(found, read(pod.spec.overhead)) if pod.spec.overhead else found
 
 
 def limits(pod: Pod, *, with_status: bool = False) -> Usage:
-    found = _total(pod, _held(pod, with_status).limits)
+    held = _held(pod, with_status)
+    found = _total(pod, held.limits)
     if pod.spec.resources is not None:
-        found |= _pod_level(pod.spec.resources.limits)
+        found |= _pod_level(held.limits_of(pod.spec.resources))
     # The overhead raises a limit that is there; it makes none.
     overhead = {name: a for name, a in read(pod.spec.overhead).items() if name in found and found[name].value}
     return add(found, overhead)
@@ -37,15 +39,16 @@ def _held(pod: Pod, with_status: bool) -> resizes.Held:
     return resizes.held(pod) if with_status else resizes.NOTHING
 
 
-def _pod_level(resources: dict[str, str]) -> Usage:
-    return read({n: t for n, t in resources.items() if n in POD_LEVEL or n.startswith(HUGE)})
+def _pod_level(each: Sequence[Mapping[str, str]]) -> Usage:
+    found = _most(each)
+    return {name: amount for name, amount in found.items() if name in POD_LEVEL or name.startswith(HUGE)}
 
 
 def _total(pod: Pod, part: Part) -> Usage:
     peak: Usage = {}
     sidecars: Usage = {}
     for container in pod.spec.initContainers:
-        asked = _asked(container, part)
+        asked = _most(part(container))
         if container.restartPolicy == "Always":  # it stays while everything after it runs
             asked = sidecars = add(sidecars, asked)
         else:
@@ -53,10 +56,10 @@ def _total(pod: Pod, part: Part) -> Usage:
         peak = most(peak, asked)
     running = sidecars
     for container in pod.spec.containers:
-        running = add(running, _asked(container, part))
+        running = add(running, _most(part(container)))
     return most(running, peak)
 
 
-def _asked(container: Container, part: Part) -> Usage:
-    first, *others = map(read, part(container))
+def _most(each: Sequence[Mapping[str, str]]) -> Usage:
+    first, *others = map(read, each)
     return reduce(most, others, first)

@@ -33,7 +33,7 @@ def _keep_to_resources(new: Pod, old: Pod) -> None:
         return
     _restore_head(new, old)
     containers, initial = (_resized(getattr(new.spec, name), getattr(old.spec, name)) for name in lists)
-    new.spec = replace(old.spec, containers=containers, initContainers=initial)
+    new.spec = replace(old.spec, containers=containers, initContainers=initial, resources=new.spec.resources)
 
 
 def _resized(new: list[Container], old: Sequence[Container]) -> list[Container]:

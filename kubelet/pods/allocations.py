@@ -11,7 +11,8 @@ import msgspec
 from api.types import Container, Pod, ResourceRequirements
 
 Promised = Mapping[str, ResourceRequirements]
-"""By container name."""
+"""By container name; of the whole pod under WHOLE."""
+WHOLE = ""
 
 
 class Allocations:
@@ -26,7 +27,7 @@ class Allocations:
 
     def grant(self, pod: Pod) -> None:
         """It may have what its spec says now."""
-        self._promised[pod.metadata.uid] = {c.name: c.resources for c in resizable(pod)}
+        self._promised[pod.metadata.uid] = _asked(pod)
 
     def forget(self, uid: str) -> None:
         self._promised.pop(uid, None)
@@ -35,12 +36,24 @@ class Allocations:
         """The pod with what it was promised: itself, if that is what its spec says."""
         found = self._promised.get(pod.metadata.uid)
         promised = found if found is not None else _told(pod)
-        if all(_amounts(promised.get(c.name, c.resources)) == _amounts(c.resources) for c in resizable(pod)):
+        if all(_amounts(promised.get(name, has)) == _amounts(has) for name, has in _asked(pod).items()):
             return pod
         containers = [_sized(c, promised) for c in pod.spec.containers]
         inits = [_sized(c, promised) for c in pod.spec.initContainers]
-        spec = msgspec.structs.replace(pod.spec, containers=containers, initContainers=inits)
+        whole = promised.get(WHOLE, _whole(pod))
+        spec = msgspec.structs.replace(
+            pod.spec, containers=containers, initContainers=inits,
+            resources=whole if whole.requests or whole.limits else None,
+        )  # fmt: skip
         return msgspec.structs.replace(pod, spec=spec)
+
+
+def _asked(pod: Pod) -> dict[str, ResourceRequirements]:
+    return {WHOLE: _whole(pod)} | {c.name: c.resources for c in resizable(pod)}
+
+
+def _whole(pod: Pod) -> ResourceRequirements:
+    return pod.spec.resources or ResourceRequirements()
 
 
 def resizable(pod: Pod) -> list[Container]:
@@ -62,7 +75,8 @@ def _told(pod: Pod) -> Promised:
     """What a status tells of a container is what it has; where that is not what it was promised, a resize that was
     granted is under way, to what the spec says."""
     statuses = {s.name: s for s in (*pod.status.containerStatuses, *pod.status.initContainerStatuses)}
-    found = {}
+    whole, told = _whole(pod), pod.status.resources
+    found = {WHOLE: told if told is not None and told.requests == pod.status.allocatedResources else whole}
     for container in resizable(pod):
         status = statuses.get(container.name)
         has = status.resources if status is not None else None

@@ -59,6 +59,8 @@ def pod_status(view: View) -> PodStatus:
         endings.settle(pod, status)
     _addresses(view, status)
     sandbox = view.sandbox()
+    if sandbox is not None and pod.spec.resources is not None:
+        _whole(view, pod.spec.resources, status)
     ready = sandbox is not None and bool(view.address or pod.spec.hostNetwork)
     status.conditions = conditions.conditions(
         pod, status, sandbox_ready=ready, resizing=view.resizing, disruptions=view.disruptions,
@@ -188,6 +190,14 @@ def _promised(container: Container, status: ContainerStatus) -> None:
     has = container.resources
     status.resources = ResourceRequirements(requests=dict(has.requests), limits=dict(has.limits))
     status.allocatedResources = dict(has.requests)
+
+
+def _whole(view: View, promised: ResourceRequirements, status: PodStatus) -> None:
+    """What the pod has and was promised as a whole."""
+    old = view.pod.status.resources
+    under_way = any(c.type == "PodResizeInProgress" for c in view.resizing)
+    status.resources = old if under_way and old is not None else promised
+    status.allocatedResources = dict(promised.requests)
 
 
 def _ended(view: View, container: Container, record: Record, status: ContainerStatus, *, init: bool) -> None:

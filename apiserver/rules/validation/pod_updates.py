@@ -12,7 +12,7 @@ from api import names, restart_rules
 from api.meta import clone, encode
 from api.paths import Path, forbidden, invalid, not_supported, required
 from api.qos import qos_class
-from api.types import Container, ContainerStatus, Pod, PodSpec, Toleration
+from api.types import Container, ContainerStatus, Pod, PodSpec, ResourceRequirements, Toleration
 from apiserver.rules.validation import gated_pods, placement, pods
 from apiserver.rules.validation.values import Faults, formed, immutable, ip
 
@@ -139,17 +139,31 @@ def resized(new: Pod, old: Pod) -> Faults:
     before_class = old.status.qosClass or qos_class(old.spec)
     if qos_class(new.spec) != before_class:
         yield invalid(SPEC, before_class, "Pod QOS Class may not change as a result of resizing")
+    yield from _whole_resized(new.spec.resources, old.spec.resources)
     other = list(_other_containers(new.spec, old.spec))
     yield from other
     if other:
         return
     for name in ("initContainers", "containers"):
         for i, (container, was) in enumerate(zip(getattr(new.spec, name), getattr(old.spec, name), strict=True)):
-            yield from _removed(SPEC.child(name).index(i).child("resources"), container, was)
+            at = SPEC.child(name).index(i).child("resources")
+            yield from _amounts_removed(at, container.resources, was.resources, "resource")
     for i, (container, was) in enumerate(zip(new.spec.initContainers, old.spec.initContainers, strict=True)):
         yield from _init_resized(SPEC.child("initContainers").index(i), container, was)
     if any(_without_compute(c, w) != w for c, w in zip(new.spec.containers, old.spec.containers, strict=True)):
         yield forbidden(SPEC, "only cpu and memory resources are mutable")
+
+
+def _whole_resized(now: ResourceRequirements | None, before: ResourceRequirements | None) -> Faults:
+    at = SPEC.child("resources")
+    if now is None:
+        if before is not None:
+            yield forbidden(at, "pod-level resources cannot be removed")
+        return
+    was = before or ResourceRequirements()
+    yield from _amounts_removed(at, now, was, "pod-level resource")
+    if _with_compute_of(was, now) != was:
+        yield forbidden(SPEC, "only cpu and memory resources are mutable at pod-level")
 
 
 def _other_containers(new: PodSpec, old: PodSpec) -> Faults:
@@ -163,10 +177,10 @@ def _other_containers(new: PodSpec, old: PodSpec) -> Faults:
                 yield forbidden(at.index(i).child("name"), f"{name} may not be renamed or reordered on resize")
 
 
-def _removed(at: Path, now: Container, before: Container) -> Faults:
+def _amounts_removed(at: Path, now: ResourceRequirements, before: ResourceRequirements, what: str) -> Faults:
     for of in ("requests", "limits"):
-        if getattr(before.resources, of).keys() - getattr(now.resources, of).keys():
-            yield forbidden(at.child(of), f"resource {of} cannot be removed")
+        if getattr(before, of).keys() - getattr(now, of).keys():
+            yield forbidden(at.child(of), f"{what} {of} cannot be removed")
 
 
 def _init_resized(at: Path, now: Container, before: Container) -> Faults:
@@ -182,12 +196,15 @@ def _init_resized(at: Path, now: Container, before: Container) -> Faults:
 
 def _without_compute(container: Container, before: Container) -> Container:
     """The container with the cpu and memory it had."""
+    return replace(container, resources=_with_compute_of(before.resources, container.resources))
+
+
+def _with_compute_of(before: ResourceRequirements, now: ResourceRequirements) -> ResourceRequirements:
     amounts = {}
     for of in ("requests", "limits"):
-        now, was = getattr(container.resources, of), getattr(before.resources, of)
-        kept = {k: v for k, v in was.items() if k in RESIZABLE}
-        amounts[of] = {k: v for k, v in now.items() if k not in RESIZABLE} | kept
-    return replace(container, resources=replace(container.resources, **amounts))
+        kept = {k: v for k, v in getattr(before, of).items() if k in RESIZABLE}
+        amounts[of] = {k: v for k, v in getattr(now, of).items() if k not in RESIZABLE} | kept
+    return replace(now, **amounts)
 
 
 def status_updated(new: Pod, old: Pod) -> Faults:

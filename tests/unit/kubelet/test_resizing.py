@@ -213,6 +213,33 @@ async def test_an_init_container_is_resized_while_it_runs(stage: Stage) -> None:
         assert condition(stage, "PodResizePending").reason == "Infeasible"  # type: ignore[union-attr]
 
 
+async def test_a_pod_is_resized_as_a_whole(stage: Stage) -> None:
+    async with stage.worker(of := web(container(command=FOREVER), resources=needing("500m"))) as worker:
+        assert (stage.status.resources, stage.status.allocatedResources) == (needing("500m"), needing("500m").requests)
+        wanted = meta.clone(of)
+        wanted.metadata.generation = 2
+        wanted.spec.resources = needing("1")
+        worker.update(wanted)
+        await stage.until(lambda: [reason for reason, _ in told(stage)] == ["ResizeStarted", "ResizeCompleted"])
+        assert stage.records()[0].amounts.quota == 100_000
+        await stage.until(lambda: stage.status.resources == needing("1"))
+        more = meta.clone(wanted)
+        more.spec.resources = needing("4")
+        worker.update(more)
+        await stage.until(lambda: condition(stage, "PodResizePending") is not None)
+        assert (stage.status.resources, stage.status.allocatedResources) == (needing("1"), needing("1").requests)
+
+
+def test_a_kubelet_that_starts_anew_keeps_what_a_pod_was_promised_as_a_whole() -> None:
+    of = pod(resources=needing("4"))
+    of.status.resources, of.status.allocatedResources = needing("1"), needing("1").requests
+    allocations = Allocations()
+    allocations.take(of)
+    assert allocations.of(of).spec.resources == needing("1")
+    allocations.grant(of)
+    assert allocations.of(of) is of
+
+
 def test_limits_that_the_engine_discards_are_not_asked_for_again() -> None:
     wanted = container(resources=ResourceRequirements(limits={"memory": "1Mi"}))
     made = running(amounts=Amounts(2, 0, 0))

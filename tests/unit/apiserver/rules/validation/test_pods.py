@@ -374,6 +374,19 @@ def test_what_runs_once_is_not_restarted_for_a_resize():
     ]
 
 
+def test_a_pod_is_resized_as_a_whole():
+    at, huge = "spec/resources", {"hugepages-2Mi": "2Mi"}
+    before = {at: {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2"}}}
+    assert update_faults("Pod", {at: {"requests": {"cpu": "2", "memory": "2Gi"}, "limits": {"cpu": "4"}}}, before, "resize") == []  # fmt: skip
+    assert update_faults("Pod", {at: {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}}, before, "resize") == [
+        "spec.resources.requests: Forbidden: pod-level resource requests cannot be removed"
+    ]
+    removed = update_faults("Pod", {at: None}, before, "resize")
+    assert "spec.resources: Forbidden: pod-level resources cannot be removed" in removed
+    more = {at: {"requests": {"cpu": "1", "memory": "1Gi"} | huge, "limits": {"cpu": "2"} | huge}}
+    assert "spec: Forbidden: only cpu and memory resources are mutable at pod-level" in update_faults("Pod", more, before, "resize")  # fmt: skip
+
+
 def test_static_pods_and_those_of_windows_are_not_resized():
     mirror = {"metadata/annotations": {"kubernetes.io/config.mirror": "x"}, "spec/nodeName": "n"}
     assert update_faults("Pod", mirror, mirror, "resize") == [": Forbidden: static pods cannot be resized"]
