@@ -8,7 +8,7 @@ from functools import reduce
 
 from api import resizes
 from api.quotas.amounts import Usage, add, most, read
-from api.types import Container, Pod
+from api.types import Container, Pod, PodSpec
 
 POD_LEVEL = "cpu", "memory"
 HUGE = "hugepages-"
@@ -19,7 +19,7 @@ Part = Callable[[Container], Sequence[Mapping[str, str]]]
 def requests(pod: Pod, *, with_status: bool = False) -> Usage:
     """`with_status`: what a resized container still holds counts until it is given back."""
     held = _held(pod, with_status)
-    found = _total(pod, held.requests)
+    found = _total(pod.spec, held.requests)
     if pod.spec.resources is not None:
         found |= _pod_level(held.requests_of(pod.spec.resources))
     return add(found, read(pod.spec.overhead)) if pod.spec.overhead else found
@@ -27,12 +27,17 @@ def requests(pod: Pod, *, with_status: bool = False) -> Usage:
 
 def limits(pod: Pod, *, with_status: bool = False) -> Usage:
     held = _held(pod, with_status)
-    found = _total(pod, held.limits)
+    found = _total(pod.spec, held.limits)
     if pod.spec.resources is not None:
         found |= _pod_level(held.limits_of(pod.spec.resources))
     # The overhead raises a limit that is there; it makes none.
     overhead = {name: a for name, a in read(pod.spec.overhead).items() if name in found and found[name].value}
     return add(found, overhead)
+
+
+def of_containers(spec: PodSpec) -> tuple[Usage, Usage]:
+    """What its containers request and are limited to together, whatever is stated for the pod as a whole."""
+    return _total(spec, resizes.NOTHING.requests), _total(spec, resizes.NOTHING.limits)
 
 
 def _held(pod: Pod, with_status: bool) -> resizes.Held:
@@ -44,10 +49,10 @@ def _pod_level(each: Sequence[Mapping[str, str]]) -> Usage:
     return {name: amount for name, amount in found.items() if name in POD_LEVEL or name.startswith(HUGE)}
 
 
-def _total(pod: Pod, part: Part) -> Usage:
+def _total(spec: PodSpec, part: Part) -> Usage:
     peak: Usage = {}
     sidecars: Usage = {}
-    for container in pod.spec.initContainers:
+    for container in spec.initContainers:
         asked = _most(part(container))
         if container.restartPolicy == "Always":  # it stays while everything after it runs
             asked = sidecars = add(sidecars, asked)
@@ -55,7 +60,7 @@ def _total(pod: Pod, part: Part) -> Usage:
             asked = add(asked, sidecars)
         peak = most(peak, asked)
     running = sidecars
-    for container in pod.spec.containers:
+    for container in spec.containers:
         running = add(running, _most(part(container)))
     return most(running, peak)
 

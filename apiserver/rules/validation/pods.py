@@ -1,8 +1,18 @@
 """Pods and templates of pods: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/"""
 
-from api import names
+from api import names, quantities
 from api.paths import Path, duplicate, forbidden, invalid, not_supported, required
-from api.types import HostAlias, Pod, PodDNSConfig, PodSpec, PodTemplate, PodTemplateSpec, Volume
+from api.quotas import pods as quotas
+from api.types import (
+    HostAlias,
+    Pod,
+    PodDNSConfig,
+    PodSpec,
+    PodTemplate,
+    PodTemplateSpec,
+    ResourceRequirements,
+    Volume,
+)
 from apiserver.rules.validation import containers, metadata, placement, resources, security, volumes
 from apiserver.rules.validation.values import Faults, formed, ip, one_of, optional, within
 
@@ -173,6 +183,9 @@ def _resource_claims(path: Path, it: PodSpec, seen: set[str]) -> Faults:
 
 def _pod_resources(path: Path, it: PodSpec) -> Faults:
     assert it.resources is not None
+    if it.os is not None and it.os.name == "windows":
+        yield forbidden(path, "may not be set for a windows pod")
+        return
     if it.resources.claims:
         yield forbidden(path.child("claims"), "claims cannot be set for Resources at pod-level")
     for of in ("limits", "requests"):
@@ -180,6 +193,27 @@ def _pod_resources(path: Path, it: PodSpec) -> Faults:
             if name not in POD_RESOURCES and not name.startswith(resources.HUGE):
                 yield not_supported(path.child(of).key(name), name, (*POD_RESOURCES, resources.HUGE))
     yield from resources.requirements(path, it.resources, set())
+    yield from _holds_its_containers(path, it, it.resources)
+
+
+def _holds_its_containers(path: Path, it: PodSpec, whole: ResourceRequirements) -> Faults:
+    requests, limits = quotas.of_containers(it)
+    for name in sorted(requests.keys() & whole.requests):
+        if requests[name].value > quantities.parse(whole.requests[name]):
+            why = f"must be greater than or equal to aggregate container requests of {requests[name]}"
+            yield invalid(path.child("requests").key(name), whole.requests[name], why)
+    for name in sorted(limits.keys() & whole.limits):
+        if name.startswith(resources.HUGE) and limits[name].value > quantities.parse(whole.limits[name]):
+            why = f"must be greater than or equal to aggregate container limits of {limits[name]}"
+            yield invalid(path.child("limits").key(name), whole.limits[name], why)
+    for i, container in enumerate(it.containers):
+        own = container.resources.limits
+        for name in sorted(own.keys() & whole.limits):
+            if quantities.parse(own[name]) > quantities.parse(whole.limits[name]):
+                at = (
+                    path.child("containers").index(i).key(name).child("limits")
+                )  # upstream's path, though there is none
+                yield invalid(at, own[name], f"must be less than or equal to pod limits of {whole.limits[name]}")
 
 
 def _host_network(path: Path, it: PodSpec, *, is_pod: bool) -> Faults:

@@ -387,6 +387,40 @@ def test_a_pod_is_resized_as_a_whole():
     assert "spec: Forbidden: only cpu and memory resources are mutable at pod-level" in update_faults("Pod", more, before, "resize")  # fmt: skip
 
 
+def test_a_pod_as_a_whole_has_room_for_its_containers():
+    huge = {"hugepages-2Mi": "4Mi"}
+    init = {"name": "i", "image": "i", "resources": {"requests": {"cpu": "3"}}}
+    each = {"requests": {"cpu": "1500m", **huge}, "limits": {"cpu": "2", **huge}}
+    changes = {
+        "spec/containers": [{"name": name, "image": "i", "resources": each} for name in "ab"],
+        "spec/initContainers": [init],
+    }
+    less = {"requests": {"cpu": "2", "hugepages-2Mi": "6Mi"}, "limits": {"cpu": "2500m", "hugepages-2Mi": "6Mi"}}
+    assert faults("Pod", changes | {"spec/resources": less}) == [
+        'spec.resources.requests[cpu]: Invalid value: "2": '
+        "must be greater than or equal to aggregate container requests of 3",
+        'spec.resources.requests[hugepages-2Mi]: Invalid value: "6Mi": '
+        "must be greater than or equal to aggregate container requests of 8Mi",
+        'spec.resources.limits[hugepages-2Mi]: Invalid value: "6Mi": '
+        "must be greater than or equal to aggregate container limits of 8Mi",
+    ]
+    enough = {"requests": {"cpu": "3", "hugepages-2Mi": "8Mi"}, "limits": {"cpu": "3", "hugepages-2Mi": "8Mi"}}
+    assert faults("Pod", changes | {"spec/resources": enough}) == []
+
+
+def test_no_container_is_limited_to_more_than_its_pod():
+    own = {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}
+    whole = {"requests": {"cpu": "1"}, "limits": {"cpu": "1500m"}}
+    assert faults("Pod", {f"{C}/resources": own, "spec/resources": whole}) == [
+        'spec.resources.containers[0][cpu].limits: Invalid value: "2": must be less than or equal to pod limits of 1500m'
+    ]
+
+
+def test_a_pod_of_windows_has_no_resources_as_a_whole():
+    changes = {"spec/os": {"name": "windows"}, "spec/resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}
+    assert faults("Pod", changes) == ["spec.resources: Forbidden: may not be set for a windows pod"]
+
+
 def test_static_pods_and_those_of_windows_are_not_resized():
     mirror = {"metadata/annotations": {"kubernetes.io/config.mirror": "x"}, "spec/nodeName": "n"}
     assert update_faults("Pod", mirror, mirror, "resize") == [": Forbidden: static pods cannot be resized"]
