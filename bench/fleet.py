@@ -4,7 +4,6 @@ An API server, etcd and that one kubelet on loopback; node ranges and bindings a
 """
 
 import asyncio
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,9 +13,9 @@ from api.types import Container, Node, ObjectMeta, Pod, PodSpec, ServiceAccount
 from bench.controllers import until
 from bench.results import Result, result
 from bench.servers import Server
-from machinery import kubeconfigs
+from bench.simulations import simulated_nodes
 from machinery.client import Client, connect
-from machinery.testing import ControlPlane, control_plane, process
+from machinery.testing import ControlPlane, control_plane
 
 NODES, PODS = 100, 1000
 FIRST_PORT = 21000
@@ -34,18 +33,9 @@ async def run() -> list[Result]:
 
 
 async def _measure(plane: ControlPlane, client: Client, directory: Path) -> list[Result]:
-    own, kubeconfig = plane.pki / "node1-kubelet", directory / "kubelet.kubeconfig"
-    kubeconfig.touch(0o600)
-    kubeconfig.write_text(kubeconfigs.dump(plane.access(), "bench", "admin"))
     began = time.monotonic()
-    async with process(
-        sys.executable, "-m", "kubelet", "--runtime=simulated", f"--simulated-nodes={NODES}", "--kubeconfig",
-        str(kubeconfig), "--hostname-override=sim", "--node-ip=127.0.0.1", "--address=127.0.0.1",
-        f"--port={FIRST_PORT}", f"--grpc-port={FIRST_PORT + 1}", "--root-dir", str(directory / "nodes"),
-        "--tls-cert-file", str(own / "tls.crt"), "--tls-private-key-file", str(own / "tls.key"),
-        "--client-ca-file", str(own / "ca.crt"), log=directory / "kubelet.log",
-    ) as child:  # fmt: skip
-        server = Server((child.pid,))
+    async with simulated_nodes(plane, directory, NODES, FIRST_PORT, FIRST_PORT + 1) as pid:
+        server = Server((pid,))
         await until(client, Node, lambda nodes: len(nodes) == NODES)
         await asyncio.gather(*(_range(client, number) for number in range(NODES)))
         await until(client, Node, lambda nodes: sum(meta.is_true(n, "Ready") for n in nodes.values()) == NODES)

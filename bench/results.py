@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from bench.attacks import ATTACKS, NODE_ATTACKS, STREAM_ATTACKS
+
 
 class Result(msgspec.Struct, omit_defaults=True):
     """One figure. `goal` is what is to be reached, `reference` what Kubernetes 1.20.2 reached on such a machine,
@@ -101,18 +103,7 @@ KNOWN: dict[str, tuple[str, Literal["lower", "higher"], float | None, float | No
     },
     **{
         f"overload.{attack}.{what}": (unit, "lower", None, None)
-        for attack in (
-            "handshakes",
-            "silent",
-            "heads",
-            "bodies",
-            "bombs",
-            "yaml",
-            "tables",
-            "protobuf",
-            "messages",
-            "resets",
-        )
+        for attack in (*ATTACKS, *(f"kubelet.{name}" for name in NODE_ATTACKS), *STREAM_ATTACKS)
         for what, unit in (("memory", "MB"), ("processor", "%"), ("p99", "s"))
     },
     "memory.apiserver": ("MB", "lower", 120, 347),

@@ -322,7 +322,8 @@ class Simulated:
 
 
 class Played:
-    """Implements `interfaces.Stream` for the programs that say something: `echo`, and `cat` of its input."""
+    """Implements `interfaces.Stream` for the programs that say something: `echo`, `yes` without end, and `cat` of its
+    input."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -338,6 +339,9 @@ class Played:
             match step:
                 case ["echo", *words]:
                     yield 1, (" ".join(words) + "\n").encode()
+                case ["yes"]:
+                    while True:
+                        yield 1, b"y\n" * 16384
                 case ["false"]:
                     self._code = 1
                 case ["exit", number]:
