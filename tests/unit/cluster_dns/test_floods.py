@@ -32,6 +32,16 @@ async def test_a_question_longer_than_any_is_not_read(stream: bool) -> None:
         assert data(await door.say(worded(WEB, 1, LARGEST_QUERY // 2), stream=stream)) == ["10.96.0.7"]
 
 
+def pointing(*pointers: int) -> bytes:
+    """A question whose name is the first of these pointers, which stand one after the other from byte 12 on."""
+    return b"\0\1\1\0\0\1" + b"\0" * 6 + b"".join((0xC000 | each).to_bytes(2) for each in pointers) + b"\0\1\0\1"
+
+
+@pytest.mark.parametrize("pointers", [(12,), (14, 12), (4000,), tuple(range(14, 2000, 2))])
+def test_names_that_point_at_themselves_or_nowhere_are_not_followed(pointers: tuple[int, ...]) -> None:
+    assert Door().answers.at_once(pointing(*pointers), datagram=True) == b"\0\1\x81\1" + b"\0" * 8
+
+
 @pytest.mark.parametrize("datagram", [False, True])
 def test_questions_in_ever_new_words_leave_no_more_than_so_many_bytes(
     monkeypatch: pytest.MonkeyPatch, datagram: bool
