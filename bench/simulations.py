@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from api import meta
 from api.types import Container, Node, ObjectMeta, Pod, PodSpec, ServiceAccount
@@ -48,8 +49,8 @@ class SimulatedNode:
     grpc: str
 
     @asynccontextmanager
-    async def ready(self, plane: ControlPlane) -> AsyncIterator[NodeStub]:
-        """The API server's way to it, once all its pods are Ready: p0, p1 … in the namespace default."""
+    async def ready(self, plane: ControlPlane) -> AsyncIterator[Any]:
+        """The API server's way to it, a stub, once all its pods are Ready: p0, p1 … in the namespace default."""
         async with connect(plane.access()) as client:
             account = ObjectMeta(name="default", namespace="default")
             await client.create(ServiceAccount(metadata=account, automountServiceAccountToken=False))

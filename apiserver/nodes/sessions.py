@@ -6,7 +6,7 @@ They have no seats (apiserver.flows), since they would keep them from those who 
 from machinery.sessions import Sessions
 
 MOST, MOST_EACH = 2000, 500
-"""At one door, and of one user."""
+"""At one door, and of one user; each connection of a port-forward is one beside the port-forward itself."""
 
 
 def into_pods() -> Sessions:

@@ -40,7 +40,7 @@ async def node(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     pods = SimpleNamespace(get=lambda namespace, name: known.get(name))
     finder = Finder(pods, cache)  # type: ignore[arg-type]
     server = grpc.aio.server()
-    add_NodeServicer_to_server(NodeService(runtime, finder, Logs(runtime, finder, clock), None), server)  # type: ignore[arg-type,no-untyped-call]
+    add_NodeServicer_to_server(NodeService(runtime, finder, Logs(runtime, finder, clock), None), server)  # type: ignore[arg-type]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(30):
@@ -89,7 +89,12 @@ async def test_what_a_command_says_waits_in_the_engine_where_nobody_reads(tmp_pa
     async with server, asyncio.timeout(30), streams.opened(str(tmp_path / "engine"), "POST", "/x") as answer:
         transport: Any = answer.writer.transport
         paused, pause = asyncio.Event(), transport.pause_reading
-        transport.pause_reading = lambda: (paused.set(), pause())
+
+        def pause_and_say() -> None:
+            pause()
+            paused.set()
+
+        transport.pause_reading = pause_and_say
         if transport.is_reading():
             await paused.wait()
         assert len(answer.reader._buffer) < 500_000  # type: ignore[attr-defined]

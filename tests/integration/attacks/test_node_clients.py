@@ -17,7 +17,7 @@ from bench.simulations import SimulatedNode, simulated_node
 from machinery.client import connect
 from machinery.testing import ControlPlane
 from proto import node_pb2 as pb
-from tests.integration.load.test_malicious_clients import resident
+from tests.integration.attacks.test_clients import resident
 
 MOST = 450 << 20
 """Bytes, of which a kubelet has 70 to begin with, and the API server a hundred."""
@@ -48,7 +48,7 @@ async def test_an_attack_on_a_kubelet_leaves_memory_and_answers_for_others(
     own = plane.pki / ("node1-kube-proxy" if name == "messages" else "admin")
     attacker = Attacker(urlsplit(node.rest), urlsplit(node.grpc), own, LOGS)
     async with node.ready(plane) as kubelet, attacking(name, attacker):
-        await kubelet.Ping(pb.PingRequest(), timeout=60)  # type: ignore[misc]
+        await kubelet.Ping(pb.PingRequest(), timeout=60)
         assert resident(node.pid) < MOST
 
 
@@ -60,7 +60,7 @@ async def test_a_flood_of_streams_into_pods_leaves_memory_and_heartbeats(
     async with (
         node.ready(plane) as kubelet, connect(plane.access("node1-kubelet")) as other, attacking(name, attacker)
     ):  # fmt: skip
-        await kubelet.Ping(pb.PingRequest(), timeout=60)  # type: ignore[misc]
+        await kubelet.Ping(pb.PingRequest(), timeout=60)
         await other.create(Node(metadata=ObjectMeta(name="node1")))
         meta = ObjectMeta(name="node1", namespace="kube-node-lease")
         lease = await other.create(Lease(metadata=meta, spec=LeaseSpec(holderIdentity="node1")))
