@@ -3,6 +3,7 @@
 decode (prune, strictness) ▸ default ▸ prepare ▸ validate
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -169,20 +170,22 @@ def _changed(kind: Kind, new: CustomObject, old: CustomObject) -> bool:
     )
 
 
-def validate(kind: Kind, obj: CustomObject) -> list[Fault]:
-    faults = _identity(kind, obj)
-    if faults:
-        return faults
-    faults += object_metadata.created(obj.metadata, kind.namespaced, dns_subdomain_faults)
-    return faults + _content(kind, custom.to_tree(obj), ABSENT)
+def validate(kind: Kind, obj: CustomObject) -> Iterator[Fault]:
+    if faults := _identity(kind, obj):
+        yield from faults
+        return
+    yield from object_metadata.created(obj.metadata, kind.namespaced, dns_subdomain_faults)
+    yield from _content(kind, custom.to_tree(obj), ABSENT)
 
 
-def validate_update(kind: Kind, new: CustomObject, old: CustomObject, subresource: str = "") -> list[Fault]:
-    faults = _identity(kind, new)
-    if faults:
-        return faults
-    faults += object_metadata.updated(new.metadata, old.metadata)
-    return faults + _content(kind, custom.to_tree(new), custom.to_tree(old), subresource)
+def validate_update(
+    kind: Kind, new: CustomObject, old: CustomObject, subresource: str = ""
+) -> Iterator[Fault]:  # fmt: skip
+    if faults := _identity(kind, new):
+        yield from faults
+        return
+    yield from object_metadata.updated(new.metadata, old.metadata)
+    yield from _content(kind, custom.to_tree(new), custom.to_tree(old), subresource)
 
 
 def warnings(new: CustomObject, old: CustomObject | None) -> list[str]:

@@ -12,6 +12,7 @@ Pure functions from objects to objects and faults: no I/O, no clock, no caches o
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from api.kinds import Kind
@@ -22,6 +23,10 @@ from apiserver.rules import validation as validating
 from apiserver.rules import warnings as warning
 
 __all__ = ["decode", "default", "prepare_create", "prepare_update", "validate", "validate_update", "warnings"]
+
+MOST = 1000
+"""Faults that are told of one object. No more are looked for: a client may make a hundred thousand, and each of them is
+work for which all others wait."""
 
 
 def decode(kind: Kind, document: bytes, *, validation: str = "", repeated: Sequence[str] = ()) -> tuple[Any, list[str]]:
@@ -61,14 +66,13 @@ def prepare_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> Non
 
 def validate(kind: Kind, obj: Any) -> list[Fault]:
     """What is wrong with a new object; empty if nothing."""
-    return customs.validate(kind, obj) if kind.custom else validating.validate(kind, obj)
+    return list(islice((customs if kind.custom else validating).validate(kind, obj), MOST))
 
 
 def validate_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> list[Fault]:
     """What is wrong with `new` in the place of `old`, both as `prepare_update` left them; empty if nothing."""
-    if kind.custom:
-        return customs.validate_update(kind, new, old, subresource)
-    return validating.validate_update(kind, new, old, subresource)
+    found = (customs if kind.custom else validating).validate_update(kind, new, old, subresource)
+    return list(islice(found, MOST))
 
 
 def warnings(kind: Kind, new: Any, old: Any | None) -> list[str]:

@@ -160,28 +160,27 @@ ANY_FINALIZER = {"admissionregistration.k8s.io", "apiextensions.k8s.io", "apireg
 """Groups whose objects may have finalizers of any name, as custom ones may."""
 
 
-def validate(kind: Kind, obj: Any) -> list[Fault]:
-    """What is wrong with a new object; empty if nothing."""
+def validate(kind: Kind, obj: Any) -> Iterator[Fault]:
+    """What is wrong with a new object."""
     rules = RULES.get((kind.group, kind.name), PLAIN)
-    faults = list(metadata.created(obj.metadata, kind.namespaced, rules.name))
+    yield from metadata.created(obj.metadata, kind.namespaced, rules.name)
     if kind.group not in ANY_FINALIZER:
-        faults += metadata.standard_finalizers(obj.metadata)
+        yield from metadata.standard_finalizers(obj.metadata)
     if rules.create is not None:
-        faults += rules.create(obj)
-    return faults
+        yield from rules.create(obj)
 
 
-def validate_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> list[Fault]:
-    """What is wrong with `new` in the place of `old`, both as `prepare_update` left them; empty if nothing."""
+def validate_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> Iterator[Fault]:
+    """What is wrong with `new` in the place of `old`, both as `prepare_update` left them."""
     rules = RULES.get((kind.group, kind.name), PLAIN)
-    faults = list(metadata.updated(new.metadata, old.metadata))
+    yield from metadata.updated(new.metadata, old.metadata)
     if kind.group not in ANY_FINALIZER:
-        faults += metadata.standard_finalizers(new.metadata)
+        yield from metadata.standard_finalizers(new.metadata)
     if subresource:
         own = dict(rules.subresources).get(subresource)
-        return faults + list(own(new, old)) if own is not None else faults
-    if rules.update is not None:
-        faults += rules.update(new, old)
+        if own is not None:
+            yield from own(new, old)
+    elif rules.update is not None:
+        yield from rules.update(new, old)
     elif rules.create is not None:
-        faults += rules.create(new)
-    return faults
+        yield from rules.create(new)

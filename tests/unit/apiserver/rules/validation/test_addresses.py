@@ -4,7 +4,7 @@ import pytest
 
 from api import kinds
 from api.types import IPAddress, IPAddressSpec, ObjectMeta, ParentReference, ServiceCIDR, ServiceCIDRSpec
-from apiserver.rules.validation import validate, validate_update
+from apiserver.rules import validate, validate_update
 
 PARENT = ParentReference(resource="services", namespace="default", name="one")
 

@@ -15,7 +15,7 @@ from api.types import (
     ScopedResourceSelectorRequirement,
     ScopeSelector,
 )
-from apiserver.rules.validation import validate, validate_update
+from apiserver.rules import validate, validate_update
 
 META = ObjectMeta(name="one", namespace="ns")
 

@@ -3,7 +3,7 @@ import pytest
 from api import kinds
 from api.paths import refusal
 from api.types import ReplicationController
-from apiserver.rules import validate
+from apiserver.rules import MOST, validate
 from tests.unit.apiserver.rules.manifests import DROP, MANIFESTS, faults, made, update_faults
 
 SUBDOMAIN = (
@@ -77,6 +77,12 @@ def test_metadata_in_bad_form(changes, said):
 
 def test_annotation_keys_may_have_capitals_and_generated_prefixes_may_end_in_a_dash():
     assert faults("ConfigMap", {"metadata/annotations": {"Upper.Case/Key": "x"}, "metadata/generateName": "a-"}) == []
+
+
+def test_no_more_faults_are_looked_for_than_are_told():
+    labels = {f"!{n}": "" for n in range(2 * MOST)}
+    assert len(faults("ConfigMap", {"metadata/labels": labels})) == MOST
+    assert len(update_faults("ConfigMap", {"metadata/labels": labels})) == MOST
 
 
 def test_only_one_owner_can_be_the_controller():
