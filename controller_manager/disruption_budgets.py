@@ -133,7 +133,7 @@ class DisruptionController:
             expected = self._expected(budget, pods)
         except Unscalable as e:
             await self._refuse(budget, str(e), now)
-            return None  # a change of the pods or of the budget will call again
+            return None  # a change of the pods, of their controllers or of the budget will call again
         status = count(budget, pods, expected, now)
         self._warn_of_stayed(budget, pods, status)
         allow(status, budget.metadata.generation or 0, now)
@@ -154,7 +154,7 @@ class DisruptionController:
         return Expected(len(pods), spec.minAvailable or 0)
 
     def _scale(self, budget: PodDisruptionBudget, pods: Sequence[Pod]) -> int:
-        """The sum of what the pods' controllers want."""
+        """The sum of what the pods' controllers want.  Raises Unscalable."""
         wanted: dict[str, int] = {}
         unmanaged = False
         for pod in pods:
@@ -163,9 +163,9 @@ class DisruptionController:
                 unmanaged = True
             elif reference.uid not in wanted:
                 owner = self._scaled(pod.metadata.namespace, reference)
-                wanted[reference.uid if owner is None else owner.metadata.uid] = (
-                    0 if owner is None else owner.spec.replicas or 0
-                )
+                if owner is None:
+                    raise Unscalable(f'found no controllers for pod "{pod.metadata.name}"')
+                wanted[owner.metadata.uid] = owner.spec.replicas or 0
         if unmanaged:
             self._warn_of_unmanaged(budget)
         return sum(wanted.values())

@@ -131,6 +131,16 @@ async def test_a_kind_that_cannot_be_scaled_fails_the_budget_safely(world: World
         assert not world.one(PodDisruptionBudget, "pdb").status.observedGeneration
 
 
+async def test_a_pod_whose_controller_is_gone_fails_the_budget_safely(world: World) -> None:
+    async with controllers(world, DISRUPTION):
+        await make_ready(world, await world.create(pod("stray", owner=replica_set(uid="x"))))
+        await world.create(budget(maxUnavailable=1))
+        await rest()
+        [condition] = world.one(PodDisruptionBudget, "pdb").status.conditions
+        assert condition.message == 'found no controllers for pod "stray"'
+        assert status(world)[3] == 0
+
+
 async def test_a_pod_that_was_to_go_and_stayed_is_no_longer_said_to_go(world: World, clock: FakeClock) -> None:
     async with controllers(world, "stale-pod-disruption-controller") as term:
         await world.create(to_go("stays", clock, "EvictionByEvictionAPI"))
