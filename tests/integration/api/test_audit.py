@@ -71,6 +71,8 @@ async def test_an_event_says_who_what_and_why_it_was_permitted(scene: Scene) -> 
     assert (event["kind"], event["apiVersion"]) == ("Event", "audit.k8s.io/v1")
     assert (event["level"], event["stage"], event["verb"]) == ("RequestResponse", "ResponseComplete", "create")
     assert event["requestURI"] == f"{HERE}/serviceaccounts?fieldManager=me"
+    [known_by] = event["user"].pop("extra")["authentication.kubernetes.io/credential-id"]
+    assert known_by.startswith("X509SHA256=")
     assert event["user"] == {"username": "kubernetes-admin", "groups": ["system:masters", "system:authenticated"]}
     assert (event["sourceIPs"], event["userAgent"]) == (["127.0.0.1"], "tests/1.0")
     place = {"resource": "serviceaccounts", "namespace": "default", "name": "one", "apiVersion": "v1"}
