@@ -11,8 +11,8 @@ import msgspec
 from api.names import dns_1035_faults
 from api.paths import Fault, Path, duplicate, forbidden, invalid, not_supported, required
 from apiserver import trust
+from apiserver.client_configs import client_config
 from apiserver.customs import checking, jsonpaths
-from apiserver.rules.validation.extensions import client_config
 
 Tree = dict[str, Any]
 Faults = Iterator[Fault]

@@ -92,7 +92,7 @@ def test_an_update_of_the_status_is_not_held_up_by_the_rest() -> None:
     assert [str(f) for f in objects.validate_update(kind, new, old, "status")] == [
         "status.c: Invalid value: 4: status.c in body should be less than or equal to 3"
     ]
-    assert len(objects.validate_update(kind, new, old)) == 3
+    assert len([*objects.validate_update(kind, new, old)]) == 3
 
 
 @pytest.mark.parametrize(
