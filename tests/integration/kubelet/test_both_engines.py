@@ -131,6 +131,6 @@ async def test_probes_and_grace_are_kept(node: Any, pods: Any, containers: Any) 
         await node.until(
             "dying", lambda pod: pod.status.containerStatuses and pod.status.containerStatuses[0].restartCount
         )
-        unready = await node.client.get(Pod, "unready", "default")
-        assert (unready.status.phase, ready(unready)) == ("Running", False)
+        unready = await node.until("unready", lambda pod: pod.status.phase == "Running")
+        assert not ready(unready)
         assert meta.condition(unready, "Ready").reason == "ContainersNotReady"
