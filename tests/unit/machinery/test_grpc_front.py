@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
+from apiserver.storage.frames import CONTINUATION, DATA, HEADERS, SETTINGS, frame
 from machinery import grpc_front
 from machinery.grpc_front import LARGEST_HEAD, PREFACE, Front, Heads, peer
 from machinery.testing import settle, write_certificates
 from proto import controllers_pb2 as pb
 from proto import controllers_pb2_grpc
-
-HEADERS, CONTINUATION, DATA = 1, 9, 0
 
 
 class Controllers(controllers_pb2_grpc.ControllersServicer):
@@ -61,10 +60,6 @@ def client(front, pki):
     return grpc.aio.secure_channel(f"127.0.0.1:{front.port}", credentials)
 
 
-def frame(kind, flags, stream, payload=b""):
-    return len(payload).to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + payload
-
-
 async def ended(reader, writer):
     """What came before the end of the connection."""
     found = b""
@@ -98,7 +93,7 @@ async def test_what_is_large_is_led_through_in_pieces(pki, tmp_path):
 async def test_a_head_without_an_end_ends_its_connection(pki, tmp_path, size):
     async with fronted(pki, tmp_path) as front:
         reader, writer = await raw(front, pki)
-        writer.write(frame(4, 0, 0) + frame(HEADERS, 0, 1, b"\x83"))
+        writer.write(frame(SETTINGS, 0, 0, b"") + frame(HEADERS, 0, 1, b"\x83"))
         try:
             for _ in range(2 * LARGEST_HEAD // (size + 9)):
                 writer.write(frame(CONTINUATION, 0, 1, bytes(size)))
@@ -143,7 +138,7 @@ async def test_a_client_ends_when_there_is_no_server(pki, tmp_path):
 
 @pytest.mark.parametrize("piece", [1, 5, 9, 4096])
 def test_heads_are_counted_whatever_the_pieces(piece):
-    said = PREFACE + frame(4, 0, 0)
+    said = PREFACE + frame(SETTINGS, 0, 0, b"")
     for stream in range(1, 40, 2):
         said += frame(HEADERS, 0, stream, bytes(8000)) + frame(CONTINUATION, 4, stream, bytes(8000))
         said += frame(DATA, 1, stream, bytes(16384))
