@@ -6,6 +6,7 @@ service ranges are unreachable before anything is sent.
 
 import contextlib
 import ctypes
+import itertools
 import os
 import socket
 import subprocess
@@ -17,6 +18,7 @@ NODE_IP, OUTSIDE_IP = "192.168.77.1", "192.168.77.2"
 SERVICE_RANGE, POD_RANGE = "10.96.0.0/16", "10.244.0.0/16"
 _GATEWAY = "169.254.1.1"
 _LAST = "4096"
+_FIRST_FRESH = 20_000  # below those that the kernel gives
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -50,6 +52,7 @@ class Network:
         self._prefix = f"{prefix}{os.getpid()}"
         self._sockets: list[socket.socket] = []
         self._pods: list[str] = []
+        self._fresh = itertools.count(_FIRST_FRESH)
         self.node, self.outside = self._namespace("node"), self._namespace("out")
         self._set("ip_forward", "1")
         # A pod that reaches itself through a service would be told of a better way, and the kernel counts that
@@ -103,6 +106,15 @@ class Network:
             server.listen(64)
         threading.Thread(target=work, args=(server, name), daemon=True).start()
 
+    def client(self, namespace: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """Its flows are new: of UDP the kernel gives a port again while it still knows what came from it, and lets
+        pass what belongs to that."""
+        with inside(namespace):
+            client = socket.socket(socket.AF_INET, kind)
+        if kind == socket.SOCK_DGRAM:
+            client.bind(("", next(self._fresh)))
+        return client
+
     def close(self) -> None:
         for each in self._sockets:
             with contextlib.suppress(OSError):
@@ -150,9 +162,8 @@ def tally(namespace: str, address: str, port: int, times: int = 60) -> Counter[s
 class Datagrams:
     """A UDP client that keeps its port, and so its flow."""
 
-    def __init__(self, namespace: str) -> None:
-        with inside(namespace):
-            self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    def __init__(self, network: Network, namespace: str) -> None:
+        self.socket = network.client(namespace, socket.SOCK_DGRAM)
         self.socket.settimeout(3)
 
     def __enter__(self) -> "Datagrams":

@@ -45,7 +45,7 @@ def test_pods_share_a_port_on_different_addresses_and_protocols(network: Network
     assert ask(network.node, "127.0.0.1", PORT, source=NODE_IP) == (POD_A, NODE_IP)
     assert ask(network.node, NODE_IP, PORT)[0] == POD_B
     assert ask(network.outside, NODE_IP, PORT) == (POD_B, OUTSIDE_IP)
-    with Datagrams(network.node) as client, Datagrams(network.outside) as outside:
+    with Datagrams(network, network.node) as client, Datagrams(network, network.outside) as outside:
         assert client.ask(NODE_IP, PORT) == outside.ask(NODE_IP, PORT) == POD_C
     assert table.repair() is False
 
@@ -73,7 +73,7 @@ def test_a_port_without_an_address_answers_on_all_of_the_nodes_until_the_pod_end
 
 def test_a_udp_flow_leaves_a_pod_that_left(network: Network, table: Table) -> None:
     table.apply({A: published(pod(POD_A, NODE_IP, "UDP"))})
-    with Datagrams(network.outside) as client:
+    with Datagrams(network, network.outside) as client:
         assert client.ask(NODE_IP, PORT) == POD_A
         ends = frozenset(udp_ends(table.apply({A: {}, B: published(pod(POD_B, NODE_IP, "UDP"))})))
         conntrack.delete_flows(lambda f: is_stale(f, ends, table.ledger, NODE_IP))

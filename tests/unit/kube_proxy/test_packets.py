@@ -180,7 +180,7 @@ def test_a_udp_client_that_came_too_early_is_served_once_there_is_an_endpoint(ne
     udp = [ServicePort(port=80, protocol="UDP", nodePort=30082)]
     of = service(ports=udp, type="NodePort")
     table.apply({})
-    with Datagrams(network.outside) as client:
+    with Datagrams(network, network.outside) as client:
         with pytest.raises(ConnectionRefusedError):
             client.ask(NODE_IP, 30082)
         table.apply({WEB: wanted(of)})

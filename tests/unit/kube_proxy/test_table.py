@@ -81,7 +81,7 @@ def test_a_service_without_endpoints_refuses_at_once_and_so_does_an_unused_addre
             with pytest.raises(ConnectionRefusedError):
                 ask(source, address, port)
             # To a local sender the kernel says EPERM, which comes even sooner than the ICMP message.
-            with Datagrams(source) as client, pytest.raises((ConnectionRefusedError, PermissionError)):
+            with Datagrams(network, source) as client, pytest.raises((ConnectionRefusedError, PermissionError)):
                 client.ask(address, port)
     assert time.monotonic() - started < 5, "a stalled client would need a second each time"
 
@@ -144,9 +144,9 @@ def test_a_udp_flow_leaves_an_endpoint_that_left(network: Network, table: Table)
 
     table.apply({WEB: content(POD_A)})
     with (
-        Datagrams(network.node) as client,
-        Datagrams(network.outside) as outside,
-        Datagrams(pod(network, POD_C)) as other,
+        Datagrams(network, network.node) as client,
+        Datagrams(network, network.outside) as outside,
+        Datagrams(network, pod(network, POD_C)) as other,
     ):
         assert client.ask(IP, 80) == outside.ask(NODE_IP, 30081) == POD_A
         assert other.ask(POD_B, 8080) == POD_B

@@ -16,7 +16,7 @@ from api.types import NetworkPolicy, Node, NodeSpec, ObjectMeta
 from kube_proxy.policies.enforcer import NAMESPACE, Enforcer
 from kube_proxy.policies.members import PolicyPod
 from kube_proxy.policies.table import PolicyTable
-from tests.unit.kube_proxy.networks import Network, inside
+from tests.unit.kube_proxy.networks import Network
 from tests.unit.kube_proxy.worlds import World
 
 NODE = "node1"
@@ -78,15 +78,14 @@ class Cluster:
         waiting: dict[int, tuple[socket.socket, tuple[str, str]]] = {}
         poll = select.poll()
         for source in {a for a, _ in pairs}:
-            with inside(namespace(self.network, source)):
-                for pair in sorted(p for p in pairs if p[0] == source):
-                    client = socket.socket(socket.AF_INET, kind)
-                    client.setblocking(False)
-                    assert client.connect_ex((PODS[pair[1]], port)) in (0, errno.EINPROGRESS)
-                    if kind == UDP:
-                        client.send(b"?")
-                    waiting[client.fileno()] = client, pair
-                    poll.register(client, select.POLLOUT if kind == TCP else select.POLLIN)
+            for pair in sorted(p for p in pairs if p[0] == source):
+                client = self.network.client(namespace(self.network, source), kind)
+                client.setblocking(False)
+                assert client.connect_ex((PODS[pair[1]], port)) in (0, errno.EINPROGRESS)
+                if kind == UDP:
+                    client.send(b"?")
+                waiting[client.fileno()] = client, pair
+                poll.register(client, select.POLLOUT if kind == TCP else select.POLLIN)
         found: Pairs = set()
         while events := poll.poll(50 if expected <= found else 5000):
             for descriptor, event in events:
