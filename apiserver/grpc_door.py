@@ -26,6 +26,7 @@ from apiserver.flows.queueing import Ticket
 from apiserver.metrics import Metrics
 from apiserver.registry import Registry
 from apiserver.requests import ANONYMOUS, Event, ListOptions, Request, User, WatchOptions, parse_delete_options
+from apiserver.storage import tenures
 from apiserver.yamls import as_json
 from machinery.channels import ENDS_STREAMS
 from machinery.grpc_errors import abort
@@ -216,7 +217,12 @@ class Resources:
             with suppress(TimeoutError):
                 await asyncio.wait_for(anext(incoming, None), FIRST_SECONDS)
             await abort(context, e)
-        line = _Line(self, ends=ENDS_STREAMS in (context.invocation_metadata() or ()))
+        metadata = context.invocation_metadata() or ()
+        try:
+            tenure = tenures.told(metadata)
+        except ApiError as e:
+            await abort(context, e)
+        line = _Line(self, tenure, ends=ENDS_STREAMS in metadata)
         refusal: ApiError | None = None
         self._lines.add(line)
         try:
@@ -327,8 +333,9 @@ class Resources:
 class _Line:
     """The operations of one stream that are under way, and the outcomes that wait to be sent."""
 
-    def __init__(self, door: Resources, *, ends: bool) -> None:
+    def __init__(self, door: Resources, tenure: tenures.Tenure | None = None, *, ends: bool) -> None:
         self._door = door
+        self._tenure = tenure
         self._ends = ends
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._latest: dict[bytes, asyncio.Task[None]] = {}
@@ -362,6 +369,8 @@ class _Line:
     ) -> None:
         if before is not None:
             await before
+        if self._tenure is not None and not _regardless(operation):
+            tenures.CURRENT.set(self._tenure)  # of this task
         outcome = await self._door.operate(operation, caller)
         self._done.append(outcome)  # looked up only now: `_batch` puts a new list there
         self._some.set()
@@ -410,6 +419,12 @@ def _object(operation: pb.Operation) -> bytes:
     if not resource.name:
         return b""
     return f"{resource.group}/{resource.plural}/{resource.namespace}/{resource.name}".encode()
+
+
+def _regardless(operation: pb.Operation) -> bool:
+    """Whether it is done for one who leads no more, too: who gives a Lease back, and who tells what he did."""
+    verb = operation.WhichOneof("verb")
+    return verb is not None and getattr(operation, verb).resource.plural in ("leases", "events")
 
 
 def manager_of(user: User) -> str:

@@ -29,6 +29,9 @@ SIGNS_OF_LIFE: tuple[tuple[str, int], ...] = (
 ENDS_STREAMS = ("wherry-ends-streams", "true")
 """What a client says when it begins a pipeline: that it will end it after a last message. Those of release 0.1.0 do not
 say it, and do not end it."""
+TENURE = "wherry-tenure"
+"""What a leader says when it begins a pipeline: NAMESPACE/NAME/HOLDER (quoted as in a URL) of the Lease under which
+it leads. The API server does its writes, but for those of Leases and Events, only while the Lease is so held."""
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 256 * 2**20),
     ("grpc.max_send_message_length", 16 * 2**20),

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
 
 import grpc
 import msgspec
@@ -20,7 +21,7 @@ import msgspec
 from api import errors, kinds, meta
 from api.kinds import Kind
 from api.meta import PartialObject
-from machinery.channels import ENDS_STREAMS, following
+from machinery.channels import ENDS_STREAMS, TENURE, following
 from machinery.grpc_errors import from_rpc
 from machinery.kubeconfigs import Access
 from proto import resources_pb2 as pb
@@ -75,12 +76,15 @@ class Client:
         """(verb, HTTP's number) → how often a request ended so."""
         return self._pipeline.answers
 
-    def fence(self, allowed: Callable[[], bool]) -> None:
-        """From now on nothing is changed but Leases while that is false: callers get Unavailable.
+    def fence(self, allowed: Callable[[], bool], lease: str, holder: str) -> None:
+        """From now on nothing is changed but Leases while that is false: callers get Unavailable. And nothing but
+        Leases and Events while the Lease `lease` (NAMESPACE/NAME) is not held as `holder`: callers get Conflict.
 
-        It is asked when something is about to be sent, not when the caller decided on it.
+        The first is asked when something is about to be sent, not when the caller decided on it; the second by the
+        API server when it writes, since what was sent may lie on its way.
         """
         self._pipeline.allowed = allowed
+        self._pipeline.tenure = f"{lease}/{quote(holder, safe='')}"
 
     async def run(self) -> None:
         """Carries the operations until cancelled; `connect` owns this."""
@@ -213,13 +217,16 @@ async def connect(kubeconfig: Path | Access, pair: Path | None = None) -> AsyncI
 class _Pipeline:
     """Operations of many callers on one stream. One coroutine owns the stream; callers wait on futures.
 
-    After a change of credentials a new stream is begun, once the old one has told everything that it was asked.
+    After a change of credentials, or of what is said of a tenure, a new stream is begun, once the old one has told
+    everything that it was asked.
     """
 
     def __init__(self, stub: Any, generation: Callable[[], object]) -> None:
         self._stub = stub
         self._generation = generation
         self.allowed: Callable[[], bool] = lambda: True
+        self.tenure = ""
+        """What is said of it with the next stream; "" nothing."""
         self._unsent: list[pb.Operation] = []
         self._outgoing: asyncio.Queue[pb.Operation] = asyncio.Queue(PENDING)
         self._waiting: dict[int, asyncio.Future[pb.Outcome]] = {}
@@ -260,8 +267,9 @@ class _Pipeline:
 
     async def _converse(self, first: list[pb.Operation]) -> list[pb.Operation]:
         """What a server that goes has left undone, or what is to be said with other credentials."""
-        generation, self._unsent = self._generation(), []
-        call = self._stub.Pipeline(metadata=(ENDS_STREAMS,))
+        generation, self._unsent = self._present(), []
+        tenure = ((TENURE, self.tenure),) if self.tenure else ()
+        call = self._stub.Pipeline(metadata=(ENDS_STREAMS, *tenure))
         writer = asyncio.create_task(self._write(call, first, generation))
         try:
             while (message := await call.read()) is not grpc.aio.EOF:
@@ -281,8 +289,8 @@ class _Pipeline:
             await asyncio.gather(writer, return_exceptions=True)
             call.cancel()
 
-    async def _write(self, call: Any, batch: list[pb.Operation], generation: object) -> None:
-        while generation is self._generation():
+    async def _write(self, call: Any, batch: list[pb.Operation], generation: tuple[object, str]) -> None:
+        while generation == self._present():
             # A caller that was cancelled before its turn wants nothing any more.
             wanted = [operation for operation in batch if operation.id in self._waiting]
             if not self.allowed():
@@ -292,6 +300,10 @@ class _Pipeline:
             batch = await self._batch()
         self._unsent = batch
         await call.done_writing()
+
+    def _present(self) -> tuple[object, str]:
+        """What a stream is begun with."""
+        return self._generation(), self.tenure
 
     def _held_back(self, operation: pb.Operation) -> bool:
         verb = operation.WhichOneof("verb") or ""

@@ -7,6 +7,7 @@ https://kubernetes.io/docs/concepts/architecture/leases/ . The rules:
 - since renew_deadline < duration, two leaders never work at once, as long as clocks run at about the same speed;
 - a process that stood still for longer than that (stopped, or starved of processors) does not know yet that another may
   lead: what it has still to say to the API server is held back (`Client.fence`), since its next words would be of then;
+- what it had said, but lay on its way meanwhile, the API server refuses (apiserver.storage.tenures);
 - a clean stop gives the Lease back, so that the next one need not wait;
 - a process that finds the Lease held under its own identity goes on with it at once. Identities are therefore random,
   unless somebody who knows that there is one process of a name at a time, such as a container's engine, gives it one.
@@ -60,7 +61,7 @@ class Election:
         what it knows and has begun belongs to its time as the leader.
         """
         await self._acquire()
-        self._client.fence(self.holds)
+        self._client.fence(self.holds, f"kube-system/{self._name}", self.identity)
         self.leading.set()
         log.info("became leader %s as %s", self._name, self.identity)
         try:

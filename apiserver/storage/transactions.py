@@ -4,18 +4,22 @@ Documents are stored without resourceVersion, since that is the revision which t
 
 `claims` are names of which there is one only (an address of the service range, a node port).  They are created and
 deleted in the transaction of the object that holds them, so two objects never hold one, and nothing leaks.
+
+What a leader writes is compared on its Lease, too (`tenures`): every method that writes raises Conflict if another one
+leads by then.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
-from api.errors import InternalError
-from apiserver.storage import keys
+from api.errors import Conflict, InternalError
+from apiserver.storage import keys, tenures
 from apiserver.storage.etcd import Etcd, LeaseLost
 from apiserver.storage.leases import Leases
 from proto import etcd_pb2 as pb
 
+_NEVER = -1  # no revision of anything; 0 is that of what is not there
 Observe = Callable[[float, tuple[str, str]], None]
 
 
@@ -53,6 +57,8 @@ class Store:
         self._observe = observe
         self._etcd = etcd
         self._leases = leases
+        self._tenures: dict[bytes, tuple[str, int]] = {}
+        """A Lease's key → by whom it was held when it was last looked at, and its revision then."""
 
     def is_stale(self, key: bytes) -> bool:
         """Whether writing the present value again is worth it: with another key than the one it was written with."""
@@ -89,7 +95,7 @@ class Store:
         those that are at another revision."""
         compare = [_at_revision(key, expected) for key, _, expected in values]
         success = [pb.RequestOp(request_put=pb.PutRequest(key=key, value=value)) for key, value, _ in values]
-        response = await self._etcd.transact(compare, success, [_read(key) for key, _, _ in values])
+        response = await self._transact(compare, success, [_read(key) for key, _, _ in values])
         if response.succeeded:
             return int(response.header.revision)
         found = [_stored(r.response_range.kvs) for r in response.responses]
@@ -128,7 +134,7 @@ class Store:
             pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=keys.claim(claim))) for claim in released
         ]
         began = perf_counter()
-        response = await self._etcd.transact(compare, success, failure)
+        response = await self._transact(compare, success, failure)
         operation = "create" if not expected else "update" if write.HasField("request_put") else "delete"
         self._note(began, operation, key)
         if response.succeeded:
@@ -139,6 +145,28 @@ class Store:
                 if holder is not None:
                     raise ClaimTaken(claim, holder.value.decode())
         raise Changed(found[0])
+
+    async def _transact(
+        self, compare: Sequence[pb.Compare], success: Sequence[pb.RequestOp], failure: Sequence[pb.RequestOp]
+    ) -> pb.TxnResponse:
+        """Of a leader only while it leads.  Raises Conflict."""
+        tenure = tenures.CURRENT.get()
+        if tenure is None:
+            return await self._etcd.transact(compare, success, failure)
+        while True:
+            holder, revision = self._tenures.get(tenure.lease, ("", _NEVER))
+            known = revision if holder == tenure.holder else _NEVER
+            response = await self._etcd.transact(
+                [*compare, _at_revision(tenure.lease, known)], success, [*failure, _read(tenure.lease)]
+            )
+            if response.succeeded:
+                return response
+            lease = _stored(response.responses.pop().response_range.kvs)
+            if lease is None or not tenures.holds(tenure, lease.value):
+                raise Conflict("what was asked for is of a time as the leader that is over")
+            if lease.revision == known:
+                return response
+            self._tenures[tenure.lease] = tenure.holder, lease.revision  # renewed, or seen for the first time
 
 
 def _at_revision(key: bytes, revision: int) -> pb.Compare:

@@ -10,12 +10,12 @@ import pytest_asyncio
 
 from api import kinds, meta
 from api.errors import Conflict, NotFound
-from api.types import ConfigMap, ObjectMeta
+from api.types import ConfigMap, Event, Lease, LeaseSpec, ObjectMeta, ObjectReference
 from apiserver.authentication import Authenticator
 from apiserver.grpc_door import Resources, manager_of
 from apiserver.registry import Registry
 from apiserver.requests import User
-from machinery.channels import ENDS_STREAMS
+from machinery.channels import ENDS_STREAMS, TENURE
 from machinery.client import Client
 from machinery.grpc_errors import from_rpc
 from proto import resources_pb2 as pb
@@ -121,6 +121,35 @@ async def test_operations_on_one_object_keep_their_order(client: Client) -> None
     await asyncio.gather(*patches, *others)
     assert (await client.get(ConfigMap, "a", "default")).data == {"k": "99"}
     assert len((await client.list(ConfigMap, "default")).items) == 101
+
+
+async def test_what_a_leader_has_asked_for_is_done_only_while_it_leads(client: Client) -> None:
+    lease = Lease(
+        metadata=ObjectMeta(name="x", namespace="default"), spec=LeaseSpec(holderIdentity="me/\N{BLACK STAR}")
+    )
+    client.fence(lambda: True, "default/x", lease.spec.holderIdentity)
+    with pytest.raises(Conflict, match="is over"):
+        await client.create(config_map("early"))
+    held = await client.create(lease)  # those are written by whoever wants to lead
+    await client.create(config_map("a"))
+    held.spec.holderIdentity = "other"
+    await client.update(held)
+    for late in (
+        client.create(config_map("b")), client.patch(ConfigMap, "a", "default", {"data": {"k": "v"}}),
+        client.delete(ConfigMap, "a", "default"),
+    ):  # fmt: skip
+        with pytest.raises(Conflict, match="is over"):
+            await late
+    involved = ObjectReference(kind="ConfigMap", namespace="default", name="a")
+    await client.create(Event(metadata=ObjectMeta(name="told", namespace="default"), involvedObject=involved))
+    assert [c.metadata.name for c in (await client.list(ConfigMap, "default")).items] == ["a"]
+
+
+@pytest.mark.parametrize("said", ["x", "default/x", "default/x/"])
+async def test_a_tenure_that_says_too_little_is_refused(channel: grpc.aio.Channel, said: str) -> None:
+    call = ResourcesStub(channel).Pipeline(metadata=((TENURE, said),))
+    with pytest.raises(grpc.aio.AioRpcError, match="NAMESPACE/NAME/HOLDER"):
+        await call.read()
 
 
 async def test_a_watch_tells_all_that_happens_after_a_list(client: Client) -> None:
