@@ -1,7 +1,9 @@
 """From the decision to the binding, and back if it fails.
 
 The invariant: a pod is counted on a node from the moment it is decided, not from when the API server says so. Until it
-does, the pod is *assumed*; a binding that fails takes it back. So decisions never wait for bindings.
+does, the pod is *assumed*; a binding that fails takes it back. So decisions never wait for bindings. If nobody knows
+whether it was done, the same one is asked for again until that is known: taken back, the pod would leave room on the
+node that it may fill yet.
 """
 
 import asyncio
@@ -31,6 +33,7 @@ if TYPE_CHECKING:  # it brings an HTTP client, which most do not need
 BINDINGS = 128
 # So long a scheduler that ends waits for the bindings that it has sent: who takes over must not decide before them.
 LAST_SECONDS = 2.0
+RETRY_SECONDS = 0.2
 
 log = logging.getLogger("bindings")
 
@@ -73,16 +76,12 @@ class Bindings:
 
     async def _bind(self, waiting: Waiting, decision: Decision) -> None:
         node = decision.node
-        key, metadata = waiting.key, waiting.pod.metadata
-        target = Binding(
-            metadata=ObjectMeta(name=key.name, namespace=key.namespace, uid=metadata.uid),
-            target=ObjectReference(apiVersion="v1", kind="Node", name=node),
-        )
+        key = waiting.key
         try:
             if decision.choices:
                 await self._prepare(decision, self._profile_of(waiting.pod).bind_seconds)
             if self.extenders is None or not await self.extenders.bind(waiting.pod, node):
-                await self._client.create_subresource(Pod, key.name, key.namespace, "binding", target)
+                await self._ask_for(waiting, node)
         except errors.ApiError as e:
             self._metrics.failed(self._profile_of(waiting.pod).name)
             self._take_back(waiting, node, e)
@@ -95,6 +94,35 @@ class Bindings:
         finally:
             self.slots.release()
 
+    async def _ask_for(self, waiting: Waiting, node: str) -> None:
+        """Returns when the pod is bound to the node.  Raises ApiError if it is certain that it is not."""
+        key, uid, doubtful = waiting.key, waiting.pod.metadata.uid, False
+        target = ObjectReference(apiVersion="v1", kind="Node", name=node)
+        binding = Binding(metadata=ObjectMeta(name=key.name, namespace=key.namespace, uid=uid), target=target)
+        while True:
+            try:
+                await self._client.create_subresource(Pod, key.name, key.namespace, "binding", binding)
+            except (errors.Unavailable, errors.Timeout) as e:
+                log.info("it is not known whether %s was bound: %s", key, e)
+                doubtful = True
+                await self._clock.sleep(RETRY_SECONDS)
+            except errors.Conflict:
+                if not doubtful or await self._whereabouts(key) != (uid, node):
+                    raise
+                return
+            else:
+                return
+
+    async def _whereabouts(self, key: Key) -> tuple[str, str]:
+        """The pod's uid and node.  Raises ApiError if it is gone."""
+        while True:
+            try:
+                pod = await self._client.get(Pod, key.name, key.namespace)
+            except (errors.Unavailable, errors.Timeout):
+                await self._clock.sleep(RETRY_SECONDS)
+            else:
+                return pod.metadata.uid, pod.spec.nodeName
+
     async def _prepare(self, decision: Decision, seconds: float) -> None:
         """Have the pod's claims bound; others use the time.  Raises ApiError."""
         self.slots.release()
@@ -105,7 +133,7 @@ class Bindings:
             await self.slots.acquire()
 
     def _take_back(self, waiting: Waiting, node: str, error: errors.ApiError) -> None:
-        """A binding that failed, or of which it is not known: the informer has the last word on where the pod is."""
+        """A binding that failed: the informer has the last word on where the pod is."""
         log.info("%s could not be bound to %s: %s", waiting.key, node, error)
         if self.assumed.get(waiting.key) is not waiting:
             return  # deleted, or placed after all

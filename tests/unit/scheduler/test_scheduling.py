@@ -58,6 +58,11 @@ class Server:
         self.bound[Key(namespace, name)] = obj.target.name
         return b"{}"
 
+    async def get(self, what: Any, name: str, namespace: str) -> Pod:
+        found = pod(name)
+        found.spec.nodeName = self.bound.get(Key(namespace, name), "")
+        return found
+
     async def patch(self, what: Any, name: str, namespace: str, patch: Any, *, kind: str, subresource: str) -> None:
         assert (kind, subresource) == ("strategic", "status")
         status = patch["status"]
@@ -203,7 +208,7 @@ async def test_the_same_condition_is_written_once() -> None:
         assert cluster.server.conditions == {}
 
 
-@pytest.mark.parametrize("error", [errors.Conflict("taken"), errors.Unavailable("gone")])
+@pytest.mark.parametrize("error", [errors.Conflict("taken"), errors.TooManyRequests("later")])
 async def test_a_binding_that_fails_is_taken_back_and_tried_again(error: errors.ApiError) -> None:
     async with running(node("n1", cpu="1")) as cluster:
         cluster.server.refusals = [error]
@@ -215,17 +220,39 @@ async def test_a_binding_that_fails_is_taken_back_and_tried_again(error: errors.
         assert cluster.bound == {"a": "n1"}
 
 
-async def test_a_binding_that_seemed_to_fail_but_was_stored_is_believed() -> None:
-    async with running(node("n1"), node("n2")) as cluster:
-        cluster.server.refusals = [errors.Unavailable("who knows")]
-        cluster.put(pod("a"))
+@pytest.mark.parametrize("error", [errors.Unavailable("gone"), errors.Timeout("who knows")])
+async def test_a_binding_that_may_have_been_done_keeps_its_room_and_is_asked_for_again(error: errors.ApiError) -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        cluster.server.refusals = [error, error]
+        cluster.put(pod("a", cpu="1"))
+        cluster.put(pod("b", cpu="1"))
         await settle()
-        placed = pod("a")
-        placed.spec.nodeName = "n2"
-        cluster.put(placed)
-        await cluster.clock.advance(20)
         assert cluster.bound == {}
-        assert cluster.scheduler.snapshot.node_of(Key("default", "a")) == "n2"
+        assert [w.key.name for w in cluster.scheduler.queue.waiting(State.UNSCHEDULABLE)] == ["b"]
+        await cluster.clock.advance(1)
+        assert cluster.bound == {"a": "n1"}
+
+
+async def test_a_binding_that_seemed_to_fail_but_was_stored_is_believed() -> None:
+    async with running(node("n1", cpu="1"), node("n2", cpu="1")) as cluster:
+        cluster.server.refusals = [errors.Unavailable("who knows"), errors.Conflict("already assigned")]
+        cluster.put(pod("a", cpu="1"))
+        await settle()
+        (decided,) = (n for n in ("n1", "n2") if [*cluster.scheduler.snapshot.pods(n)])
+        cluster.server.bound[Key("default", "a")] = decided
+        await cluster.clock.advance(1)
+        assert cluster.scheduler.snapshot.node_of(Key("default", "a")) == decided
+        assert ("Normal", "Scheduled", f"Successfully assigned default/a to {decided}") in cluster.server.told
+
+
+async def test_a_binding_that_another_made_meanwhile_is_taken_back() -> None:
+    async with running(node("n1", cpu="1")) as cluster:
+        cluster.server.refusals = [errors.Unavailable("who knows"), errors.Conflict("already assigned")]
+        cluster.put(pod("a", cpu="1"))
+        await settle()
+        cluster.server.bound[Key("default", "a")] = "n2"
+        await cluster.clock.advance(1)
+        assert not [*cluster.scheduler.snapshot.pods("n1")]
 
 
 async def test_a_scheduler_that_ends_waits_for_the_bindings_that_it_has_sent() -> None:
