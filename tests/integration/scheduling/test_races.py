@@ -6,7 +6,7 @@ The history is etcd's own: every revision of every pod, as it was stored.
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -37,6 +37,7 @@ from tests.integration.processes import scheduler
 
 NODES, CPUS, PODS_OF_A_NODE = 6, 8, 10
 PREFIX = b"/registry/pods/"
+LAST = 0  # numbers of the others begin with 1
 FAULTS = ("kill", "stop", "pause")
 
 
@@ -58,13 +59,14 @@ async def _play(seed: int, faults: int, directory: Path) -> None:
         for number in range(NODES):
             await _add_node(client, number)
         async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(_history(plane, stack))
             load = tasks.create_task(_load(client, random))
             for generation in range(faults):
                 # Two at a time, and a successor that is not told when its turn comes.
                 await _rule(plane, directory, client, random, generation)
             load.cancel()
-        history = [revision async for revision in _history(plane, stack)]
-    bound = _check(history)
+            await client.create(_pod(LAST, random))
+    bound = _check(following.result())
     assert bound > 10 * faults
 
 
@@ -141,20 +143,21 @@ async def _add_node(client: Client, number: int) -> None:
     await client.patch(Node, name, "", {"status": status}, subresource="status")
 
 
-async def _history(plane: ControlPlane, stack: AsyncExitStack) -> AsyncIterator[tuple[int, str, dict[str, Any] | None]]:
-    """(revision, key, the pod or None) from the first revision to the last."""
+async def _history(plane: ControlPlane, stack: AsyncExitStack) -> list[tuple[int, str, dict[str, Any] | None]]:
+    """(revision, key, the pod or None) from the first revision to when the pod LAST comes; read as it is made, since
+    what is five minutes old is compacted."""
     own = plane.pki / "apiserver"
     etcd = await stack.enter_async_context(
         Etcd(Endpoints((plane.etcd,), own / "ca.crt", own / "tls.crt", own / "tls.key"))
     )
-    last = await etcd.revision()
-    await etcd.put(PREFIX + b"~end", b"{}")  # so that the watch has an end to be seen
+    history: list[tuple[int, str, dict[str, Any] | None]] = []
     async for response in etcd.watch(PREFIX, PREFIX[:-1] + b"0", 1):
         for event in response.events:
-            if event.kv.mod_revision > last:
-                return
-            pod = json.loads(event.kv.value) if event.kv.value else None
-            yield event.kv.mod_revision, event.kv.key.decode(), pod
+            key = event.kv.key.decode()
+            history.append((event.kv.mod_revision, key, json.loads(event.kv.value) if event.kv.value else None))
+            if key.endswith(f"/p{LAST}"):
+                return history
+    raise AssertionError("a watch of etcd does not end")
 
 
 def _check(history: list[tuple[int, str, dict[str, Any] | None]]) -> int:
