@@ -237,5 +237,4 @@ def _looks_alike(old: Pod, new: Pod) -> bool:
         and old.metadata.deletionTimestamp == new.metadata.deletionTimestamp
         and old.metadata.ownerReferences == new.metadata.ownerReferences
         and is_ready(old) == is_ready(new)
-        and old.metadata.uid == new.metadata.uid
     )

@@ -90,10 +90,8 @@ class GarbageCollector:
     # What happens → which uid
 
     def _changed(self, kind: Kind, old: Any | None, new: Any | None) -> None:
-        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
-            self._gone(old)
-            old = None
         if new is None:
+            self._gone(old)
             return
         before = old.metadata if old is not None else None
         refers = before.ownerReferences if before is not None else []

@@ -31,7 +31,6 @@ class NodeIpamController:
         self._nodes.on_change(self._node_changed)
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
-        # Hold the new part before the old one is released, so that no part is free for a moment.
         if new is not None:
             for part in new.spec.podCIDRs:
                 self._parts.hold(part, new.metadata.uid)
@@ -39,7 +38,7 @@ class NodeIpamController:
                 self._settle(new)
             else:
                 self.controller.queue.add(meta.key(new))
-        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+        elif old is not None:
             for part in old.spec.podCIDRs:
                 self._parts.release(part, old.metadata.uid)
             self._settle(old)

@@ -137,10 +137,9 @@ class Beginnings:
 
     def changed(self, old: Pod | None, new: Pod | None) -> None:
         """For an informer of the node's pods."""
-        if new is None or (old is not None and old.metadata.uid != new.metadata.uid):
+        if new is None:
             assert old is not None
             self._seen.pop(old.metadata.uid, None)
-        if new is None:
             return
         uid, phase = new.metadata.uid, new.status.phase or "Pending"
         if old is None and phase == "Pending":

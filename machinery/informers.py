@@ -19,7 +19,7 @@ from machinery.clocks import SYSTEM, Clock
 
 T = TypeVar("T")
 Handler = Callable[[T | None, T | None], None]
-"""(old, new): old is None when the object appeared, new is None when it went."""
+"""(old, new): old is None when the object appeared, new is None when it went. Never of two that only share a name."""
 
 SHORTEST_PAUSE = 0.05
 LONGEST_PAUSE = 5.0
@@ -143,6 +143,10 @@ class Informer(Generic[T]):
         else:
             if old is not None and _revision(old) == _revision(new):
                 return
+            if old is not None and _uid(old) != _uid(new):
+                # A list shows only what has the name now. Whoever remembers something of the old one must forget it.
+                self._change(k, None)
+                old = None
             self._objects[k] = new
         for index in self._indexes.values():
             index.move(k, old, new)
@@ -155,6 +159,10 @@ class Informer(Generic[T]):
 
 def _revision(obj: Any) -> str:
     return obj.metadata.resourceVersion  # type: ignore[no-any-return]
+
+
+def _uid(obj: Any) -> str:
+    return obj.metadata.uid  # type: ignore[no-any-return]
 
 
 class _Index(Generic[T]):

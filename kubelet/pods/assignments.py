@@ -143,7 +143,7 @@ class Assignments:
     def _changed(self, old: Pod | None, new: Pod | None) -> None:
         if self._tasks is None or not self._complete.is_set():
             return  # everything that exists is looked at when `run` has heard of all
-        if old is not None and not is_mirror(old) and (new is None or new.metadata.uid != old.metadata.uid):
+        if old is not None and new is None and not is_mirror(old):
             self._finished.discard(old.metadata.uid)
             if worker := self._workers.get(old.metadata.uid):
                 worker.gone()

@@ -9,11 +9,11 @@ from machinery.informers import Informer
 from tests.unit.machinery.resources import Resources, connected
 
 
-def pod(name: str, node: str = "") -> dict[str, Any]:
+def pod(name: str, node: str = "", uid: str = "") -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": "default"},
+        "metadata": {"name": name, "namespace": "default", "uid": uid},
         "spec": {"nodeName": node},
     }
 
@@ -116,6 +116,23 @@ async def test_after_a_forgotten_revision_the_differences_are_told():
             await log.reach(4)
             assert set(log.changes[2:]) == {("goes", None), (None, "comes")}
             assert {p.metadata.name for p in informer.list()} == {"stays", "comes"}
+
+
+async def test_what_has_taken_the_name_of_another_is_told_as_a_going_and_a_coming():
+    async with connected() as (service, client):
+        await service.put("pods", pod("a", node="n1"))
+        async with informed(service, client) as (informer, log):
+            # Both while the watch is broken, and the history is compacted away.
+            del service.objects["pods", "default", "a"]
+            service.revision += 1
+            await service.put("pods", pod("a", uid="another"))
+            service.history.clear()
+            service.oldest = service.revision
+            await service.interrupt()
+            await log.reach(3)
+            assert log.changes == [(None, "a"), ("a", None), (None, "a")]
+            assert informer.by_index("node", "n1") == []
+            assert [p.metadata.uid for p in informer.list()] == ["another"]
 
 
 async def test_a_failing_handler_does_not_stop_the_view(caplog):
