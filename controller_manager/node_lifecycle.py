@@ -144,13 +144,18 @@ class NodeLifecycleController:
         else:
             eviction = Eviction.KEEP if wait > 0 else Eviction.BEGIN
         taints = node_health.wanted_taints(node, eviction, self._clock.now())
+        begun = _is_evicted(taints) and not _is_evicted(node.spec.taints)
+        if begun and rate:  # before it is written: others of the zone are looked at meanwhile
+            self._next_eviction[zone] = now + 1 / rate
         if taints != node.spec.taints:
             changed = meta.clone(node)
             changed.spec.taints = taints
-            self._written.note(await self._client.update(changed))
-        begun = _is_evicted(taints) and not _is_evicted(node.spec.taints)
-        if begun and rate:
-            self._next_eviction[zone] = now + 1 / rate
+            try:
+                self._written.note(await self._client.update(changed))
+            except (errors.Conflict, errors.NotFound):
+                if begun:  # nobody's turn was used
+                    self._next_eviction[zone] = now
+                raise
         waits = readiness(node) != "True" and not _is_evicted(taints) and rate
         return max(wait, 0.001) if waits else None
 

@@ -1,5 +1,6 @@
 """Nodes: their address ranges, their silence, and what becomes of their pods."""
 
+import asyncio
 from ipaddress import ip_network
 from random import Random
 from typing import Any
@@ -377,3 +378,23 @@ async def test_deleted_pods_of_a_node_out_of_service_go_without_its_kubelet(
         await world.patch(Pod, "goes", "default", {"metadata": {"finalizers": []}})
         await rest()
         assert {p.metadata.name for p in world.all(Pod)} == left
+
+
+async def test_of_two_nodes_that_fall_ill_together_one_is_evicted_first(world: World, clock: FakeClock) -> None:
+    for name in ("node1", "node2", "well"):
+        await world.create(node(name))
+    async with controllers(world, "node-lifecycle-controller") as term:
+        ill = [world.one(Node, name) for name in ("node1", "node2")]
+        for each in ill:
+            each.status.conditions = node(each.metadata.name, ready="False").status.conditions
+        await asyncio.gather(*map(world.update_status, ill))
+        await rest()
+
+        def evicted() -> list[str]:
+            return [n.metadata.name for n in world.all(Node) if any(t.effect == "NoExecute" for t in n.spec.taints)]
+
+        assert len(evicted()) == 1
+        await clock.advance(11)
+        for name in ("node1", "node2"):
+            assert await term.controllers[0].reconcile_now(Key("", name)) == ""
+        assert sorted(evicted()) == ["node1", "node2"]
