@@ -208,11 +208,13 @@ class Autoscalers:
             self._recorder.event(step.of, "Warning", "SelectorRequired", error)
             raise Failed("InvalidSelector", "the HPA target's scale is missing a selector", error)
         try:
-            selector = self._selectors[key] = labels.parse(text)
+            selector = labels.parse(text)
         except (errors.ApiError, ValueError) as e:
             error = f"couldn't convert selector into a corresponding internal selector object: {e}"
             self._recorder.event(step.of, "Warning", "InvalidSelector", error)
             raise Failed("InvalidSelector", error, error) from e
+        if self._autoscalers.get(*key) is not None:  # else it has gone meanwhile, and nobody would take this away again
+            self._selectors[key] = selector
         if len(rivals := self._scalers(key.namespace, selector)) > 1:
             listed = " ".join(map(str, rivals))
             error = f"pods by selector {text} are controlled by multiple HPAs: [{listed}]"

@@ -281,6 +281,30 @@ async def test_pods_that_two_autoscalers_measure_are_ambiguous(world: World) -> 
         assert conditions(world)["ScalingActive"] == ("False", "AmbiguousSelector")
 
 
+async def test_an_autoscaler_that_went_while_it_was_looked_at_is_in_nobodys_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(world, 1, 1000)
+    scale = world.get_subresource
+
+    async def slow(*asked: Any) -> Any:
+        monkeypatch.undo()
+        await world.delete(HorizontalPodAutoscaler, "web", "default")
+        await rest()
+        return await scale(*asked)
+
+    monkeypatch.setattr(world, "get_subresource", slow)
+    await world.create(autoscaler(cpu()))
+    async with controllers(world, HPA):
+        await rest(30)
+        other = autoscaler(cpu())
+        other.metadata.name = "other"
+        await world.create(other)
+        await rest(30)
+        assert world.events("AmbiguousSelector") == []
+        assert meta.is_true(world.one(HorizontalPodAutoscaler, "other"), "ScalingActive")
+
+
 async def test_a_target_that_is_not_there_is_a_condition(world: World) -> None:
     await world.create(autoscaler(cpu()))
     async with controllers(world, HPA):
