@@ -78,7 +78,7 @@ class DaemonSetController:
             message = "This daemon set is selecting all pods. A non-empty selector is required."
             self._events.event(of, "Warning", "SelectingAll", message)
             return None
-        waiting = self._pods.waiting(key)
+        waiting = await self._pods.waiting(key)
         revisions = await self._histories.of(of, selector)
         present, collisions = await self._histories.present(of, revisions)
         fleet = await self._fleet(of, present)

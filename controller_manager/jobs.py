@@ -105,7 +105,7 @@ class JobController:
     # One step
 
     async def _step(self, key: Key, job: Job) -> float | None:
-        waiting = self._pods.waiting(key)
+        waiting = await self._pods.waiting(key)
         census = Census(job, await self._claimed(job), self._failures.get(job.metadata.uid))
         self._failures[job.metadata.uid] = census.failures
         now = self._clock.now()

@@ -1,5 +1,7 @@
 """The pods that controllers of one kind own: whose key a change concerns, and what is not seen yet of one's writes."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +26,9 @@ class OwnedPods:
         self._owners = owners
         self._selector = selector
         self._expectations = Expectations(context.clock)
+        # Keys for which writes were made of which nobody knows whether they were done, and how many.
+        self._doubtful: Counter[Key] = Counter()
+        self._asking = asyncio.Lock()
         self._queue: WorkQueue[Key] | None = None
         self.informer: Informer[Pod] = context.informers(Pod, indexes=("controller", "orphan"))
 
@@ -39,17 +44,34 @@ class OwnedPods:
     def orphans(self, namespace: str) -> list[Pod]:
         return self.informer.by_index("orphan", namespace)
 
-    def waiting(self, key: Key) -> float:
-        """0 if the informer has shown all that was written for this key; else the longest time to wait for it."""
+    async def waiting(self, key: Key) -> float:
+        """0 if the informer has shown all that was written for this key; else the longest time to wait for it.
+
+        What may have been written is asked for first, once for all keys: the watch may come back later than the
+        answers to writes, and a pod that was created after all would be created again.  Raises ApiError.
+        """
+        if key in self._doubtful:
+            async with self._asking:
+                if key in self._doubtful:
+                    before = dict(self._doubtful)
+                    await self.informer.refresh()
+                    for known, times in before.items():
+                        if self._doubtful[known] == times:
+                            del self._doubtful[known]
         return self._expectations.remaining(key)
 
     def forget(self, key: Key) -> None:
         """The owner is gone."""
         self._expectations.forget(key)
+        del self._doubtful[key]
 
     async def create(self, key: Key, pod: Pod) -> Pod:
         """Raises ApiError."""
-        created = await self._client.create(pod)
+        try:
+            created = await self._client.create(pod)
+        except (errors.Unavailable, errors.Timeout):
+            self._doubtful[key] += 1
+            raise
         if not self.informer.has_shown(created):
             self._expectations.expect(key, created.metadata.uid)
         return created
@@ -99,8 +121,8 @@ class OwnedPods:
 
     def _owner_changed(self, old: Any | None, new: Any | None) -> None:
         key = meta.key(new or old)
-        if new is None or (old is not None and old.metadata.uid != new.metadata.uid):
-            self._expectations.forget(key)
+        if new is None:
+            self.forget(key)
         self._add(key)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:

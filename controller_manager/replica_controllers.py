@@ -69,7 +69,7 @@ class ReplicaController:
             return None
         owner = self._written.newest(owner)
         selector = self._flavour.selector(owner)
-        waiting = self._pods.waiting(key)
+        waiting = await self._pods.waiting(key)
         owned = self._pods.of(owner)
         candidates = [p for p in (*owned, *self._pods.orphans(key.namespace)) if is_active(p)]
         active = await claim(self._client, owner, selector, candidates)

@@ -92,7 +92,7 @@ class StatefulSetController:
             return None
         of = self._written.newest(found)
         selector = labels.from_object(of.spec.selector)
-        waiting = self._pods.waiting(key)
+        waiting = await self._pods.waiting(key)
         candidates = [p for p in self._pods.orphans(key.namespace) if stateful_pods.is_member(of, p)]
         pods = await claim(self._client, of, selector, [*self._pods.of(of), *candidates])
         revisions = await self._histories.of(of, selector)

@@ -1,5 +1,7 @@
 """Replica sets and replication controllers at work."""
 
+from typing import Any
+
 import pytest
 
 from api import errors, meta
@@ -35,6 +37,29 @@ async def test_late_informers_never_cause_a_pod_too_many(world: World) -> None:
         await world.hear_again()
         await rest()
         assert len(world.all(Pod)) == 7
+
+
+@pytest.mark.parametrize("error", [errors.Unavailable, errors.Timeout])
+async def test_pods_of_which_nobody_knew_whether_they_were_created_are_not_created_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: type[errors.ApiError]
+) -> None:
+    create, answers = world.create, iter([False, False])
+
+    async def cut_off(obj: Any, **options: Any) -> Any:
+        created = await create(obj, **options)
+        if isinstance(obj, Pod) and not next(answers, True):
+            raise error("the API server closed the stream")
+        return created
+
+    monkeypatch.setattr(world, "create", cut_off)
+    async with controllers(world, *BOTH):
+        world.deaf_to.add("Pod")  # watches come back later than what carries the writes
+        await world.create(replica_set(replicas=7))
+        await rest(30)
+        await world.hear_again()
+        await rest()
+        assert len(world.all(Pod)) == 7
+        assert world.events("SuccessfulDelete") == []
 
 
 async def test_a_size_is_not_acknowledged_before_all_pods_of_the_former_one_are_seen(world: World) -> None:
