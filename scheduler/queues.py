@@ -59,6 +59,7 @@ class Waiting:
     came: float = 0.0  # monotonic time of its first arrival without gates
     since: float = 0.0  # monotonic time of the last failure
     ticket: int = 0  # of its newest entry in a heap: older entries are void
+    heard: int = 0  # what had happened when it was handed out
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -87,6 +88,8 @@ class SchedulingQueue:
         self._count = itertools.count(1)
         self.incoming: Counter[tuple[str, str]] = Counter()
         """How often a pod came into a part of the queue for a reason, in upstream's words."""
+        self._happened = 0
+        self._last: dict[Event, int] = {}  # which of all that has happened was the last of its kind
         self._arrived = asyncio.Event()
         self._timing = asyncio.Event()
 
@@ -167,6 +170,7 @@ class SchedulingQueue:
     def _taken(self, waiting: Waiting) -> Waiting:
         waiting.state = State.IN_FLIGHT
         waiting.attempts += 1
+        waiting.heard = self._happened
         return waiting
 
     def failed(
@@ -188,13 +192,20 @@ class SchedulingQueue:
             self._wait(waiting, State.BACKOFF, self._backoff(waiting), FAILURE)
         else:
             waiting.rejectors = rejectors
-            self._wait(waiting, State.UNSCHEDULABLE, LEFTOVER_SECONDS, FAILURE)
+            # A decision in which extenders have a say takes time; what has happened meanwhile may help already.
+            missed = (event for event, number in self._last.items() if number > waiting.heard)
+            if any(may_help(event, rejectors, bool(room)) for event in missed):
+                self._try_again(waiting, FAILURE)
+            else:
+                self._wait(waiting, State.UNSCHEDULABLE, LEFTOVER_SECONDS, FAILURE)
 
     def happened(self, event: Event, concerns: Callable[[str, Wish, Bits], bool] | None = None) -> None:
         """Let those that this may help be tried again, after what is left of their back-off.
 
         `concerns` says more exactly whether it helps with what a plug-in has said of a pod.
         """
+        self._happened += 1
+        self._last[event] = self._happened
 
         def helps(waiting: Waiting) -> bool:
             wish = waiting.wish

@@ -191,3 +191,18 @@ async def test_a_simulation_asks_extenders_as_if_the_pods_before_were_placed() -
         assert seen == [["n1", "n2", "n4"], sorted({"n1", "n2", "n4"} - {first}), ["n1"]]
         assert sorted(cluster.scheduler.snapshot.rows) == [*NODES]
         assert cluster.scheduler.snapshot.pod_count == 0
+
+
+async def test_what_happens_while_an_extender_is_asked_is_not_missed() -> None:
+    cluster: Cluster | None = None
+
+    def slow(asked: dict[str, Any]) -> Any:
+        assert cluster is not None
+        if "new" not in asked["NodeNames"]:
+            cluster.following.on_node(None, node("new"))
+        return {"NodeNames": [n for n in asked["NodeNames"] if n == "new"]}
+
+    async with extended(Hook(filter=slow), nodeCacheCapable=True) as made:
+        cluster = made
+        made.put(pod("a"))
+        await made.until(lambda: made.bound == {"a": "new"})
