@@ -92,11 +92,8 @@ class GangCycles:
         """What has come of it, in the words of metrics, and how many bindings are under way."""
         scheduler, members = self._scheduler, self.gangs.members(group)
         pods = self._together(first, members)
-        wishes = [scheduler.wish_of(each.pod) for each in pods]
-        placed = sum(bool(scheduler.snapshot.node_of(key)) for key in members)
         try:
-            minimum = self.gangs.minimum(group)
-            found = await try_gang(scheduler.snapshot, wishes, placed, minimum, scheduler.decision)
+            pods, wishes, found = await self._decided(pods, group, members)
         except Failed as e:
             for each in pods:
                 scheduler.not_asked(each, e)
@@ -107,16 +104,33 @@ class GangCycles:
             self._tell(group, "False", "Unschedulable", found.message or PREEMPTING)
             return "unschedulable", 0
         both = zip(pods, wishes, found.decisions, strict=True)
-        bound = sum(scheduler.queue.holds(w) and scheduler.settle(w, wish, decision) for w, wish, decision in both)
+        bound = sum(scheduler.settle(w, wish, decision) for w, wish, decision in both)
         self._tell(group, "True", "Scheduled", "")
         return "scheduled", bound
 
+    async def _decided(
+        self, pods: list[Waiting], group: Key, members: frozenset[Key]
+    ) -> tuple[list[Waiting], list[Wish], Round]:  # fmt: skip
+        """What is to become of those pods that are still there then.  Raises Failed."""
+        scheduler = self._scheduler
+        while True:
+            wishes = [scheduler.wish_of(each.pod) for each in pods]
+            placed = sum(bool(scheduler.snapshot.node_of(key)) for key in members)
+            found = await try_gang(scheduler.snapshot, wishes, placed, self.gangs.minimum(group), scheduler.decision)
+            left = [each for each in pods if scheduler.queue.holds(each)]
+            if len(left) == len(pods):
+                return pods, wishes, found
+            pods = left  # some have gone while extenders were asked, and the others may be too few
+
     def _together(self, first: Waiting, members: frozenset[Key]) -> list[Waiting]:
-        queue = self._scheduler.queue
-        others = [w for key in members if (w := queue.find(key)) is not None and w.state in WAITING]
+        others = self._waiting(members)
         for each in others:
-            queue.take(each)
+            self._scheduler.queue.take(each)
         return sorted((first, *others), key=lambda w: w.rank)
+
+    def _waiting(self, members: frozenset[Key]) -> list[Waiting]:
+        find = self._scheduler.queue.find
+        return [w for key in members if (w := find(key)) is not None and w.state in WAITING]
 
     def _put_back(self, pods: list[Waiting], wishes: list[Wish], found: Round) -> None:
         """What helps one of them helps all; and while one waits for its victims, the others keep their nodes."""
@@ -125,8 +139,6 @@ class GangCycles:
         keeps = found.preempts or any(d.preemption.keeps for d in found.decisions)
         tried = [*found.decisions, *(Decision("") for _ in pods[len(found.decisions) :])]
         for waiting, wish, decision in zip(pods, wishes, tried, strict=True):
-            if not scheduler.queue.holds(waiting):
-                continue
             preemption = decision.preemption if found.preempts else NOTHING_HELPS
             has_place = decision.node or (decision.preemption.node and not found.preempts)
             if found.preempts and decision.node:

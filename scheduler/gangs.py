@@ -6,7 +6,9 @@ need. https://kubernetes.io/docs/concepts/scheduling-eviction/gang-scheduling/
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from api import meta
@@ -78,38 +80,82 @@ class Round(NamedTuple):
         return not self.message and any(d.preemption.node for d in self.decisions)
 
 
+class Supposed:
+    """What the snapshot would be if those of a gang that have a place already had it, and whom they preempt were gone.
+
+    It is only so between `apply` and `lift`, in which nobody may change the snapshot otherwise: whoever waits for
+    something lifts it before, so that what happens meanwhile is known as it is.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.taken: list[tuple[Wish, Decision]] = []
+        self._snapshot = snapshot
+        self._applied = 0  # of those taken
+        self._undo: list[Callable[[], object]] = []
+
+    def take(self, wish: Wish, decision: Decision) -> None:
+        self.taken.append((wish, decision))
+
+    def apply(self) -> None:
+        for wish, decision in self.taken[self._applied :]:
+            if not decision.node:
+                self._think_away(decision.preemption.victims)
+            if not self._snapshot.node_of(wish.key):  # else somebody else has placed it
+                self._place(wish, decision)
+        self._applied = len(self.taken)
+
+    def lift(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+        self._applied = 0
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """For those who look at the snapshot, and wait for something between two looks."""
+        self.apply()
+        try:
+            yield
+        finally:
+            self.lift()
+
+    def _think_away(self, victims: Iterable[Wish]) -> None:
+        for victim in victims:
+            node = self._snapshot.node_of(victim.key)
+            if (gone := self._snapshot.remove_pod(victim.key)) is not None:
+                self._undo.append(partial(self._snapshot.set_pod, gone, node))
+
+    def _place(self, wish: Wish, decision: Decision) -> None:
+        node = decision.node or decision.preemption.node
+        self._snapshot.set_pod(wish, node)
+        self._snapshot.storage.reserve(decision.choices, node)
+        self._undo += [
+            partial(self._snapshot.remove_pod, wish.key),
+            partial(self._snapshot.storage.release, decision.choices),
+        ]
+
+
 async def try_gang(
-    snapshot: Snapshot, wishes: Sequence[Wish], placed: int, minimum: int, decide: Callable[[Wish], Awaitable[Decision]]
+    snapshot: Snapshot, wishes: Sequence[Wish], placed: int, minimum: int,
+    decide: Callable[[Wish, Supposed], Awaitable[Decision]],
 ) -> Round:  # fmt: skip
     """Each pod is decided as if those before it were where they were put, and whom they preempt were gone.
 
-    `placed` of the gang are on nodes already. The snapshot is as it was afterwards.
+    `placed` of the gang are on nodes already. The snapshot is as it was afterwards, but for what others have changed.
     """
     decisions: list[Decision] = []
-    taken: list[tuple[Wish, Decision]] = []
-    gone: list[tuple[Wish, str]] = []
+    supposed = Supposed(snapshot)
     try:
         for wish in wishes:
             left = len(wishes) - len(decisions)
-            if placed + len(taken) + left < minimum:
+            if placed + len(supposed.taken) + left < minimum:
                 break
-            decision = await decide(wish)
+            decision = await decide(wish, supposed)
             decisions.append(decision)
-            if not (node := decision.node or decision.preemption.node):
-                continue
-            if not decision.node:
-                gone += [(v, node) for v in decision.preemption.victims if snapshot.remove_pod(v.key) is not None]
-            snapshot.set_pod(wish, node)
-            snapshot.storage.reserve(decision.choices, node)
-            taken.append((wish, decision))
+            if decision.node or decision.preemption.node:
+                supposed.take(wish, decision)
     finally:
-        for wish, decision in taken:
-            snapshot.remove_pod(wish.key)
-            snapshot.storage.release(decision.choices)
-        for victim, node in gone:
-            if victim.key not in {w.key for w, _ in taken}:
-                snapshot.set_pod(victim, node)
-    scheduled, left = placed + len(taken), len(wishes) - len(decisions)
+        supposed.lift()
+    scheduled, left = placed + len(supposed.taken), len(wishes) - len(decisions)
     if scheduled >= minimum:
         return Round(decisions, "")
     return Round(decisions, f"minCount ({minimum}) cannot be satisfied: {scheduled} scheduled, {left} remaining")

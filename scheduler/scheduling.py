@@ -6,6 +6,7 @@ How the cluster becomes known is `following`, and what becomes of a decision `bi
 import asyncio
 import itertools
 from collections.abc import Mapping
+from contextlib import nullcontext
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from scheduler.configurations import DEFAULT, Configuration
 from scheduler.consulting import consult
 from scheduler.decisions import Decision, schedule
 from scheduler.gang_cycles import GangCycles
+from scheduler.gangs import Supposed
 from scheduler.groups import Groups
 from scheduler.metrics import Metrics
 from scheduler.preempting import Preempting
@@ -130,13 +132,19 @@ class Scheduler:
         wanted = self.wish_of(waiting.pod)
         return self.settle(waiting, wanted, self._decision(wanted))
 
-    async def decision(self, wanted: Wish) -> Decision:
-        """What would be decided now, by extenders, too.  Raises Failed if one of them cannot be asked."""
+    async def decision(self, wanted: Wish, supposed: Supposed | None = None) -> Decision:
+        """What would be decided now, by extenders, too, in the world or in what is supposed.  Raises Failed if one of
+        them cannot be asked."""
         if self.extenders is None or not self.extenders.concern(wanted.pod):
+            if supposed is not None:
+                supposed.apply()
             return self._decision(wanted)
         profile, lap = self.profile_of(wanted.pod), self.metrics.lap
         self.metrics.begin(profile.name)
-        decision, _ = await consult(self.extenders, self.snapshot, wanted, profile, self._random, lap=lap)
+        standing = supposed.standing if supposed is not None else nullcontext
+        decision, _ = await consult(
+            self.extenders, self.snapshot, wanted, profile, self._random, lap=lap, standing=standing
+        )  # fmt: skip
         self.metrics.decided(decision)
         return decision
 

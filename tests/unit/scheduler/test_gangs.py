@@ -1,7 +1,7 @@
 """Pods of a PodGroup with a gang policy: all together or not at all."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -23,6 +23,7 @@ from api.types import (
     PodSchedulingGroup,
 )
 from machinery.testing import settle
+from scheduler.advice import Advice
 from scheduler.extender_documents import Extender
 from scheduler.extenders import Extenders
 from scheduler.queues import State
@@ -280,6 +281,81 @@ async def test_a_gang_that_an_extender_cannot_be_asked_about_waits_as_a_whole() 
         assert (cluster.bound, set(states(cluster).values())) == ({}, {State.BACKOFF})
         assert cluster.server.conditions["gang"].reason == "SchedulerError"
         assert cluster.scheduler.snapshot.pod_count == 0
+
+
+class Slow:
+    """Extenders that have something happen while they are asked about the second pod of a gang."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        self._meanwhile = meanwhile
+        self._asked = 0
+
+    def concern(self, pod: Pod) -> bool:
+        return True
+
+    async def advise(self, pod: Pod, nodes: Iterable[str], node: Any) -> Advice:
+        self._asked += 1
+        if self._asked == 2:
+            self._meanwhile()
+        return Advice(frozenset(nodes))
+
+    async def bind(self, pod: Pod, node: str) -> bool:
+        return False
+
+
+async def test_victims_that_go_while_the_gang_is_decided_are_not_counted_any_more() -> None:
+    async with grouping(node("n1", cpu="2")) as cluster:
+        for name in ("low-1", "low-2"):
+            cluster.put(low(name))
+
+        def go() -> None:
+            cluster.put(None, "low-1")
+            cluster.put(None, "low-2")
+
+        cluster.scheduler.ask(Slow(go))  # type: ignore[arg-type]
+        on_group(cluster, None, gang(2))
+        for name in "ab":
+            cluster.put(member(name, priority=9))
+        await settle()
+        assert not any(cluster.scheduler.snapshot.node_of(Key("default", name)) for name in ("low-1", "low-2"))
+
+
+async def test_a_gang_of_which_one_goes_while_it_is_decided_has_too_few() -> None:
+    async with grouping(node("n1")) as cluster:
+        cluster.scheduler.ask(Slow(lambda: cluster.put(None, "a")))  # type: ignore[arg-type]
+        on_group(cluster, None, gang(2))
+        for name in "ab":
+            cluster.put(member(name))
+        await settle()
+        assert (cluster.bound, states(cluster)) == ({}, {"b": State.GATED})
+        cluster.put(member("c"))
+        await cluster.clock.advance(2)
+        await settle()
+        assert sorted(cluster.bound) == ["b", "c"]
+
+
+async def test_a_pod_of_the_gang_that_another_places_meanwhile_is_counted_where_it_is() -> None:
+    async with grouping(node("n1"), node("n2")) as cluster:
+        placed = member("a")
+        placed.spec.nodeName = "n2"
+        cluster.scheduler.ask(Slow(lambda: cluster.put(placed)))  # type: ignore[arg-type]
+        on_group(cluster, None, gang(2))
+        for name in "ab":
+            cluster.put(member(name))
+        await settle()
+        assert cluster.scheduler.snapshot.node_of(Key("default", "a")) == "n2"
+        assert [*cluster.bound] == ["b"]
+
+
+async def test_what_a_gang_only_might_get_is_nobody_elses_business() -> None:
+    async with grouping(node("n1", cpu="2")) as cluster:
+        counted: list[int] = []
+        cluster.scheduler.ask(Slow(lambda: counted.append(cluster.scheduler.snapshot.pod_count)))  # type: ignore[arg-type]
+        on_group(cluster, None, gang(2))
+        for name in "ab":
+            cluster.put(member(name))
+        await settle()
+        assert (counted, sorted(cluster.bound)) == ([0], ["a", "b"])
 
 
 @pytest.mark.parametrize("seed", range(10))
