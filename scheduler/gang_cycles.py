@@ -10,6 +10,7 @@ from machinery.client import Client
 from machinery.clocks import Clock
 from machinery.metrics import Counter, Histogram
 from scheduler.advice import Failed
+from scheduler.bindings import RETRY_SECONDS
 from scheduler.decisions import Decision
 from scheduler.gangs import PLUGIN, Gangs, Round, group_of, try_gang
 from scheduler.metrics import ATTEMPT_SECONDS
@@ -50,6 +51,7 @@ class GangCycles:
         before = self.gangs.minimum(key)
         if new is None:
             self.gangs.groups.pop(key, None)
+            self._hold_up(key)
             return
         self.gangs.groups[key] = new
         if old is None or self.gangs.minimum(key) < before:
@@ -148,6 +150,11 @@ class GangCycles:
             message = (decision.message if not has_place else "") or found.message or PREEMPTING
             scheduler.settle(waiting, wish, Decision("", message, rejectors, preemption=preemption, room=decision.room))
 
+    def _hold_up(self, group: Key) -> None:
+        """Without their group nobody knows with how many others its pods must come."""
+        for waiting in self._waiting(self.gangs.members(group)):
+            self._scheduler.queue.add(waiting.pod, waiting.key)
+
     def _awaken(self, group: Key) -> None:
         """Those that waited for the group, or for more of it, may be tried."""
         queue, members = self._scheduler.queue, self.gangs.members(group)
@@ -176,9 +183,15 @@ class GangCycles:
 
     async def _patch(self, group: Key, uid: str, condition: Condition) -> None:
         change = {"metadata": {"uid": uid}, "status": {"conditions": [condition]}}
-        try:
-            await self._client.patch(
-                PodGroup, group.name, group.namespace, change, kind="strategic", subresource="status"
-            )
-        except errors.ApiError as e:
-            log.info("the status of the pod group %s was not written: %s", group, e)
+        while True:
+            try:
+                await self._client.patch(
+                    PodGroup, group.name, group.namespace, change, kind="strategic", subresource="status"
+                )
+            except errors.ApiError as e:
+                log.info("the status of the pod group %s was not written: %s", group, e)
+                # The next attempt at the gang says it again, unless this was the last one.
+                if condition.status == "True" and isinstance(e, errors.Unavailable | errors.Timeout):
+                    await self._clock.sleep(RETRY_SECONDS)
+                    continue
+            return

@@ -62,7 +62,7 @@ class Gangs:
         if group is None:
             return ""
         if group not in self.groups:
-            return f'waiting for pod\'s pod group "{group.name}" to appear in scheduling queue'
+            return f'waiting for pods\'s pod group "{group.name}" to appear in scheduling queue'
         return TOO_FEW if len(self.members(group) | {meta.key(pod)}) < self.minimum(group) else ""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api import meta
+from api import errors, meta
 from api.meta import Key
 from api.types import (
     BasicSchedulingPolicy,
@@ -137,7 +137,7 @@ async def test_an_explanation_tells_that_the_gang_holds_a_pod_up_that_has_a_plac
         found = await explanation(cluster.scheduler, first)
         assert (found.node, found.message) == (
             "n1",
-            'waiting for pod\'s pod group "gang" to appear in scheduling queue',
+            'waiting for pods\'s pod group "gang" to appear in scheduling queue',
         )
         on_group(cluster, None, gang(3))
         found = await explanation(cluster.scheduler, first)
@@ -281,6 +281,43 @@ async def test_a_gang_that_an_extender_cannot_be_asked_about_waits_as_a_whole() 
         assert (cluster.bound, set(states(cluster).values())) == ({}, {State.BACKOFF})
         assert cluster.server.conditions["gang"].reason == "SchedulerError"
         assert cluster.scheduler.snapshot.pod_count == 0
+
+
+async def test_pods_whose_group_has_gone_wait_for_it_and_do_not_come_alone() -> None:
+    async with grouping(node("n1", cpu="1")) as cluster:
+        on_group(cluster, None, gang(2))
+        for name in "ab":
+            cluster.put(member(name))
+        await settle()
+        on_group(cluster, gang(2), None)
+        cluster.following.on_node(None, node("n2"))
+        await cluster.clock.advance(20)
+        await settle()
+        assert (cluster.bound, states(cluster)) == ({}, {"a": State.GATED, "b": State.GATED})
+        on_group(cluster, None, gang(2))
+        await settle()
+        assert sorted(cluster.bound) == ["a", "b"]
+
+
+async def test_that_a_gang_is_scheduled_is_said_again_until_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with grouping(node("n1")) as cluster:
+        patch, answers = cluster.server.patch, iter([errors.Unavailable("away"), errors.Timeout("late")])
+
+        async def unsure(what: Any, *change: Any, **options: Any) -> None:
+            if what is PodGroup and (error := next(answers, None)) is not None:
+                raise error
+            await patch(what, *change, **options)
+
+        monkeypatch.setattr(cluster.server, "patch", unsure)
+        on_group(cluster, None, gang(2))
+        for name in "ab":
+            cluster.put(member(name))
+        await settle()
+        assert "gang" not in cluster.server.conditions
+        for _ in range(2):
+            await cluster.clock.advance(1)
+            await settle()
+        assert cluster.server.conditions["gang"].reason == "Scheduled"
 
 
 class Slow:
