@@ -24,6 +24,7 @@ from scheduler.prebinding import Prebinding
 from scheduler.profiles import Profile
 from scheduler.queues import SchedulingQueue, Waiting
 from scheduler.snapshots import Snapshot
+from scheduler.volumes import reachable
 from scheduler.writes import Writes
 
 if TYPE_CHECKING:  # it brings an HTTP client, which most do not need
@@ -128,9 +129,21 @@ class Bindings:
         self.slots.release()
         try:
             await self.prebinding.bind(decision.choices, decision.node, seconds)
+            self._check(decision)
         finally:
             self._snapshot.storage.release(decision.choices)
             await self.slots.acquire()
+
+    def _check(self, decision: Decision) -> None:
+        """Raises Conflict if a claim got another volume, which is not to be had on the node: an earlier choice, whose
+        writing had failed, was written after all."""
+        storage, row = self._snapshot.storage, self._snapshot.rows.get(decision.node)
+        for choice in decision.choices:
+            claim = storage.claims.get(choice.claim)
+            volume = storage.volumes.get(claim.spec.volumeName) if claim is not None else None
+            if volume is not None and row is not None and not reachable(volume, self._snapshot)[row]:
+                which = f'pv "{volume.metadata.name}" node affinity doesn\'t match node "{decision.node}"'
+                raise errors.Conflict(f"binding volumes: {which}: no matching NodeSelectorTerms")
 
     def _take_back(self, waiting: Waiting, node: str, error: errors.ApiError) -> None:
         """A binding that failed: the informer has the last word on where the pod is."""

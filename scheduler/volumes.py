@@ -102,7 +102,7 @@ def _bound(claim: PersistentVolumeClaim, snapshot: Snapshot) -> Iterator[Rejecti
     if volume is None:
         yield Rejection(snapshot.exists, MISSING, final=True)
         return
-    allowed = _reachable(volume, snapshot)
+    allowed = reachable(volume, snapshot)
     if not allowed[snapshot.exists].all():
         yield Rejection(~allowed, AFFINITY, final=True)
 
@@ -116,7 +116,7 @@ def _volumes(wish: Wish, snapshot: Snapshot) -> Iterator[PersistentVolume]:
             yield volume
 
 
-def _reachable(volume: PersistentVolume, snapshot: Snapshot) -> Mask:
+def reachable(volume: PersistentVolume, snapshot: Snapshot) -> Mask:
     """The nodes that the volume can be reached from."""
     affinity = volume.spec.nodeAffinity
     if affinity is None or affinity.required is None:
@@ -162,7 +162,7 @@ def _free(claim: PersistentVolumeClaim, snapshot: Snapshot) -> list[tuple[Persis
         if reserved or selector.matches(volume.metadata.labels):
             found.append((not reserved, quantities.parse(volumes.capacity(volume)), volume))
     found.sort(key=lambda each: (each[0], each[1], each[2].metadata.name))
-    return [(volume, _reachable(volume, snapshot)) for *_, volume in found]
+    return [(volume, reachable(volume, snapshot)) for *_, volume in found]
 
 
 def _makeable(claim: PersistentVolumeClaim, snapshot: Snapshot) -> Mask:

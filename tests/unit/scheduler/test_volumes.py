@@ -308,6 +308,25 @@ async def test_a_volume_is_given_to_the_claim_before_the_pod_is_bound() -> None:
         assert cluster.bound == {"pod": "n1"}
 
 
+async def test_a_pod_goes_where_its_claim_got_a_volume_and_not_where_it_was_to_get_one() -> None:
+    async with running(node("n1"), node("n2")) as cluster:
+        storage = Storage(cluster)
+        storage.prebinding.on_class(None, late("kubernetes.io/no-provisioner"))
+        for name in ("n1", "n2"):
+            storage.tell(volume(f"v-{name}", on=name))
+        storage.tell(claim())
+        cluster.put(user())
+        await settle()
+        [chosen] = storage.updated
+        other = "n2" if chosen.metadata.name == "v-n1" else "n1"
+        # So it was chosen by an attempt of which it was not known whether it was written.
+        storage.tell(claim(volume=f"v-{other}"))
+        await settle()
+        await cluster.clock.advance(2)
+        await settle()
+        assert cluster.bound == {"pod": other}
+
+
 async def test_a_volume_that_another_scheduler_took_is_given_up() -> None:
     async with running(node("n1")) as cluster:
         storage = Storage(cluster)
