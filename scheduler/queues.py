@@ -60,6 +60,7 @@ class Waiting:
     since: float = 0.0  # monotonic time of the last failure
     ticket: int = 0  # of its newest entry in a heap: older entries are void
     heard: int = 0  # what had happened when it was handed out
+    changed: bool = False  # since it was handed out
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -121,6 +122,8 @@ class SchedulingQueue:
             self._enter(waiting, State.GATED, cause)
         elif waiting.state in (State.UNSCHEDULABLE, State.GATED) or not waiting.ticket:
             self._try_again(waiting, cause)
+        else:
+            waiting.changed = True
 
     def again(self, key: Key, *, error: bool = False) -> None:
         """Let the pod be tried again, after what is left of its back-off; after an error not before."""
@@ -170,7 +173,7 @@ class SchedulingQueue:
     def _taken(self, waiting: Waiting) -> Waiting:
         waiting.state = State.IN_FLIGHT
         waiting.attempts += 1
-        waiting.heard = self._happened
+        waiting.heard, waiting.changed = self._happened, False
         return waiting
 
     def failed(
@@ -194,7 +197,7 @@ class SchedulingQueue:
             waiting.rejectors = rejectors
             # A decision in which extenders have a say takes time; what has happened meanwhile may help already.
             missed = (event for event, number in self._last.items() if number > waiting.heard)
-            if any(may_help(event, rejectors, bool(room)) for event in missed):
+            if waiting.changed or any(may_help(event, rejectors, bool(room)) for event in missed):
                 self._try_again(waiting, FAILURE)
             else:
                 self._wait(waiting, State.UNSCHEDULABLE, LEFTOVER_SECONDS, FAILURE)

@@ -206,3 +206,19 @@ async def test_what_happens_while_an_extender_is_asked_is_not_missed() -> None:
         cluster = made
         made.put(pod("a"))
         await made.until(lambda: made.bound == {"a": "new"})
+
+
+async def test_a_pod_that_is_changed_while_an_extender_is_asked_is_tried_as_it_is_then() -> None:
+    cluster: Cluster | None = None
+
+    def slow(asked: dict[str, Any]) -> Any:
+        assert cluster is not None
+        if "changed" in asked["Pod"]["metadata"].get("labels", {}):
+            return {"NodeNames": asked["NodeNames"]}
+        cluster.put(pod("a", labels={"changed": "yes"}))
+        return {"NodeNames": []}
+
+    async with extended(Hook(filter=slow), nodeCacheCapable=True) as made:
+        cluster = made
+        made.put(pod("a"))
+        await made.until(lambda: "a" in made.bound)
