@@ -140,6 +140,9 @@ class GangCycles:
         rejectors = frozenset({PLUGIN}).union(*(d.rejectors for d in found.decisions))
         keeps = found.preempts or any(d.preemption.keeps for d in found.decisions)
         tried = [*found.decisions, *(Decision("") for _ in pods[len(found.decisions) :])]
+        for wish, decision in zip(wishes, tried, strict=True):
+            if found.preempts and (decision.node or decision.preemption.node):
+                scheduler.snapshot.renounce(wish.key)  # it gets one anew, and none of them takes it from another
         for waiting, wish, decision in zip(pods, wishes, tried, strict=True):
             preemption = decision.preemption if found.preempts else NOTHING_HELPS
             has_place = decision.node or (decision.preemption.node and not found.preempts)

@@ -247,6 +247,28 @@ async def test_others_go_for_a_gang_that_has_a_place_then() -> None:
         assert sorted(cluster.bound) == ["a", "b", "c"]
 
 
+async def test_a_gang_that_has_to_preempt_again_takes_no_node_from_itself() -> None:
+    async with grouping(node("n1", cpu="2")) as cluster:
+        for name in ("low-1", "low-2"):
+            cluster.put(low(name))
+        on_group(cluster, None, gang(2))
+        for name, priority in (("a", 9), ("b", 5)):
+            cluster.put(member(name, priority=priority))
+        await settle()
+        assert cluster.server.nominated == {"a": "n1", "b": "n1"}
+        for name in "ab":
+            known = meta.clone(cluster.pods[name])
+            known.status.nominatedNodeName = "n1"
+            cluster.put(known)
+        for name in ("low-1", "low-2"):
+            cluster.put(None, name)
+            cluster.put(low(f"more-{name}"))  # another scheduler's
+        await cluster.clock.advance(2)
+        await settle()
+        assert sorted(cluster.server.deleted) == ["low-1", "low-2", "more-low-1", "more-low-2"]
+        assert cluster.server.nominated == {"a": "n1", "b": "n1"}
+
+
 async def test_nobody_goes_for_a_gang_that_has_no_place_even_then() -> None:
     async with grouping(node("n1", cpu="2")) as cluster:
         for name in ("low-1", "low-2"):
