@@ -66,7 +66,7 @@ class OwnedSlices:
 
     async def _create(self, key: Key, wanted: EndpointSlice) -> None:
         created = await self._client.create(wanted)
-        if self.informer.get(created.metadata.namespace, created.metadata.name) is None:
+        if not self.informer.has_shown(created):
             self._expectations.expect(key, created.metadata.uid)
 
     async def _update(self, changed: EndpointSlice) -> None:

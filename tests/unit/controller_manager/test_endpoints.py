@@ -8,6 +8,7 @@ from api import meta
 from api.types import Endpoints, EndpointSlice, Event, Pod, PodStatus, Service, ServicePort
 from controller_manager.service_backends import backends
 from controller_manager.slices import CAPACITY, Changes, plan
+from machinery.testing import settle
 from tests.unit.controller_manager.making import make_ready, node, pod, service
 from tests.unit.controller_manager.worlds import World, controllers, rest
 
@@ -224,6 +225,27 @@ async def test_late_informers_never_cause_a_second_slice(world: World) -> None:
         await world.update(svc)
         await world.hear_again()
         await rest()
+        assert len(world.all(EndpointSlice)) == 1
+
+
+async def test_a_slice_that_went_before_its_creation_was_answered_is_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = world.create
+
+    async def slow(obj: Any, **options: Any) -> Any:
+        created = await create(obj, **options)
+        if isinstance(obj, EndpointSlice):
+            monkeypatch.undo()
+            await world.finish(EndpointSlice, created.metadata.name)
+            await settle()
+        return created
+
+    monkeypatch.setattr(world, "create", slow)
+    await world.create(pod("a", ip="10.244.0.1", ready=True))
+    async with controllers(world, *BOTH):
+        await world.create(service())
+        await rest(30)
         assert len(world.all(EndpointSlice)) == 1
 
 
