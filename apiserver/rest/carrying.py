@@ -4,8 +4,8 @@ import asyncio
 import re
 import ssl
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing, suppress
 from typing import Any
 
 import aiohttp
@@ -93,15 +93,31 @@ async def exchange(
         page = _led_through(response.headers, links) if links is not None else None
         page = page if http.method != "HEAD" else None
         await response.prepare(http)
+        content = found.content.iter_any()
         try:
-            async for piece in found.content.iter_any():
-                await response.write(page.feed(piece) if page is not None else piece)
-            last = page.feed(b"", last=True) if page is not None else b""
+            async with aclosing(_rewritten(content, page) if page is not None else _as_it_is(content)) as pieces:
+                async for piece in pieces:
+                    await response.write(piece)
         # Too late for a Status: the client sees that the answer breaks off.
         except (aiohttp.ClientError, zlib.error) as e:
             raise ConnectionResetError(str(e)) from e
-        await response.write_eof(last)
+        await response.write_eof()
         return response
+
+
+async def _as_it_is(content: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    async for piece in content:
+        yield piece
+
+
+async def _rewritten(content: AsyncIterator[bytes], page: Rewriter) -> AsyncGenerator[bytes, None]:
+    """Between two pieces others have their turn: how much there is of them in what comes is for the page to choose."""
+    async for packed in content:
+        for piece in page.pieces(packed):
+            yield piece
+            await asyncio.sleep(0)
+    for piece in page.pieces(b"", last=True):
+        yield piece
 
 
 def _led_through(headers: CIMultiDict[str], links: Links) -> Rewriter | None:

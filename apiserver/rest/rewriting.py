@@ -25,10 +25,13 @@ SHOWN = {
 """Which attributes of which elements are links."""
 RAW = ("script", "style", "textarea", "title", "iframe", "noembed", "noframes", "xmp")
 """Elements in which a < begins nothing but their own end."""
-TAG = re.compile(r"<([a-zA-Z][^\s/>]*)((?:[^>\"']++|\"[^\"]*\"|'[^']*')*+)>")
-ATTRIBUTE = re.compile(r"([^\s\"'>/=]+)(\s*=\s*)(\"[^\"]*\"|'[^']*'|[^\s\"'>]+)")
+# Whoever shows a page chooses what these are tried on, so that nothing is tried twice: what one part has taken is never
+# given back to be taken by another (`+` and `*` that end in `+`), and no attempt begins in the middle of a name.
+TAG = re.compile(r"<([a-zA-Z][^\s/>]*+)((?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+)>")
+ATTRIBUTE = re.compile(r"(?<![^\s\"'>/=])([^\s\"'>/=]++)(\s*+=\s*+)(\"[^\"]*+\"|'[^']*+'|[^\s\"'>]++)")
+ENDS = {name: re.compile(f"</{name}", re.IGNORECASE) for name in RAW}
 LONGEST = 64 * 1024
-"""Characters of a tag or a comment; what goes on for longer is none."""
+"""Characters of a tag or a comment; what goes on for longer is none, and so much of it goes through as it is."""
 PIECE = 64 * 1024
 WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": -15}
 """zlib's names of the encodings that are undone and done again; what is encoded otherwise stays as it is."""
@@ -74,53 +77,53 @@ class Page:
     def feed(self, piece: bytes, *, last: bool = False) -> bytes:
         """What of the page is known to be complete."""
         self._pending += self._decoder.decode(piece, last)
-        text = "".join(self._take())
+        taken, at = [], 0
+        for found, end in self._parts(self._pending):
+            taken.append(found)
+            at = end
+        self._pending = self._pending[at:]
         if last:
-            text, self._pending = text + self._pending, ""
-        return text.encode("utf-8", "surrogateescape")
+            taken.append(self._pending)
+            self._pending = ""
+        return "".join(taken).encode("utf-8", "surrogateescape")
 
-    def _take(self) -> Iterator[str]:
-        while self._pending:
-            end = self._within_raw() if self._within else self._pending.find("<")
-            yield self._cut(end if end >= 0 else len(self._pending))
-            if not self._pending:
+    def pieces(self, piece: bytes, *, last: bool = False) -> Iterator[bytes]:
+        yield self.feed(piece, last=last)
+
+    def _parts(self, text: str) -> Iterator[tuple[str, int]]:
+        """Each part of the page as it is to be shown, and where it ends in `text`."""
+        at = 0
+        while at < len(text):
+            begin = self._end_of_raw(text, at) if self._within else text.find("<", at)
+            if begin < 0:
+                begin = len(text)
+            yield text[at:begin], begin
+            at = begin
+            if at == len(text):
                 return
             if self._within:
-                if not self._pending.lower().startswith(f"</{self._within}"):
+                if not ENDS[self._within].match(text, at):
                     return  # its beginning may be
                 self._within = ""
-                yield self._cut(2)
-            elif tag := TAG.match(self._pending):
-                self._cut(tag.end())
-                name = tag[1].lower()
+                end = at + 2
+            elif tag := TAG.match(text, at):
+                name, end = tag[1].lower(), tag.end()
                 self._within = name if name in RAW and not tag[2].endswith("/") else ""
-                yield self._tag(name, tag)
-            elif (size := self._other()) and size > 0:
-                yield self._cut(size)
+                yield self._tag(name, tag), end
+                at = end
+                continue
+            elif (size := _other(text, at)) > 0:
+                end = at + size
             else:
                 return
+            yield text[at:end], end
+            at = end
 
-    def _within_raw(self) -> int:
-        end = f"</{self._within}"
-        found = self._pending.lower().find(end)
-        return found if found >= 0 else max(len(self._pending) - len(end) + 1, 0)
-
-    def _other(self) -> int:
-        """How much of what begins with < and is no tag goes through as it is; 0 if it is not complete."""
-        if self._pending.startswith("<!--"):
-            end = self._pending.find("-->")
-            return end + 3 if end >= 0 else self._too_long()
-        if self._pending[1:2].isascii() and self._pending[1:2].isalpha():
-            return self._too_long()
-        # Of "<", "<!" and "<!-" it is not known yet what they are.
-        return 0 if "<!--".startswith(self._pending) else 1
-
-    def _too_long(self) -> int:
-        return 1 if len(self._pending) > LONGEST else 0
-
-    def _cut(self, size: int) -> str:
-        taken, self._pending = self._pending[:size], self._pending[size:]
-        return taken
+    def _end_of_raw(self, text: str, at: int) -> int:
+        """Where the end of the element begins, or may begin."""
+        if found := ENDS[self._within].search(text, at):
+            return found.start()
+        return max(len(text) - len(self._within) - 1, at)
 
     def _tag(self, name: str, tag: "re.Match[str]") -> str:
         if name not in SHOWN:
@@ -137,8 +140,26 @@ class Page:
         return f"<{tag[1]}{ATTRIBUTE.sub(attribute, tag[2])}>"
 
 
+def _other(text: str, at: int) -> int:
+    """How much of what begins with the < there and is no tag goes through as it is; 0 if it is not complete."""
+    if text.startswith("<!--", at):
+        end = text.find("-->", at)
+        return end + 3 - at if end >= 0 else _too_long(text, at)
+    following = text[at + 1 : at + 2]
+    if following.isascii() and following.isalpha():
+        return _too_long(text, at)
+    # Of "<", "<!" and "<!-" it is not known yet what they are.
+    return 0 if len(text) - at < len("<!--") and "<!--".startswith(text[at:]) else 1
+
+
+def _too_long(text: str, at: int) -> int:
+    return LONGEST if len(text) - at > LONGEST else 0
+
+
 class Rewriter(Protocol):
-    def feed(self, piece: bytes, *, last: bool = False) -> bytes: ...
+    def pieces(self, piece: bytes, *, last: bool = False) -> Iterator[bytes]:
+        """What is to be shown of the next piece of an answer, or of the end of it. Each of them is little work."""
+        ...
 
 
 class Packed:
@@ -149,16 +170,16 @@ class Packed:
         self._unpack = zlib.decompressobj(window)
         self._pack = zlib.compressobj(wbits=window)
 
-    def feed(self, piece: bytes, *, last: bool = False) -> bytes:
-        """Raises zlib.error for what is not compressed so."""
-        found = bytearray()
+    def pieces(self, piece: bytes, *, last: bool = False) -> Iterator[bytes]:
+        """A few bytes may hold a thousand times as many.  Raises zlib.error for what is not compressed so."""
         while piece:
-            found += self._pack.compress(self._page.feed(self._unpack.decompress(piece, PIECE)))
+            yield self._pack.compress(self._page.feed(self._unpack.decompress(piece, PIECE)))
             piece = self._unpack.unconsumed_tail
-        if not last:
-            return bytes(found) + self._pack.flush(zlib.Z_SYNC_FLUSH)
-        rest = self._page.feed(self._unpack.flush(), last=True)
-        return bytes(found) + self._pack.compress(rest) + self._pack.flush()
+        if last:
+            rest = self._page.feed(self._unpack.flush(), last=True)
+            yield self._pack.compress(rest) + self._pack.flush()
+        else:
+            yield self._pack.flush(zlib.Z_SYNC_FLUSH)
 
 
 def rewriter(links: Links, content_type: str, encoding: str) -> Rewriter | None:

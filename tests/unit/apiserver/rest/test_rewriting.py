@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from apiserver.rest.rewriting import Links, Page, rewriter
+from apiserver.rest.rewriting import PIECE, Links, Page, rewriter
 
 PROXY = "/api/v1/namespaces/n/pods/p/proxy"
 LINKS = Links(PROXY, "api.example:6443", ["10.0.0.1:80"])
@@ -65,13 +65,32 @@ def test_bytes_that_are_no_text_stay():
     assert page.feed(b"\xff\xfe<b>\xc3") + page.feed(b"", last=True) == b"\xff\xfe<b>\xc3"
 
 
-def test_a_compressed_page_stays_compressed():
-    found = rewriter(LINKS, "text/html; charset=utf-8", "gzip")
+@pytest.mark.parametrize(
+    "endless", ["<a " + "a" * 60_000 + ">", "<a" * 60_000, "<a a" + " " * 60_000 + ">", "<" * 60_000, "<b>" * 60_000]
+)
+def test_a_page_takes_no_longer_than_it_is_long(endless):
+    # A minute and more for each of the first two, if anything is tried again from every letter on.
+    page = Page(LINKS)
+    assert page.feed(endless.encode()) + page.feed(b"", last=True) == endless.encode()
+
+
+def _shown(found, packed, size):
+    parts = [packed[at : at + size] for at in range(0, len(packed), size)]
+    return [*(piece for part in parts for piece in found.pieces(part)), *found.pieces(b"", last=True)]
+
+
+@pytest.mark.parametrize("size", [100, 1_000_000])
+def test_a_compressed_page_stays_compressed(size):
     packed = gzip.compress(b"<a href=/x>" * 100_000)
-    shown = b"".join(found.feed(packed[at : at + 100]) for at in range(0, len(packed), 100)) + found.feed(
-        b"", last=True
-    )
+    shown = b"".join(_shown(rewriter(LINKS, "text/html; charset=utf-8", "gzip"), packed, size))
     assert gzip.decompress(shown) == f'<a href="{PROXY}/x">'.encode() * 100_000
+
+
+def test_what_a_few_bytes_hold_comes_in_pieces():
+    content = b"<b>" * 1_000_000
+    packed = gzip.compress(content)
+    found = rewriter(LINKS, "text/html", "gzip")
+    assert len(_shown(found, packed, len(packed))) > len(content) // PIECE
 
 
 @pytest.mark.parametrize(("kind", "encoding"), [("text/plain", ""), ("", ""), ("text/html", "br")])
