@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -83,9 +84,16 @@ class Member:
         tls = self._tls() if self._secure else None
         # Outside of the timeout: the thread that looks a name up cannot be cancelled, and threads are few.
         found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        host, port = str(found[0][4][0]), int(found[0][4][1])
+        *others, last = [(str(at[0]), int(at[1])) for *_, at in found]
+        for place in others:  # a server may listen at one of them only, as etcd does of localhost's
+            with suppress(OSError):
+                return await self._connect_to(*place, tls)
+        return await self._connect_to(*last, tls)
+
+    async def _connect_to(self, host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
+        """Raises OSError."""
         async with asyncio.timeout(CONNECT_SECONDS):
-            _, connection = await loop.create_connection(
+            _, connection = await asyncio.get_running_loop().create_connection(
                 lambda: Connection(f"{self._host}:{self._port}"), host, port, ssl=tls,
                 server_hostname=self._host if tls else None,
             )  # fmt: skip

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -108,6 +109,19 @@ async def test_a_restart_of_etcd_is_a_pause(tmp_path: Path, pki: Path) -> None:
         reading = asyncio.create_task(etcd.range(KEY))
         await stack.enter_async_context(testing.etcd(tmp_path, pki, port))
         assert (await reading).kvs[0].value == b"before"
+
+
+async def test_every_address_of_a_name_is_tried(etcd_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """localhost is often ::1 and then 127.0.0.1, and etcd may listen at the second only."""
+    port, loop = urlsplit(etcd_url).port, asyncio.get_running_loop()
+
+    async def resolved(*_: object, **__: object) -> list[object]:
+        return [(2, 1, 6, "", (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolved)
+    monkeypatch.setattr(client, "CALL_SECONDS", 2.0)
+    async with Etcd(Endpoints((f"http://etcd.example:{port}",))) as etcd:
+        assert await etcd.revision()
 
 
 # --- several members: the first is one that does what a test tells it
