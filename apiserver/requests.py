@@ -113,7 +113,8 @@ class Request:
 
     def warn(self, messages: Iterable[str]) -> None:
         """Each once, however often what it is about is tried."""
-        self.warnings += [message for message in messages if message not in self.warnings]
+        known = set(self.warnings)
+        self.warnings += [message for message in messages if message not in known]
 
     def at(self, **changes: object) -> "Request":
         """The same request about something else, sharing its list of warnings."""

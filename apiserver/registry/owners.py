@@ -5,6 +5,8 @@ Upstream does so since 1.20. References of one UID that differ in anything else 
 
 from typing import Any
 
+from msgspec.structs import astuple
+
 from api.types import OwnerReference
 from apiserver.requests import Request
 
@@ -19,14 +21,12 @@ def dedup(request: Request, obj: Any, *, admitted: bool) -> None:
     owners = obj.metadata.ownerReferences
     if len(owners) < 2:
         return
-    kept: list[OwnerReference] = []
-    repeated: list[str] = []
+    kept: dict[tuple[Any, ...], OwnerReference] = {}
+    repeated: dict[str, None] = {}
     for owner in owners:
-        if owner not in kept:
-            kept.append(owner)
-        elif owner.uid not in repeated:
-            repeated.append(owner.uid)
+        if kept.setdefault(astuple(owner), owner) is not owner:
+            repeated[owner.uid] = None
     if repeated:
-        obj.metadata.ownerReferences = kept
+        obj.metadata.ownerReferences = [*kept.values()]
         when = " after mutating admission happens" if admitted else ""
         request.warn([_WARNING.format(when=when, uids=", ".join(repeated))])

@@ -11,7 +11,7 @@ Pure functions from objects to objects and faults: no I/O, no clock, no caches o
     warnings      what is valid and yet is probably not meant
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -25,8 +25,11 @@ from apiserver.rules import warnings as warning
 __all__ = ["decode", "default", "prepare_create", "prepare_update", "validate", "validate_update", "warnings"]
 
 MOST = 1000
-"""Faults that are told of one object. No more are looked for: a client may make a hundred thousand, and each of them is
-work for which all others wait."""
+"""Faults, and warnings, that are told of one object. No more are looked for: a client may make a hundred thousand, and
+each of them is work for which all others wait."""
+LARGEST = 2**20
+"""Characters of faults from which on no more are looked for: there are some that show a whole list, for each of its
+items that should not be there."""
 
 
 def decode(kind: Kind, document: bytes, *, validation: str = "", repeated: Sequence[str] = ()) -> tuple[Any, list[str]]:
@@ -66,15 +69,25 @@ def prepare_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> Non
 
 def validate(kind: Kind, obj: Any) -> list[Fault]:
     """What is wrong with a new object; empty if nothing."""
-    return list(islice((customs if kind.custom else validating).validate(kind, obj), MOST))
+    return _first((customs if kind.custom else validating).validate(kind, obj))
 
 
 def validate_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> list[Fault]:
     """What is wrong with `new` in the place of `old`, both as `prepare_update` left them; empty if nothing."""
-    found = (customs if kind.custom else validating).validate_update(kind, new, old, subresource)
-    return list(islice(found, MOST))
+    return _first((customs if kind.custom else validating).validate_update(kind, new, old, subresource))
+
+
+def _first(faults: Iterable[Fault]) -> list[Fault]:
+    found: list[Fault] = []
+    size = 0
+    for fault in islice(faults, MOST):
+        found.append(fault)
+        size += len(fault.message)
+        if size > LARGEST:
+            break
+    return found
 
 
 def warnings(kind: Kind, new: Any, old: Any | None) -> list[str]:
     """What to tell the writer of a valid object, in the place of `old` if there is one."""
-    return customs.warnings(new, old) if kind.custom else warning.about(kind, new, old)
+    return list(islice(customs.warnings(new, old) if kind.custom else warning.about(kind, new, old), MOST))

@@ -5,6 +5,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation
 
 import json
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ from api.kinds import Kind
 from apiserver.rules import strict_types
 from apiserver.rules.shapes import Shape, struct
 
+MOST = 100
+"""Fields that are told of one document, as upstream."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -38,7 +41,7 @@ def faults(kind: Kind, full: str, document: bytes, clean: Any = None) -> list[st
             return []
     found: list[str] = []
     _walk(json.loads(document, object_pairs_hook=_Pairs), struct(full), "", found)
-    return list(dict.fromkeys(found))
+    return _told(found)
 
 
 def duplicates(document: bytes, tree: Any) -> list[str]:
@@ -47,7 +50,7 @@ def duplicates(document: bytes, tree: Any) -> list[str]:
         return []
     found: list[str] = []
     _walk_plain(json.loads(document, object_pairs_hook=_Pairs), "", found)
-    return list(dict.fromkeys(found))
+    return _told(found)
 
 
 def says_once(document: bytes, tree: Any) -> bool:
@@ -78,7 +81,7 @@ def of_patch(body: bytes, patch_type: str) -> list[str]:
     if isinstance(operations, list) and not isinstance(operations, _Pairs):
         for at, operation in enumerate(operations):
             _walk_operation(operation, f"[{at}]", found)
-    return list(dict.fromkeys(found))
+    return _told(found)
 
 
 def _walk_plain(value: Any, path: str, found: list[str]) -> None:
@@ -103,6 +106,10 @@ def _walk_operation(operation: Any, path: str, found: list[str]) -> None:
         elif name in seen:
             found.append(f'json patch duplicate field "{path}.{name}"')
         seen.add(name)
+
+
+def _told(found: list[str]) -> list[str]:
+    return list(islice(dict.fromkeys(found), MOST))
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -5,7 +5,8 @@ https://kubernetes.io/blog/2020/09/03/warnings/
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
 
 from api import quantities
 from api.kinds import Kind
@@ -41,18 +42,27 @@ NO_SELECTOR = "a null labelSelector results in matching no pod"
 WORKLOADS = {"DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"}
 
 
-def about(kind: Kind, new: Any, old: Any | None) -> list[str]:
+class _Given(NamedTuple):
+    """A port of a container."""
+
+    number: int
+    at: Path
+    ip: str
+    on_host: int
+
+
+def about(kind: Kind, new: Any, old: Any | None) -> Iterator[str]:
     """Of a pod at each write, of a template or a definition when what its object demands was changed."""
     if (kind.group, kind.name) == ("", "Pod"):
-        return list(_pod(Path(), new.metadata, new.spec))
-    if old is not None and new.metadata.generation == old.metadata.generation:
-        return []
-    if kind.name == "CustomResourceDefinition":
-        return definitions.warnings(new, old)
-    at, template = _template(kind, new)
-    if template is None:
-        return []
-    return list(_pod(at, template.metadata or ObjectMeta(), template.spec or PodSpec()))
+        yield from _pod(Path(), new.metadata, new.spec)
+    elif old is not None and new.metadata.generation == old.metadata.generation:
+        return
+    elif kind.name == "CustomResourceDefinition":
+        yield from definitions.warnings(new, old)
+    else:
+        at, template = _template(kind, new)
+        if template is not None:
+            yield from _pod(at, template.metadata or ObjectMeta(), template.spec or PodSpec())
 
 
 def _template(kind: Kind, obj: Any) -> tuple[Path, Any]:
@@ -169,16 +179,26 @@ def _variables(at: Path, container: Container) -> Iterator[str]:
 
 
 def _ports(containers: Iterable[tuple[Path, Container]]) -> Iterator[str]:
-    known: dict[tuple[int, str], list[tuple[Path, str, int]]] = {}
+    known: dict[tuple[int, str], dict[int, dict[str, list[_Given]]]] = {}
+    numbers = count()
     for at, container in containers:
         for i, port in enumerate(container.ports):
-            here, ip, on_host = at.child("ports").index(i), port.hostIP or "", port.hostPort or 0
-            others = known.setdefault((port.containerPort, port.protocol), [])
-            for there, other_ip, other_on_host in others:
-                if (ip, on_host) == (other_ip, other_on_host):
-                    yield f"{here}: duplicate port definition with {there}"
-                elif not on_host or not other_on_host:
-                    yield f"{here}: overlapping port definition with {there}"
-                elif on_host == other_on_host and bool(ip) is not bool(other_ip):
-                    yield f"{here}: dangerously ambiguous port definition with {there}"
-            others.append((here, ip, on_host))
+            it = _Given(next(numbers), at.child("ports").index(i), port.hostIP or "", port.hostPort or 0)
+            others = known.setdefault((port.containerPort, port.protocol), {})
+            for other in sorted(_alike(it, others)):
+                if (it.ip, it.on_host) == (other.ip, other.on_host):
+                    yield f"{it.at}: duplicate port definition with {other.at}"
+                elif not it.on_host or not other.on_host:
+                    yield f"{it.at}: overlapping port definition with {other.at}"
+                else:
+                    yield f"{it.at}: dangerously ambiguous port definition with {other.at}"
+            others.setdefault(it.on_host, {}).setdefault(it.ip, []).append(it)
+
+
+def _alike(it: _Given, others: dict[int, dict[str, list[_Given]]]) -> Iterator[_Given]:
+    """Those of the others, by their port of the node and its address, of which something is to be said: of thousands
+    with the same port in the container, each on a port of its own on the node, there is none."""
+    for on_host in (0, it.on_host) if it.on_host else others:
+        by_ip = others.get(on_host, {})
+        for ip in ("", it.ip) if it.on_host and on_host and it.ip else by_ip:
+            yield from by_ip.get(ip, ())

@@ -20,9 +20,17 @@ def count(intervals: list[tuple[int, int]]) -> int:
 
 
 def overlap(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> int | None:
-    """The first index that is in both."""
-    common = (max(a[0], b[0]) for a in one for b in other if max(a[0], b[0]) <= min(a[1], b[1]))
-    return min(common, default=None)
+    """The first index that is in both. Both are in order, so that one way through them will do."""
+    at, there = 0, 0
+    while at < len(one) and there < len(other):
+        first, last = max(one[at][0], other[there][0]), min(one[at][1], other[there][1])
+        if first <= last:
+            return first
+        if one[at][1] < other[there][1]:
+            at += 1
+        else:
+            there += 1
+    return None
 
 
 def _interval(piece: str, completions: int) -> tuple[int, int]:

@@ -209,6 +209,11 @@ def test_an_unknown_field_beside_a_null_is_still_found():
     ]
 
 
+def test_a_hundred_unknown_fields_are_told_as_upstream_tells_them():
+    document = json.dumps({"spec": {f"x{n}": n for n in range(200)}}).encode()
+    assert decode(DEPLOYMENTS, document)[1] == [f'unknown field "spec.x{n}"' for n in range(100)]
+
+
 def test_quantities_come_out_in_canonical_form():
     limits = {"cpu": 0.5, "memory": "1.5Gi", "ephemeral-storage": 1000, "x.io/y": "0"}
     document = {

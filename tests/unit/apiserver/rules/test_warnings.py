@@ -4,7 +4,7 @@ import pytest
 
 from api import kinds
 from api.meta import encode
-from apiserver.rules import decode, default, warnings
+from apiserver.rules import MOST, decode, default, warnings
 
 CONTAINER = {"name": "c", "image": "i"}
 OLD_OS = 'deprecated since v1.14; use "kubernetes.io/os" instead'
@@ -53,6 +53,25 @@ def container(**more: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_what_is_said_of_a_pod(document, warning):
     assert said("Pod", document) == ([warning] if warning else [])
+
+
+def test_thousands_of_ports_that_are_not_meant_to_be_one_are_not_compared():
+    # Each with each, it takes minutes.
+    ports = [{"containerPort": 80, "hostPort": 1 + n} for n in range(30_000)]
+    assert said("Pod", container(ports=ports)) == []
+
+
+def test_a_port_of_the_node_at_all_its_addresses_is_also_at_each():
+    ports = [{"containerPort": 80, "hostPort": 8, "hostIP": ip} for ip in ("10.0.0.1", "", "10.0.0.2")]
+    at = "spec.containers[0].ports"
+    assert said("Pod", container(ports=ports)) == [
+        f"{at}[1]: dangerously ambiguous port definition with {at}[0]",
+        f"{at}[2]: dangerously ambiguous port definition with {at}[1]",
+    ]
+
+
+def test_no_more_is_said_than_anybody_would_read():
+    assert len(said("Pod", container(ports=[{"containerPort": 80}] * 2000))) == MOST
 
 
 def test_a_template_is_spoken_of_when_it_is_written_anew():

@@ -3,7 +3,7 @@ import pytest
 from api import kinds
 from api.paths import refusal
 from api.types import ReplicationController
-from apiserver.rules import MOST, validate
+from apiserver.rules import LARGEST, MOST, validate
 from tests.unit.apiserver.rules.manifests import DROP, MANIFESTS, faults, made, update_faults
 
 SUBDOMAIN = (
@@ -83,6 +83,12 @@ def test_no_more_faults_are_looked_for_than_are_told():
     labels = {f"!{n}": "" for n in range(2 * MOST)}
     assert len(faults("ConfigMap", {"metadata/labels": labels})) == MOST
     assert len(update_faults("ConfigMap", {"metadata/labels": labels})) == MOST
+
+
+def test_faults_that_show_a_whole_list_each_are_no_more_than_a_megabyte_together():
+    owners = [{"apiVersion": "v1", "kind": "K", "name": n, "uid": n, "controller": True} for n in map(str, range(2000))]
+    found = faults("ConfigMap", {"metadata/ownerReferences": owners})
+    assert LARGEST < sum(map(len, found)) < 1.5 * LARGEST
 
 
 def test_only_one_owner_can_be_the_controller():
