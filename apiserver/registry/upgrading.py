@@ -13,7 +13,7 @@ import logging
 import msgspec
 
 from api import kinds, meta
-from api.errors import ApiError, NotFound
+from api.errors import ApiError, NotFound, TooLarge
 from api.kinds import Kind
 from apiserver import rules
 from apiserver.registry.objects import Objects
@@ -28,15 +28,23 @@ log = logging.getLogger(__name__)
 
 
 async def complete(objects: Objects, clock: Clock) -> None:
-    """Returns when every object that was stored before the call has this release's defaults."""
-    for kind in kinds.BUILT_IN:
-        if "create" not in kind.verbs or "get" not in kind.verbs or conversions.stored_kind(kind) is not kind:
-            continue
-        for number, key in enumerate(objects.names_cached(kind)):
-            while not await _completed(objects, kind, key):
-                await clock.sleep(RETRY_SECONDS)
+    """Returns when every object that was stored before the call has this release's defaults, but for those that can
+    have none. What fails is tried again after all others: it may go on failing."""
+    left = [(kind, key) for kind in kinds.BUILT_IN if _is_stored(kind) for key in objects.names_cached(kind)]
+    while left:
+        again = []
+        for number, (kind, key) in enumerate(left):
+            if not await _completed(objects, kind, key):
+                again.append((kind, key))
             if number % SLICE == 0:
                 await asyncio.sleep(0)
+        left = again
+        if left:
+            await clock.sleep(RETRY_SECONDS)
+
+
+def _is_stored(kind: Kind) -> bool:
+    return {"create", "get"} <= {*kind.verbs} and conversions.stored_kind(kind) is kind
 
 
 async def _completed(objects: Objects, kind: Kind, key: str) -> bool:
@@ -54,8 +62,8 @@ async def _completed(objects: Objects, kind: Kind, key: str) -> bool:
         return True
     except Changed:
         return False  # whoever wrote it may be of an older release
-    except msgspec.ValidationError as e:
-        log.error("%s %s cannot be read: %s", kind.name, key, e)
+    except (msgspec.ValidationError, TooLarge) as e:
+        log.error("%s %s cannot be completed: %s", kind.name, key, e)
     except ApiError as e:
         log.warning("%s %s cannot be completed now: %s", kind.name, key, e)
         return False
