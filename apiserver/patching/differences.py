@@ -123,9 +123,12 @@ def steps(node: Node, items: list[Any]) -> dict[str, Any] | None:
         step = step_to(node, item)
         if step is None:
             return None
-        known = out.setdefault(step, item)
-        if known is not item:
-            out[step] = Repeated([*known, item] if isinstance(known, Repeated) else [known, item])
+        if step not in out:
+            out[step] = item
+        elif isinstance(known := out[step], Repeated):
+            known.append(item)
+        else:
+            out[step] = Repeated([known, item])
     return out
 
 

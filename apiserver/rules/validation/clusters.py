@@ -1,5 +1,7 @@
 """Namespaces, nodes, leases and priority classes."""
 
+from msgspec.structs import astuple
+
 from api import names
 from api.paths import Path, duplicate, forbidden, invalid, not_supported
 from api.types import Lease, Namespace, Node, PriorityClass
@@ -48,11 +50,11 @@ def node(it: Node) -> Faults:
 
 def node_updated(new: Node, old: Node) -> Faults:
     yield from _amounts(new)
-    seen = []
+    seen = set()
     for i, address in enumerate(new.status.addresses):
-        if address in seen:
+        if (same := astuple(address)) in seen:
             yield duplicate(STATUS.child("addresses").index(i), address)
-        seen.append(address)
+        seen.add(same)
     if old.spec.podCIDRs and new.spec.podCIDRs != old.spec.podCIDRs:
         why = 'node updates may not change podCIDR except from "" to valid'
         yield forbidden(SPEC.child("podCIDRs"), why)

@@ -3,6 +3,8 @@
 https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 """
 
+from collections import Counter
+
 from api import names
 from api.paths import Path, duplicate, forbidden, invalid, not_supported, required
 from api.types import (
@@ -166,6 +168,7 @@ def taints(path: Path, its: list[Taint]) -> Faults:
 
 
 def spreading(path: Path, its: list[TopologySpreadConstraint]) -> Faults:
+    left = Counter((it.topologyKey, it.whenUnsatisfiable) for it in its)
     for i, it in enumerate(its):
         at = path.index(i)
         yield from positive(at.child("maxSkew"), it.maxSkew)
@@ -175,7 +178,8 @@ def spreading(path: Path, its: list[TopologySpreadConstraint]) -> Faults:
             supported = ("DoNotSchedule", "ScheduleAnyway")
             yield not_supported(at.child("whenUnsatisfiable"), it.whenUnsatisfiable or "", supported)
         same = (it.topologyKey, it.whenUnsatisfiable)
-        if any((other.topologyKey, other.whenUnsatisfiable) == same for other in its[i + 1 :]):
+        left[same] -= 1
+        if left[same]:
             yield duplicate(at.child("{topologyKey, whenUnsatisfiable}"), f"{{{same[0]}, {same[1]}}}")
         yield from _min_domains(at.child("minDomains"), it)
         for name in ("nodeAffinityPolicy", "nodeTaintsPolicy"):

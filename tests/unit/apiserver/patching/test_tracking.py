@@ -259,3 +259,12 @@ def test_what_admission_adds_belongs_to_nobody_and_what_it_takes_back_was_not_ch
     outcome = changed(changed(asked, "spec", "strategy", "type", to="RollingUpdate"), "spec", "paused", to=True)
     mine = fields(written(old, asked, "scaler", outcome=outcome))["scaler"]
     assert mine == {"f:spec": {"f:replicas": {}}}
+
+
+def test_many_items_that_one_step_leads_to_are_owned_as_one():
+    """Each copied all that came before it once, which took minutes."""
+    ports = [{"containerPort": 80, "protocol": "TCP"} for _ in range(100_000)]
+    spec = {"template": {"spec": {"containers": [{"name": "web", "image": "web:1", "ports": ports}]}}}
+    (entry,) = track(None, deployment(**spec), manager="kubectl", now=NOW)
+    container = entry["fieldsV1"]["f:spec"]["f:template"]["f:spec"]["f:containers"]['k:{"name":"web"}']
+    assert container["f:ports"] == {".": {}, 'k:{"containerPort":80,"protocol":"TCP"}': {}}

@@ -122,3 +122,11 @@ def test_a_namespace_is_terminating_when_it_is_deleted_and_not_before():
     assert update_faults("Namespace", ending, {}, "status") == [
         "status.Phase: Invalid value: \"Terminating\": may only be 'Active' if `deletionTimestamp` is empty"
     ]
+
+
+def test_many_addresses_of_a_node_are_gone_through_once():
+    # Each compared with all before it, it takes minutes.
+    addresses = [{"type": "InternalIP", "address": f"node-{n}"} for n in range(40_000)]
+    assert update_faults("Node", {"status/addresses": [*addresses, addresses[1]]}, subresource="status") == [
+        'status.addresses[40000]: Duplicate value: {"address":"node-1","type":"InternalIP"}'
+    ]

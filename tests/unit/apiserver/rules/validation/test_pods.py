@@ -180,6 +180,12 @@ def test_the_rest_of_a_pod(changes, said):
     assert any(f.startswith(said) for f in found), found
 
 
+def test_many_constraints_of_spreading_are_gone_through_once():
+    # Each compared with all that come after it, it takes minutes.
+    its = [{"maxSkew": 1, "topologyKey": f"k{n}", "whenUnsatisfiable": "DoNotSchedule"} for n in range(30_000)]
+    assert faults("Pod", {"spec/topologySpreadConstraints": its}) == []
+
+
 def test_where_dns_looks_may_have_underscores():
     assert faults("Pod", {"spec/dnsConfig": {"searches": ["_a.b_c.", "."]}}) == []
 
