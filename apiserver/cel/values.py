@@ -166,8 +166,9 @@ _UNITS = {
     "m": 60 * NANOS,
     "h": 3600 * NANOS,
 }
-_DURATION = re.compile(r"([+-]?)((?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)")
+_DURATION = re.compile(r"([+-]?)((?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)")
 _PART = re.compile(r"(\d*)\.?(\d*)(ns|us|µs|μs|ms|s|m|h)")
+MOST_DIGITS = 19
 
 
 def duration(text: str) -> Duration:
@@ -179,7 +180,10 @@ def duration(text: str) -> Duration:
         raise EvaluationFault(f'time: invalid duration "{text}"')
     nanos = 0
     for whole, fraction, unit in _PART.findall(found[2]):
-        size = _UNITS[unit]
+        size, whole, fraction = _UNITS[unit], whole.lstrip("0"), fraction[:MOST_DIGITS]
+        # Nobody could wait for more, and Python makes no integer of thousands of digits.
+        if len(whole) > MOST_DIGITS:
+            raise EvaluationFault("duration overflow")
         nanos += int(whole or 0) * size + (int(fraction) * size // 10 ** len(fraction) if fraction else 0)
     return span(-nanos if found[1] == "-" else nanos)
 

@@ -155,7 +155,7 @@ def _canonical_step(step: str) -> str:
         return step
     try:
         parsed = json.loads(rest)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise Malformed(f"not a path element: {step}") from e
     if form == "k" and isinstance(parsed, dict):
         return key_step(parsed)

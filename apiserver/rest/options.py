@@ -31,6 +31,7 @@ PEOPLE = ("curl", "Wget", "Mozilla/5.0")
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _LONGEST_MANAGER = 128
 _LONGEST = 60.0
+_MOST_DIGITS = 20
 
 
 def parse(text: str) -> Query:
@@ -65,7 +66,8 @@ def integer(query: Query, name: str) -> int:
         return 0
     if not re.fullmatch(r"[+-]?[0-9]+", value):
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": invalid syntax')
-    number = int(value)
+    # Python makes no integer of thousands of digits.
+    number = int(value) if len(value.lstrip("+-0")) < _MOST_DIGITS else 2**63
     if not -(2**63) <= number < 2**63:
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": value out of range')
     return number

@@ -40,7 +40,7 @@ def faults(kind: Kind, full: str, document: bytes, clean: Any = None) -> list[st
         if says_once(document, _decode(document)):
             return []
     found: list[str] = []
-    _walk(json.loads(document, object_pairs_hook=_Pairs), struct(full), "", found)
+    _walk(_read(document), struct(full), "", found)
     return _told(found)
 
 
@@ -49,7 +49,7 @@ def duplicates(document: bytes, tree: Any) -> list[str]:
     if says_once(document, tree):
         return []
     found: list[str] = []
-    _walk_plain(json.loads(document, object_pairs_hook=_Pairs), "", found)
+    _walk_plain(_read(document), "", found)
     return _told(found)
 
 
@@ -74,7 +74,7 @@ def of_patch(body: bytes, patch_type: str) -> list[str]:
         plain = _decode(body)
         if patch_type != "json":
             return duplicates(body, plain)
-        operations = json.loads(body, object_pairs_hook=_Pairs)
+        operations = _read(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
     found: list[str] = []
@@ -106,6 +106,11 @@ def _walk_operation(operation: Any, path: str, found: list[str]) -> None:
         elif name in seen:
             found.append(f'json patch duplicate field "{path}.{name}"')
         seen.add(name)
+
+
+def _read(document: bytes) -> Any:
+    """Numbers stay texts: Python makes no integer of more than 4,300 digits, and none is needed."""
+    return json.loads(document, object_pairs_hook=_Pairs, parse_int=str)
 
 
 def _told(found: list[str]) -> list[str]:

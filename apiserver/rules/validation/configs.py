@@ -72,7 +72,7 @@ def _docker(data: Mapping[str, str], key: str) -> Faults:
     try:
         good = isinstance(json.loads(base64.b64decode(data[key])), dict)
         why = "json: cannot unmarshal value into Go value of type map[string]interface {}"
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         good, why = False, str(e)
     if not good:
         yield invalid(DATA.key(key), "<secret contents redacted>", why)

@@ -82,7 +82,9 @@ def annotations(path: Path, values: dict[str, str], it: PodSpec) -> Faults:
 
 def _is_int32(text: str) -> bool:
     digits = text.removeprefix("-")
-    return digits.isdecimal() and not (digits[0] == "0" and len(digits) > 1) and -INT32 - 1 <= int(text) <= INT32
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > len(str(INT32)):
+        return False
+    return not (digits[0] == "0" and len(digits) > 1) and -INT32 - 1 <= int(text) <= INT32
 
 
 def spec(path: Path, it: PodSpec, *, pod_name: str, is_pod: bool) -> Faults:

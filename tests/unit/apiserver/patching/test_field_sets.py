@@ -65,7 +65,12 @@ def test_keys_are_sorted_and_compact() -> None:
     assert field_sets.canonical({'k:{"b": 1, "a": 2}': {}}) == {'k:{"a":2,"b":1}': {}}
 
 
-@pytest.mark.parametrize("fields", [[], "x", {"nonsense": {}}, {"k:[1]": {}}, {"k:{": {}}, {"i:x": {}}, {"f:a": 1}])
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "fields", [[], "x", {"nonsense": {}}, {"k:[1]": {}}, {"k:{": {}}, {"i:x": {}}, {"f:a": 1}, {f"v:{DEEP}": {}}]
+)
 def test_what_is_not_a_set_is_refused(fields: Any) -> None:
     with pytest.raises(field_sets.Malformed):
         field_sets.canonical(fields)

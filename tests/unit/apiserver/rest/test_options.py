@@ -37,11 +37,16 @@ def test_a_list_takes_its_options_from_the_query():
     assert (found.label_selector, found.limit, found.continue_) == ("a=b", 5, "t")
 
 
+DIGITS = "1" * 5000
+"""More than Python makes an integer of."""
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [
         ("limit=abc", 'strconv.ParseInt: parsing "abc": invalid syntax'),
         ("limit=99999999999999999999", 'strconv.ParseInt: parsing "99999999999999999999": value out of range'),
+        (f"limit={DIGITS}", f'strconv.ParseInt: parsing "{DIGITS}": value out of range'),
     ],
 )
 def test_a_number_must_be_one(query, message):
@@ -123,3 +128,11 @@ def test_a_delete_is_told_how_by_its_body_or_else_by_its_query():
     assert options.for_delete(options.parse("orphanDependents=true"), b"").propagation == "Orphan"
     with pytest.raises(ApiError, match="propagationPolicy"):
         options.for_delete(options.parse("propagationPolicy=Later"), b"")
+
+
+@pytest.mark.parametrize("text", [f"{DIGITS}s", "9999999999h", "1", "١s"])
+def test_a_timeout_is_a_duration_as_go_has_them(text):
+    with pytest.raises(BadRequest, match="invalid timeout specified in the request URL - "):
+        options.timeout({"timeout": text})
+    assert options.timeout({"timeout": f"1.5{DIGITS}s"}) == 1.511111111
+    assert options.timeout({"timeout": "1m"}) is None

@@ -214,6 +214,13 @@ def test_a_hundred_unknown_fields_are_told_as_upstream_tells_them():
     assert decode(DEPLOYMENTS, document)[1] == [f'unknown field "spec.x{n}"' for n in range(100)]
 
 
+@pytest.mark.parametrize("beside", ["", '"kind":"Deployment","kind":"Deployment",'])
+def test_an_unknown_number_may_have_more_digits_than_python_makes_an_integer_of(beside):
+    document = f'{{{beside}"spec":{{"foo":{"1" * 5000}}}}}'.encode()
+    twice = ['duplicate field "kind"'] if beside else []
+    assert decode(DEPLOYMENTS, document)[1] == [*twice, 'unknown field "spec.foo"']
+
+
 def test_quantities_come_out_in_canonical_form():
     limits = {"cpu": 0.5, "memory": "1.5Gi", "ephemeral-storage": 1000, "x.io/y": "0"}
     document = {

@@ -130,3 +130,9 @@ def test_many_addresses_of_a_node_are_gone_through_once():
     assert update_faults("Node", {"status/addresses": [*addresses, addresses[1]]}, subresource="status") == [
         'status.addresses[40000]: Duplicate value: {"address":"node-1","type":"InternalIP"}'
     ]
+
+
+def test_what_is_too_deep_to_read_is_no_configuration_of_a_registry():
+    deep = {"type": "kubernetes.io/dockercfg", "stringData": {".dockercfg": "[" * 100_000}}
+    (said,) = faults("Secret", deep)
+    assert said.startswith('data[.dockercfg]: Invalid value: "<secret contents redacted>": ')

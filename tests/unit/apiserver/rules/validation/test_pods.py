@@ -180,6 +180,13 @@ def test_the_rest_of_a_pod(changes, said):
     assert any(f.startswith(said) for f in found), found
 
 
+@pytest.mark.parametrize("cost", ["1" * 5000, "2147483648", "007", "١", ""])
+def test_what_it_costs_to_delete_a_pod_is_a_number_of_32_bits(cost):
+    said = faults("Pod", {"metadata/annotations": {"controller.kubernetes.io/pod-deletion-cost": cost}})
+    at = "metadata.annotations[controller.kubernetes.io/pod-deletion-cost]"
+    assert said == [f'{at}: Invalid value: "{cost}": must be a 32bit integer']
+
+
 def test_many_constraints_of_spreading_are_gone_through_once():
     # Each compared with all that come after it, it takes minutes.
     its = [{"maxSkew": 1, "topologyKey": f"k{n}", "whenUnsatisfiable": "DoNotSchedule"} for n in range(30_000)]
