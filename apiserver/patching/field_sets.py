@@ -85,8 +85,22 @@ def intersection(a: FieldSet | None, b: FieldSet | None) -> FieldSet | None:
 
 
 def ordered(a: FieldSet | None) -> FieldSet | None:
-    """The same set, written as upstream writes it: there are clients that compare the text."""
-    return {step: ordered(below) for step, below in sorted(a.items())} if a else a
+    """The same set, written as upstream writes it: there are clients that compare the text.
+
+    Without calling itself: what is stored may be nested more deeply than twice as many calls can be.
+    """
+    if not a:
+        return a
+    out: FieldSet = {}
+    pending = [(a, out)]
+    while pending:
+        given, written = pending.pop()
+        for step, below in sorted(given.items()):
+            written[step] = below
+            if below:
+                written[step] = {}
+                pending.append((below, written[step]))
+    return out
 
 
 def is_member(entry: FieldSet | None) -> bool:

@@ -74,3 +74,14 @@ DEEP = "[" * 100_000
 def test_what_is_not_a_set_is_refused(fields: Any) -> None:
     with pytest.raises(field_sets.Malformed):
         field_sets.canonical(fields)
+
+
+def test_a_set_is_ordered_however_deep_it_is() -> None:
+    fields: field_sets.FieldSet = {}
+    for _ in range(5000):
+        fields = {"f:b": fields, "f:a": {}}
+    found, depth = field_sets.ordered(fields), 0
+    while found:
+        assert list(found) == ["f:a", "f:b"]
+        found, depth = found["f:b"], depth + 1
+    assert depth == 5000
