@@ -26,7 +26,10 @@ from typing import Any, ClassVar
 
 
 class ApiError(Exception):
-    """Any refusal of the API. `message` is complete and upstream's own; `details` is the Status's, or empty."""
+    """Any refusal of the API. `message` is complete and upstream's own; `details` is the Status's, or empty.
+
+    Empty details that were given are written: upstream does so where it knows no object that the refusal is about.
+    """
 
     code: ClassVar[int] = 500
     reason: ClassVar[str] = ""
@@ -35,6 +38,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.details: dict[str, Any] = details or {}
+        self._has_details = details is not None
 
     def to_status(self) -> dict[str, Any]:
         """The Kubernetes Status object that a client receives."""
@@ -44,7 +48,7 @@ class ApiError(Exception):
         }  # fmt: skip
         if self.reason:
             status["reason"] = self.reason
-        if self.details:
+        if self.details or self._has_details:
             status["details"] = self.details
         return status | {"code": self.code}
 
@@ -146,6 +150,16 @@ def from_status(status: dict[str, Any]) -> ApiError:
     """The error that a Status object with `status: Failure` stands for."""
     kind = BY_REASON.get(status.get("reason", "")) or BY_CODE.get(status.get("code", 0)) or ApiError
     return kind(status.get("message", ""), status.get("details"))
+
+
+def no_such_resource() -> NotFound:
+    """For a path, or a kind, that is not served."""
+    return NotFound("the server could not find the requested resource", {})
+
+
+def no_such_method() -> MethodNotAllowed:
+    """For a verb that a resource does not have."""
+    return MethodNotAllowed("the server does not allow this method on the requested resource", {})
 
 
 def not_found(group_resource: str, name: str) -> NotFound:

@@ -154,7 +154,7 @@ class Resources:
     async def _request(self, user: User, verb: str, resource: pb.Resource) -> Request:
         kind = await self._registry.find(resource.group, resource.version, resource.plural)
         if kind is None:
-            raise errors.NotFound("the server could not find the requested resource")
+            raise errors.no_such_resource()
         namespace = resource.namespace if kind.namespaced else ""
         return Request(user, verb, kind, namespace, resource.name, resource.subresource)
 

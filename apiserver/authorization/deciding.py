@@ -107,7 +107,7 @@ def refusal(request: Request, reason: str = "") -> errors.Forbidden:
     more = f": {reason}" if reason else ""
     if request.path:
         why = f'User "{request.user.name}" cannot {request.verb} path "{request.path}"'
-        return errors.Forbidden(f"forbidden: {why}{more}")
+        return errors.Forbidden(f"forbidden: {why}{more}", {})
     kind = request.kind
     resource = f"{kind.plural}/{request.subresource}" if request.subresource else kind.plural
     where = f'in the namespace "{request.namespace}"' if request.namespace else "at the cluster scope"

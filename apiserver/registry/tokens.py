@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 
 from api import errors, kinds, meta, times
-from api.errors import BadRequest, MethodNotAllowed, Unauthorized
+from api.errors import BadRequest, Unauthorized, no_such_method
 from api.kinds import Kind
 from api.paths import Path, invalid, refusal
 from api.types import (
@@ -62,7 +62,7 @@ class Tokens:
         """The TokenRequest with a token.  Raises BadRequest, Invalid, NotFound, Conflict, Forbidden."""
         accounts = self._identity.accounts if self._identity is not None else None
         if accounts is None:
-            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+            raise no_such_method()
         wanted = _read(body, TokenRequest)
         if elsewhere := list(_elsewhere(wanted.metadata, request)):
             raise refusal(GROUP, "TokenRequest", request.name, elsewhere[:1])

@@ -9,9 +9,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
 
-from api.errors import MethodNotAllowed
+from api.errors import no_such_method
 from apiserver.rest import auditing
-from apiserver.rest.paths import NO_SUCH_METHOD
 from machinery import http_connections
 
 
@@ -84,7 +83,7 @@ class Protocol(http_connections.Protocol):
     ) -> web.StreamResponse:
         if not isinstance(exc, BadHttpMethod):
             return super().handle_error(request, status, exc, message)
-        body = msgspec.json.encode(MethodNotAllowed(NO_SUCH_METHOD).to_status())
+        body = msgspec.json.encode(no_such_method().to_status())
         refused = web.Response(status=405, body=body, content_type="application/json")
         refused.force_close()
         return refused

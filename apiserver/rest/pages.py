@@ -13,13 +13,13 @@ import msgspec
 from aiohttp import web
 
 from api import schema
-from api.errors import MethodNotAllowed
+from api.errors import no_such_method
 from apiserver.catalogue import Catalogue
 from apiserver.metrics import Metrics
 from apiserver.rest import health, openapi, options, responses
 from apiserver.rest.discovery import Discovery, Others
 from apiserver.rest.negotiation import JSON, YAML, Representation, clauses, representation
-from apiserver.rest.paths import NO_SUCH_METHOD, PageNotFound
+from apiserver.rest.paths import PageNotFound
 
 Fixed = Mapping[str, Callable[[], tuple[str, bytes]]]
 """Path → what makes (content type, content)."""
@@ -93,7 +93,7 @@ class Pages:
         else:
             return None
         if page is not None and http.method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(NO_SUCH_METHOD)
+            raise no_such_method()
         return page
 
     async def _discovery(self, http: web.BaseRequest, path: str, audit: str) -> web.StreamResponse | None:

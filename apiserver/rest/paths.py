@@ -6,12 +6,9 @@ five hundred resource paths tries them one after another; splitting the path and
 
 from typing import NamedTuple
 
-from api.errors import MethodNotAllowed, NotFound
+from api.errors import no_such_method, no_such_resource
 from api.kinds import Kind
 from apiserver.catalogue import Catalogue
-
-NO_SUCH_RESOURCE = "the server could not find the requested resource"
-NO_SUCH_METHOD = "the server does not allow this method on the requested resource"
 
 _COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 _OBJECT = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -65,22 +62,22 @@ def find(path: str, catalogue: Catalogue) -> Target:
         parts = parts[1:]
     namespace = ""
     if "" in parts[:4]:
-        raise NotFound(NO_SUCH_RESOURCE)
+        raise no_such_resource()
     if len(parts) > 2 and parts[0] == "namespaces" and not (not group and parts[2] in ("status", "finalize")):
         namespace, parts = parts[1], parts[2:]
     kind = catalogue.by_resource(group, version, parts[0]) if parts else None
     if kind is None:
-        raise NotFound(NO_SUCH_RESOURCE)
+        raise no_such_resource()
     name = parts[1] if len(parts) > 1 else ""
     subresource = parts[2] if len(parts) > 2 else ""
     if (namespace and not kind.namespaced) or (name and kind.namespaced and not namespace):
-        raise NotFound(NO_SUCH_RESOURCE)
+        raise no_such_resource()
     if subresource == "proxy" and not group and kind.plural in PROXIES:
         return Target(kind, namespace, name, subresource, watched)
     if len(parts) > 3 or (subresource and subresource not in served(kind)):
-        raise NotFound(NO_SUCH_RESOURCE)
+        raise no_such_resource()
     if watched and (subresource or "watch" not in kind.verbs):
-        raise NotFound(NO_SUCH_RESOURCE)
+        raise no_such_resource()
     return Target(kind, namespace, name, subresource, watched)
 
 
@@ -104,7 +101,7 @@ def verb(method: str, target: Target, watch: bool) -> str:
         elif found == "list" and watch:
             found = "watch"
     if found is None or (not target.subresource and found not in target.kind.verbs):
-        raise MethodNotAllowed(NO_SUCH_METHOD)
+        raise no_such_method()
     return found
 
 

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from api.errors import ApiError, Expired, NotFound, Timeout
+from api.errors import ApiError, Expired, Timeout, no_such_resource
 from api.kinds import BUILT_IN, Kind
 from apiserver.requests import Event, Item, Sink
 from apiserver.storage import keys
@@ -86,7 +86,7 @@ class World:
         """Raises NotFound for a kind that is not kept, or no more: one whose definition was deleted."""
         found = self._resources.get(keys.resource(kind))
         if found is None or found.arriving is not None:
-            raise NotFound("the server could not find the requested resource")
+            raise no_such_resource()
         return found
 
     # --- kinds that come and go

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from api.errors import ApiError, BadRequest, NotFound
+from api.errors import ApiError, BadRequest, no_such_resource
 from api.types import Node, Pod
 from apiserver import connects
 from apiserver.authorization import Authorizer
@@ -23,7 +23,6 @@ from apiserver.nodes.sessions import into_pods
 from apiserver.requests import Request
 from apiserver.rest.connections import Connections
 from apiserver.rest.options import Query
-from apiserver.rest.paths import NO_SUCH_RESOURCE
 from apiserver.rest.sockets import offered, opened, upgrade
 from apiserver.rest.streaming import channelled_forwards, execs, logs, port_forwards, proxies, terminals
 from apiserver.rest.streaming.channels import PROTOCOLS, V4, Channels
@@ -64,7 +63,7 @@ class Streams:
                 return await self._port_forward(http, request)
             case "proxy":
                 return await proxies.serve(http, request, self._registry, self._kubelets, self._connections)
-        raise NotFound(NO_SUCH_RESOURCE)
+        raise no_such_resource()
 
     async def _exec(self, http: web.BaseRequest, request: Request, query: Query) -> web.StreamResponse:
         pod = await find_pod(self._registry, request)

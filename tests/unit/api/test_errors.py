@@ -29,6 +29,14 @@ def test_a_status_without_a_reason_is_known_by_its_code(status, kind):
     assert type(errors.from_status(status)) is kind
 
 
+def test_empty_details_are_written_where_they_were_given():
+    assert errors.NotFound("why", {}).to_status()["details"] == {}
+    assert "details" not in errors.NotFound("why").to_status()
+    assert (
+        errors.from_status(errors.no_such_resource().to_status()).to_status() == errors.no_such_resource().to_status()
+    )
+
+
 def test_the_usual_messages():
     assert errors.not_found("pods", "p").message == 'pods "p" not found'
     assert errors.not_found("deployments.apps", "d").details == {"name": "d", "group": "apps", "kind": "deployments"}

@@ -147,6 +147,7 @@ def test_reasons_are_upstreams() -> None:
     with pytest.raises(Forbidden) as refused:
         rbac.authorize(Request(BOB, "get", PAGE, path="/metrics"))
     assert refused.value.message == 'forbidden: User "bob" cannot get path "/metrics"'
+    assert refused.value.to_status()["details"] == {}
 
 
 # --- the default roles

@@ -89,6 +89,12 @@ async def test_what_is_not_there_is_not_found(rest):
         assert await status_of(response) == (404, "NotFound", "the server could not find the requested resource")
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/api/v1/foos"), ("PUT", "/api/v1/pods"), ("POST", "/version")])
+async def test_a_refusal_that_is_about_no_object_has_empty_details(rest, method, path):
+    async with rest.request(method, path, json={}) as response:
+        assert (await response.json())["details"] == {}
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/apis/nothing.io/v1/things", "/api/v9"])
 async def test_a_path_that_means_nothing_is_a_plain_404(rest, path):
     async with rest.get(path) as response:
