@@ -12,6 +12,7 @@ from api.types import (
     Endpoint,
     EndpointAddress,
     EndpointConditions,
+    EndpointPort,
     Endpoints,
     EndpointSlice,
     EndpointSubset,
@@ -28,14 +29,19 @@ CAPACITY = 1000
 
 Port = tuple[str, int, str, str]
 Group = tuple[str, tuple[Port, ...]]
+Who = tuple[str, str]
+"""The address, and the uid of what has it."""
+Offer = tuple[EndpointAddress, bool]
+"""An address, and whether it is ready."""
 
 
 def plan(endpoints: Endpoints, current: Sequence[EndpointSlice]) -> Changes:
     """What to write so that the slices `current` say what `endpoints` say."""
     groups: dict[Group, dict[str, Endpoint]] = {}
-    for subset in endpoints.subsets:
-        for family, told in _told(subset):
-            groups.setdefault((family, _ports(subset)), {}).setdefault(told.addresses[0], told)
+    for ports, offering in _repacked(endpoints.subsets):
+        for address, ready in offering[:PER_SUBSET]:
+            family = "IPv6" if ":" in (address.ip or "") else "IPv4"
+            groups.setdefault((family, ports), {}).setdefault(address.ip or "", _endpoint(address, ready))
     there: dict[Group, list[EndpointSlice]] = {}
     for s in current:
         there.setdefault((s.addressType or "", _ports_of(s)), []).append(s)
@@ -61,11 +67,35 @@ def _place(endpoints: Endpoints, group: Group, held: list[Endpoint], s: Endpoint
         changes.update.append(changed)
 
 
-def _told(subset: EndpointSubset) -> Iterator[tuple[str, Endpoint]]:
-    """Each address with its family, the ready ones first."""
-    addresses = [(a, True) for a in subset.addresses] + [(a, False) for a in subset.notReadyAddresses]
-    for address, ready in addresses[:PER_SUBSET]:
-        yield "IPv6" if ":" in (address.ip or "") else "IPv4", _endpoint(address, ready)
+def _repacked(subsets: Sequence[EndpointSubset]) -> Iterator[tuple[tuple[Port, ...], list[Offer]]]:
+    """The ports that the same addresses offer, with these, however the subsets say it; the ready ones first.
+
+    Two ports of one address are told in one slice, since who looks for both looks there.
+    """
+    alike: dict[frozenset[tuple[Who, bool]], list[Port]] = {}
+    addresses = {_who(a): a for subset in subsets for a in (*subset.addresses, *subset.notReadyAddresses)}
+    for port, offering in _by_port(subsets).items():
+        alike.setdefault(frozenset(offering.items()), []).extend([] if port is None else [port])
+    for offers, ports in alike.items():
+        told = sorted((not ready, who) for who, ready in offers)
+        yield tuple(sorted(ports)), [(addresses[who], not unready) for unready, who in told]
+
+
+def _by_port(subsets: Sequence[EndpointSubset]) -> dict[Port | None, dict[Who, bool]]:
+    """Who offers a port, and is ready to; None stands for no port at all. Whatever else is said of an address, it is
+    unready for the port once one subset says so."""
+    found: dict[Port | None, dict[Who, bool]] = {}
+    for subset in subsets:
+        said = [(a, True) for a in subset.addresses] + [(a, False) for a in subset.notReadyAddresses]
+        for port in map(_port, subset.ports or (None,)):
+            offering = found.setdefault(port, {})
+            for address, ready in said:
+                offering[_who(address)] = ready and offering.get(_who(address), True)
+    return found
+
+
+def _who(address: EndpointAddress) -> Who:
+    return address.ip or "", address.targetRef.uid if address.targetRef is not None else ""
 
 
 def _endpoint(address: EndpointAddress, ready: bool) -> Endpoint:
@@ -90,8 +120,8 @@ def _slice(endpoints: Endpoints, group: Group, held: list[Endpoint]) -> Endpoint
     )  # fmt: skip
 
 
-def _ports(subset: EndpointSubset) -> tuple[Port, ...]:
-    return tuple(sorted((p.name, p.port or 0, p.protocol, p.appProtocol) for p in subset.ports))
+def _port(port: EndpointPort | None) -> Port | None:
+    return None if port is None else (port.name, port.port or 0, port.protocol, port.appProtocol)
 
 
 def _ports_of(s: EndpointSlice) -> tuple[Port, ...]:

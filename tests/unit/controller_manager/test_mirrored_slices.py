@@ -31,6 +31,17 @@ def test_families_and_ports_have_slices_of_their_own() -> None:
     assert told == [("IPv4", 80, ["10.0.0.1"]), ("IPv4", 81, ["10.0.0.2"]), ("IPv6", 80, ["fd00::1"])]
 
 
+def test_two_ports_of_the_same_addresses_are_told_in_one_slice() -> None:
+    (s,) = plan(kept(subset("10.0.0.2", "10.0.0.1"), subset("10.0.0.1", "10.0.0.2", port=81)), []).create
+    assert ([p.port for p in s.ports], addresses(s)) == ([80, 81], ["10.0.0.1", "10.0.0.2"])
+
+
+def test_an_address_that_is_ready_for_one_port_only_is_told_twice() -> None:
+    made = plan(kept(subset("10.0.0.1"), subset(unready=("10.0.0.1",), port=81)), []).create
+    told = sorted((s.ports[0].port, e.conditions.ready) for s in made for e in s.endpoints if e.conditions is not None)
+    assert told == [(80, True), (81, False)]
+
+
 def test_unready_addresses_say_so() -> None:
     (s,) = plan(kept(subset("10.0.0.1", unready=("10.0.0.2",))), []).create
     assert [(e.addresses[0], e.conditions.ready) for e in s.endpoints if e.conditions is not None] == [
