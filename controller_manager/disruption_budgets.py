@@ -14,6 +14,7 @@ from api.meta import Key
 from api.types import (
     Condition,
     Deployment,
+    LabelSelector,
     Pod,
     PodDisruptionBudget,
     PodDisruptionBudgetStatus,
@@ -189,7 +190,7 @@ class DisruptionController:
     # What is said of it
 
     def _warn_of_unmanaged(self, budget: PodDisruptionBudget) -> None:
-        selector = labels.from_object(budget.spec.selector)
+        selector = _as_go_writes(budget.spec.selector)
         said = (
             f"Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. "
             "As a result, the status of the PDB cannot be calculated correctly, which may result in undefined behavior."
@@ -229,6 +230,19 @@ def _selects(budget: PodDisruptionBudget, pod: Pod) -> bool:
     """An absent selector selects nothing, an empty one everything."""
     selector = budget.spec.selector
     return selector is not None and labels.from_object(selector).matches(pod.metadata.labels)
+
+
+def _as_go_writes(selector: LabelSelector | None) -> str:
+    """The text of a pointer to one, which stands in upstream's event."""
+    if selector is None:
+        return "nil"
+    pairs = "".join(f"{key}: {value}," for key, value in sorted(selector.matchLabels.items()))
+    asked = "".join(
+        f"LabelSelectorRequirement{{Key:{r.key},Operator:{r.operator},Values:[{' '.join(r.values)}],}},"
+        for r in selector.matchExpressions
+    )
+    held = f"MatchLabels:map[string]string{{{pairs}}},MatchExpressions:[]LabelSelectorRequirement{{{asked}}},"
+    return f"&LabelSelector{{{held}}}"
 
 
 def _looks_alike(old: Pod, new: Pod) -> bool:

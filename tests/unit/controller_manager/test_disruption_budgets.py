@@ -115,7 +115,10 @@ async def test_pods_without_a_scale_are_told_of_and_nothing_is_allowed(world: Wo
         await world.create(budget(maxUnavailable=1))
         await rest()
         assert status(world) == (1, 0, 0, 0)
-        assert "(selector: app=web)" in world.events("UnmanagedPods")[0]
+        selector = (
+            "&LabelSelector{MatchLabels:map[string]string{app: web,},MatchExpressions:[]LabelSelectorRequirement{},}"
+        )
+        assert f"(selector: {selector}) were found to be unmanaged" in world.events("UnmanagedPods")[0]
 
 
 async def test_a_kind_that_cannot_be_scaled_fails_the_budget_safely(world: World) -> None:
