@@ -85,6 +85,30 @@ async def test_a_node_that_found_no_range_gets_the_next_free_one(world: World) -
         assert world.one(Node, "c").spec.podCIDR == "10.244.0.0/17"
 
 
+# How long kubelets may keep what they have read
+
+
+async def test_nodes_say_how_long_their_kubelets_may_keep_what_they_read(world: World) -> None:
+    def said() -> set[str]:
+        return {n.metadata.annotations["node.alpha.kubernetes.io/ttl"] for n in world.all(Node)}
+
+    for n in range(100):
+        await world.create(node(f"n{n}"))
+    async with controllers(world, "ttl-controller"):
+        await rest()
+        assert said() == {"0"}
+        await world.create(node("n100"))
+        await rest()
+        assert said() == {"15"}
+        for n in range(90, 101):
+            await world.delete(Node, f"n{n}")
+        await rest()
+        assert said() == {"15"}
+        await world.delete(Node, "n89")
+        await rest()
+        assert said() == {"0"}
+
+
 # Health
 
 
