@@ -25,7 +25,16 @@ from apiserver.flows import Gate
 from apiserver.flows.queueing import Ticket
 from apiserver.metrics import Metrics
 from apiserver.registry import Registry
-from apiserver.requests import ANONYMOUS, Event, ListOptions, Request, User, WatchOptions, parse_delete_options
+from apiserver.requests import (
+    ANONYMOUS,
+    Event,
+    ListOptions,
+    Request,
+    User,
+    WatchOptions,
+    page_limit,
+    parse_delete_options,
+)
 from apiserver.storage import tenures
 from apiserver.yamls import as_json
 from machinery.channels import ENDS_STREAMS
@@ -286,8 +295,12 @@ class Resources:
             return None
         request = await self._request(user, verb, message.resource)
         flow = self._gate.classify(request)
-        limit = message.limit if verb == "list" else 0
-        return await self._gate.admit(flow, request, max(0, limit)) if flow is not None else None
+        if flow is None:
+            return None
+        limit = 0
+        if verb == "list":
+            limit = page_limit(message.limit, message.resource_version, getattr(message, "continue"))
+        return await self._gate.admit(flow, request, limit)
 
     def _leave(self, ticket: Ticket | None) -> None:
         if ticket is not None and self._gate is not None:

@@ -136,6 +136,15 @@ class ListOptions:
     continue_: str = ""
 
 
+def page_limit(limit: int, resource_version: str, continue_: str) -> int:
+    """How many objects a list may have at most; 0: all.
+
+    Upstream's watch cache hands out whatever is at hand (resourceVersion 0) whole, and clients that ask for it do not
+    go on.
+    """
+    return 0 if resource_version == "0" and not continue_ else max(0, limit)
+
+
 Sink = Callable[[Sequence["Event"]], bool]
 """Takes events at once, or says False. What is offered to many of them is one object."""
 

@@ -12,7 +12,7 @@ from api.errors import BadRequest, Expired, Timeout
 from api.kinds import Kind
 from api.meta import encode
 from apiserver.registry.selecting import LATEST, filter_for, read_token, revision, token
-from apiserver.requests import Event, Item, Listing, ListOptions, Request, WatchOptions
+from apiserver.requests import Event, Item, Listing, ListOptions, Request, WatchOptions, page_limit
 from apiserver.storage import keys
 from apiserver.storage.etcd import Compacted
 from apiserver.storage.tables import Filter, Gone, Page
@@ -60,7 +60,8 @@ class Reading:
         if exact:
             at = revision(options.resource_version)
             return await self._past(request, filter_, at, "", options.limit, Expired(TOO_OLD_LIST))
-        page = resource.table.select(request.namespace, filter_, limit=options.limit)
+        limit = page_limit(options.limit, options.resource_version, "")
+        page = resource.table.select(request.namespace, filter_, limit=limit)
         return _listing(page, self._world.revision)
 
     async def _continued(self, request: Request, filter_: Filter, options: ListOptions) -> Listing:

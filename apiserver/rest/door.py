@@ -212,7 +212,7 @@ class Door:
     ) -> web.StreamResponse:
         verb = request.verb
         # What lasts is not counted: it would keep its seats from those who come and go.
-        limit = max(0, options.integer(query, "limit")) if verb == "list" else 0
+        limit = options.page(query) if verb == "list" else 0
         await self._admit(http, request, limit=limit, seated=not lasts)
         http[WARNINGS] = request.warnings
         if not target.kind.group and (warning := DEPRECATED.get(target.kind.plural)):

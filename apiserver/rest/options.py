@@ -18,6 +18,7 @@ from apiserver.requests import (
     Request,
     WatchOptions,
     check_propagation,
+    page_limit,
     parse_delete_options,
 )
 
@@ -83,6 +84,11 @@ def timeout(query: Query) -> float | None:
     except EvaluationFault as e:
         raise BadRequest(f"invalid timeout specified in the request URL - {e}") from e
     return seconds if 0 < seconds < _LONGEST else None
+
+
+def page(query: Query) -> int:
+    """How many objects a list may have at most; 0: all.  Raises BadRequest."""
+    return page_limit(integer(query, "limit"), query.get("resourceVersion", ""), query.get("continue", ""))
 
 
 def for_list(query: Query) -> ListOptions:

@@ -654,6 +654,16 @@ async def test_pages_are_of_one_revision_whatever_happens_meanwhile(registry: Re
     assert [i.name for i in (await registry.list(request, exact)).items] == ["a", "b", "c", "d"]
 
 
+async def test_whatever_is_at_hand_comes_in_one_page(registry: Registry) -> None:
+    for name in "abc":
+        await create(registry, ConfigMap, name)
+    await registry.list(about(ConfigMap, "list"), ListOptions())  # which waits until they are at hand
+    for match in ("", "NotOlderThan"):
+        options = ListOptions(limit=2, resource_version="0", resource_version_match=match)
+        found = await registry.list(about(ConfigMap, "list"), options)
+        assert ([i.name for i in found.items], found.continue_) == (["a", "b", "c"], "")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -37,6 +37,11 @@ def test_a_list_takes_its_options_from_the_query():
     assert (found.label_selector, found.limit, found.continue_) == ("a=b", 5, "t")
 
 
+def test_a_limit_holds_for_nothing_where_whatever_is_at_hand_will_do():
+    assert [options.page(options.parse(q)) for q in ("", "limit=5", "limit=5&resourceVersion=0")] == [0, 5, 0]
+    assert options.page(options.parse("limit=5&resourceVersion=0&continue=t")) == 5
+
+
 DIGITS = "1" * 5000
 """More than Python makes an integer of."""
 
