@@ -83,16 +83,27 @@ def read_token(text: str) -> tuple[int, str]:
 
 def revision(text: str) -> int:
     """A resourceVersion that was given; 0 for "" and "0".  Raises BadRequest in upstream's words."""
+    try:
+        return _number(text)
+    except ValueError as e:
+        why = f"resourceVersion: Invalid value: {json.dumps(text, ensure_ascii=False)}: {e}"
+        raise BadRequest(f"invalid resource version: {why}") from None
+
+
+def written_revision(text: str) -> int:
+    """As `revision`, of an object that shall be written. Upstream's answer is a bare 500 in these words."""
+    try:
+        return _number(text)
+    except ValueError as e:
+        raise BadRequest(str(e)) from None
+
+
+def _number(text: str) -> int:
     if not text:
         return 0
+    why = "value out of range"
     if not text.isdecimal() or not text.isascii():
-        raise BadRequest(f"invalid resource version: {_not_a_version(text, 'invalid syntax')}")
-    number = int(text) if len(text) < 30 else 2**64
-    if number >= 2**64:
-        raise BadRequest(f"invalid resource version: {_not_a_version(text, 'value out of range')}")
-    return number
-
-
-def _not_a_version(text: str, why: str) -> str:
-    quoted = json.dumps(text, ensure_ascii=False)
-    return f"resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: {why}"
+        why = "invalid syntax"
+    elif len(text) < 30 and (number := int(text)) < 2**64:
+        return number
+    raise ValueError(f"strconv.ParseUint: parsing {json.dumps(text, ensure_ascii=False)}: {why}")

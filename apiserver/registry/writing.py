@@ -25,6 +25,7 @@ from apiserver.admission import Admission
 from apiserver.patching import managed_fields
 from apiserver.registry import owners, policies, scales
 from apiserver.registry.objects import Current, Objects, encoded
+from apiserver.registry.selecting import written_revision
 from apiserver.requests import Request
 from apiserver.storage import documents
 from apiserver.storage.transactions import Changed, ClaimTaken
@@ -154,7 +155,7 @@ class Writing:
                     continue
             try:
                 new = make(current)
-                if new.metadata.resourceVersion not in (*NO_VERSION, str(current.revision)):
+                if written_revision(new.metadata.resourceVersion) not in (0, current.revision):
                     raise errors.conflict(kind.group_resource, request.name, errors.STALE)
                 return await self._replace(request, current, new, ruled, tracked), False
             except Changed as e:

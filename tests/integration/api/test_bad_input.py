@@ -180,6 +180,8 @@ async def test_an_unknown_version_is_no_page_at_all(send: Send) -> None:
         ("PUT", "", {}, "", 400, "the name of the object (kept based on URL) was undeterminable: name must be provided"),
         ("PUT", "", config_map("kept", namespace="x"), "", 400, "the namespace of the object (x) does not match"),
         ("PUT", "", config_map("kept", resourceVersion="1"), "", 409, 'Operation cannot be fulfilled on configmaps "kept"'),
+        ("PUT", "", config_map("kept", resourceVersion="x"), "", 400, 'strconv.ParseUint: parsing "x": invalid syntax'),
+        ("PATCH", "", {"metadata": {"resourceVersion": "x"}}, MERGE, 400, 'strconv.ParseUint: parsing "x": invalid syntax'),
         ("PUT", "", config_map("kept", uid="x"), "", 409, 'Operation cannot be fulfilled on configmaps "kept": Precondition'),
         ("POST", "", config_map("kept"), "", 405, "the server does not allow this method on the requested resource"),
         ("PATCH", "", {}, "application/json", 415, "the body of the request was in an unknown format"),
