@@ -27,7 +27,7 @@ def faults(value: Any, schema: Schema, path: str = "", old: Any = ABSENT) -> lis
 
 
 def _faults(value: Any, schema: Schema, path: str, old: Any) -> Faults:
-    if old is not ABSENT and same(old, value):
+    if unchanged(old, value, schema):
         return
     if value is None:
         yield from _type(value, schema, path)
@@ -55,6 +55,18 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same, a, b))
     return bool(a == b)
+
+
+def unchanged(old: Any, value: Any, schema: Schema | None) -> bool:
+    """Whether a value says what it said before: the items of a list that is a map may stand in another order."""
+    if old is ABSENT or schema is None:
+        return old is not ABSENT and same(old, value)
+    if isinstance(old, dict) and isinstance(value, dict):
+        return old.keys() == value.keys() and all(unchanged(old[k], v, schema.entry(k)) for k, v in value.items())
+    if not (isinstance(old, list) and isinstance(value, list)) or schema.list_type != "map" or same(old, value):
+        return same(old, value)
+    before = _correlated(old, schema)
+    return len(old) == len(value) and all(unchanged(before(item), item, schema.items) for item in value)
 
 
 _TYPES: dict[type, str] = {

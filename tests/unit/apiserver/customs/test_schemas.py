@@ -145,6 +145,17 @@ def test_what_did_not_change_is_not_looked_at_again() -> None:
     assert [f.path for f in values.faults([{"k": "b", "n": 5}, {"k": "a", "n": 6}], listed, "l", old)] == ["l[1].n"]
 
 
+def test_the_order_of_a_list_that_is_a_map_is_no_change() -> None:
+    items = {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "maxItems": 1}
+    listed = Schema({**items, "items": {"type": "object", "properties": {"k": TEXT, "n": NUMBER}}})
+    old = [{"k": "a", "n": 5}, {"k": "b", "n": 5}]
+    assert values.faults(old[::-1], listed, "l", old) == []
+    for new in ([*old, {"k": "c"}], [old[0], {"k": "b", "n": 6}], [old[0], {"k": "c", "n": 5}]):
+        assert "l" in [f.path for f in values.faults(new, listed, "l", old)]
+    whole = Schema({"type": "object", "properties": {"l": listed.source}})
+    assert values.faults({"l": old[::-1]}, whole, "", {"l": old}) == []
+
+
 def test_lists_that_are_sets_or_maps_hold_nothing_twice() -> None:
     as_set = schema(s={"type": "array", "items": TEXT, "x-kubernetes-list-type": "set"})
     assert [str(f) for f in lists.faults({"s": ["a", "b", "a", "a"]}, as_set)] == ['s[2]: Duplicate value: "a"']
