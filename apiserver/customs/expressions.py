@@ -15,7 +15,7 @@ from apiserver.cel.types import BOOL, STRING, Type, optional
 from apiserver.cel.values import NOTHING, Optional
 from apiserver.customs.jsonpaths import names
 from apiserver.customs.schemas import Schema
-from apiserver.customs.values import ABSENT, NOWHERE, key_of, same
+from apiserver.customs.values import ABSENT, NOWHERE, key_of, unchanged
 
 BUDGET = 10_000_000
 """What all rules of one object may cost together."""
@@ -167,12 +167,15 @@ def _until_overspent(root: Place, tree: Any, old: Any) -> Iterator[Fault]:
         yield e.fault
 
 
-def _place(place: Place, value: Any, old: Any, path: Path, budget: Budget) -> Iterator[Fault]:
+def _place(
+    place: Place, value: Any, old: Any, path: Path, budget: Budget, *, settled: bool = False
+) -> Iterator[Fault]:  # fmt: skip
+    """`settled`: nothing has changed around it, which counts where nobody knows what it was, as in an atomic list."""
     if value is None and not place.schema.nullable:
         return
-    unchanged = old is not ABSENT and same(old, value)
+    settled = settled if old is ABSENT else unchanged(old, value, place.schema)
     for rule in place.rules:
-        if (rule.transition and old is ABSENT) or (unchanged and not (rule.transition or rule.optional_old)):
+        if (rule.transition and old is ABSENT) or (settled and not (rule.transition or rule.optional_old)):
             continue
         if fault := _broken(rule, place, value, old, path, budget):
             yield fault
@@ -180,16 +183,17 @@ def _place(place: Place, value: Any, old: Any, path: Path, budget: Budget) -> It
         before = old if isinstance(old, dict) else {}
         for name, inner in value.items():
             if (declared := place.properties.get(name)) is not None:
-                yield from _place(declared, inner, before.get(name, ABSENT), path.child(name), budget)
+                yield from _place(declared, inner, before.get(name, ABSENT), path.child(name), budget, settled=settled)
             elif place.additional is not None and name not in place.schema.properties:
-                yield from _place(place.additional, inner, before.get(name, ABSENT), path.key(name), budget)
+                known_as = before.get(name, ABSENT)
+                yield from _place(place.additional, inner, known_as, path.key(name), budget, settled=settled)
     elif isinstance(value, list) and place.items is not None:
         known = {}
         if place.schema.list_type == "map" and isinstance(old, list):
             known = {key_of(item, place.schema): item for item in old}
         for at, item in enumerate(value):
             before_item = known.get(key_of(item, place.schema), ABSENT) if known else ABSENT
-            yield from _place(place.items, item, before_item, path.index(at), budget)
+            yield from _place(place.items, item, before_item, path.index(at), budget, settled=settled)
 
 
 def _broken(rule: Rule, place: Place, value: Any, old: Any, path: Path, budget: Budget) -> Fault | None:

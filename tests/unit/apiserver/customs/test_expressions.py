@@ -70,6 +70,14 @@ def test_unchanged_values_are_not_judged_again() -> None:
     assert said(found, {"n": 9}, {"n": 9}) == []
 
 
+def test_items_of_a_list_that_has_not_changed_are_not_judged_again() -> None:
+    item = {"type": "string", "x-kubernetes-validations": [{"rule": "self != 'bad'", "message": "bad"}]}
+    found = rules(listed={"type": "array", "items": item}, n={"type": "integer"})
+    old = {"listed": ["bad", "good"], "n": 1}
+    assert said(found, {**old, "n": 2}, old) == []
+    assert said(found, {"listed": ["good", "bad"], "n": 1}, old) == ['spec.listed[1]: Invalid value: "string": bad']
+
+
 def test_faults_of_evaluation_are_told() -> None:
     found = rules({"rule": "1 / self.n > 0"})
     assert said(found, {"n": 0}) == ['spec: Invalid value: "object": division by zero evaluating rule: 1 / self.n > 0']
