@@ -5,9 +5,9 @@ service together with its claims (`claims`).
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from api import errors, kinds, meta
@@ -73,29 +73,34 @@ class ServiceAddresses:
                 continue
             if taken is None:
                 taken = Taken(self.held_addresses.now(), self.named_addresses.now(), own=held)
-            given.append(self._address(service, list(self._sources(family)), wanted, taken))
+            given.append(self._address(service, family, wanted, taken))
             taken.add(decimal(given[-1]))
         spec.clusterIPs = given
         spec.clusterIP = given[0]
 
     def _sources(self, family: str) -> Iterator[Addresses]:
         """The ranges to allocate from: the server's own, then those that were added to the cluster."""
-        yield self.ranges[family]
-        for it in self.reader.list_cached(RANGES):
+        own, ranges = self.ranges[family], [*self.reader.list_cached(RANGES)]
+        if not _leaves(own, ranges):
+            yield own
+        for it in ranges:
             if it.metadata.deletionTimestamp or not meta.is_true(it, "Ready"):
                 continue
-            for source in map(Addresses, it.spec.cidrs):
-                if source.family == family and source.network != self.ranges[family].network:
-                    yield source
+            for network in map(_network, it.spec.cidrs):
+                if f"IPv{network.version}" == family and network != own.network:
+                    yield Addresses(str(network))
 
-    def _address(self, service: Service, sources: list[Addresses], wanted: str, taken: Taken[str]) -> str:
+    def _address(self, service: Service, family: str, wanted: str, taken: Taken[str]) -> str:
         if not wanted:
-            for source in sources:
+            for source in self._sources(family):
                 with suppress(Unavailable):
                     return source.choose(taken, self.rng)
             message = "Internal error occurred: failed to allocate a serviceIP: range is full"
             raise errors.InternalError(message)
-        source = next((s for s in sources if ip_address(decimal(wanted)) in s.network), sources[0])
+        # Of its own range a server gives what is asked for even while the range leaves: the API's Service must come
+        # back at its address, whoever deletes it.
+        holding = (s for s in self._sources(family) if ip_address(decimal(wanted)) in s.network)
+        source = next(holding, self.ranges[family])
         try:
             source.check(wanted, taken)
         except Unavailable as e:
@@ -159,6 +164,16 @@ class ServiceAddresses:
             return self.ports.choose(taken, self.rng)
         except Unavailable as e:
             raise errors.InternalError(f"Internal error occurred: {failure}: {e}") from e
+
+
+def _leaves(own: Addresses, ranges: Sequence[ServiceCIDR]) -> bool:
+    """Whether somebody has deleted the range, and services shall move to others until it can go."""
+    having = [it for it in ranges if own.network in map(_network, it.spec.cidrs)]
+    return bool(having) and all(it.metadata.deletionTimestamp for it in having)
+
+
+def _network(cidr: str) -> IPv4Network | IPv6Network:
+    return ip_network(cidr, strict=False)  # older servers took any address of a network for it
 
 
 def _refuse(service: Service, faults: list[Fault]) -> None:

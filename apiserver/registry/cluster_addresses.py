@@ -34,7 +34,7 @@ async def ensure(registry: Registry, clock: Clock, cidrs: Sequence[str]) -> None
     found = next((item for item in ranges.items if item.name == DEFAULT), None)
     if found is None:
         await _create(registry, ServiceCIDR(metadata=ObjectMeta(name=DEFAULT), spec=ServiceCIDRSpec(cidrs=list(cidrs))))
-    if found is None or not meta.is_true(msgspec.json.decode(found.document, type=ServiceCIDR), "Ready"):
+    if found is None or _nobody_has_judged(msgspec.json.decode(found.document, type=ServiceCIDR), cidrs):
         await _say_ready(registry, now)
     told = {item.name for item in (await registry.list(_request("list", IPAddress), ListOptions())).items}
     for item in (await registry.list(_request("list", Service), ListOptions())).items:
@@ -52,6 +52,13 @@ async def keep(registry: Registry, clock: Clock, cidrs: Sequence[str]) -> None:
         except ApiError as e:
             log.warning("cannot keep up the objects of service addresses: %s", e)
         await clock.sleep(KEEP_SECONDS)
+
+
+def _nobody_has_judged(it: ServiceCIDR, cidrs: Sequence[str]) -> bool:
+    """Whether it is for the server to call the range ready. What the controller says of one that leaves stands."""
+    condition = meta.condition(it, "Ready")
+    unknown = condition is None or condition.status == "Unknown"
+    return unknown and not it.metadata.deletionTimestamp and it.spec.cidrs == list(cidrs)
 
 
 async def _say_ready(registry: Registry, now: str) -> None:

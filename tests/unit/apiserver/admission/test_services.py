@@ -308,6 +308,25 @@ async def test_an_address_object_of_somebody_else_takes_the_address():
     )
 
 
+async def test_a_range_that_leaves_gives_nothing_but_what_is_asked_for():
+    own = ServiceCIDR(metadata=ObjectMeta(name="kubernetes"), spec=ServiceCIDRSpec(cidrs=[RANGE]))
+    own.metadata.deletionTimestamp = "2026-01-01T00:00:00Z"
+    more = ServiceCIDR(metadata=ObjectMeta(name="more"), spec=ServiceCIDRSpec(cidrs=["10.0.9.0/24"]))
+    more.status.conditions = [Condition(type="Ready", status="True")]
+    assert (await given(world=[own, more])).spec.clusterIP.startswith("10.0.9.")
+    assert (await given({"spec/clusterIP": "10.96.0.1"}, world=[own, more])).spec.clusterIP == "10.96.0.1"
+    with pytest.raises(InternalError, match="range is full"):
+        await given(world=[own])
+    again = ServiceCIDR(metadata=ObjectMeta(name="again"), spec=ServiceCIDRSpec(cidrs=[RANGE]))
+    assert (await given(world=[own, again])).spec.clusterIP.startswith("10.96.")
+
+
+async def test_a_range_that_an_older_server_took_as_it_was_written_serves():
+    odd = ServiceCIDR(metadata=ObjectMeta(name="odd"), spec=ServiceCIDRSpec(cidrs=["10.0.9.1/24"]))
+    odd.status.conditions = [Condition(type="Ready", status="True")]
+    assert (await given({"spec/clusterIP": "10.0.9.7"}, world=[odd])).spec.clusterIP == "10.0.9.7"
+
+
 async def test_a_range_that_was_added_serves_when_it_is_ready():
     more = ServiceCIDR(metadata=ObjectMeta(name="more"), spec=ServiceCIDRSpec(cidrs=["10.0.9.0/24"]))
     assert "is not in the valid range" in await refused({"spec/clusterIP": "10.0.9.7"}, world=[more])

@@ -54,6 +54,15 @@ async def test_a_cluster_begins_with_its_range_and_the_address_of_the_api(regist
     assert (parent.resource, parent.namespace, parent.name) == ("services", "default", "kubernetes")
 
 
+async def test_what_the_controller_says_of_the_range_stands(registry: Registry, clock: FakeClock) -> None:
+    default = await get(registry, ServiceCIDR, "kubernetes")
+    default.status.conditions[0].status = "False"
+    status = about(ServiceCIDR, "update", "kubernetes").at(subresource="status")
+    await registry.update(status, meta.encode(default))
+    await cluster_addresses.ensure(registry, clock, [RANGE])
+    assert not meta.is_true(await get(registry, ServiceCIDR, "kubernetes"), "Ready")
+
+
 async def test_an_address_comes_and_goes_with_its_service(registry: Registry) -> None:
     ip = (await service(registry, "one")).spec.clusterIP
     told = await get(registry, IPAddress, ip)
