@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 from api.paths import Path, invalid, required
 from api.types import IPAddress, ServiceCIDR
-from apiserver.rules.validation.values import Faults, cidr, immutable
+from apiserver.rules.validation.values import Faults, immutable, strict_cidr
 
 SPEC = Path("spec")
 FAMILIES = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
@@ -46,7 +46,7 @@ def service_cidr(obj: ServiceCIDR) -> Faults:
         return
     if len(cidrs) > 2:
         yield invalid(at, cidrs, "may only hold up to 2 values")
-    faults = [fault for i, text in enumerate(cidrs) for fault in cidr(at.index(i), text)]
+    faults = [fault for i, text in enumerate(cidrs) for fault in strict_cidr(at.index(i), text)]
     if not faults and len(cidrs) == 2 and len({ip_network(text, strict=False).version for text in cidrs}) < 2:
         yield invalid(at, cidrs, FAMILIES)
     yield from faults

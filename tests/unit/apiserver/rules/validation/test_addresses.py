@@ -53,6 +53,13 @@ def test_an_address_belongs_to_something_for_ever() -> None:
         (["10.0.0.0/8", "fd00::/64"], []),
         ([], ["spec.cidrs: Required value: at least one CIDR required"]),
         (["10.0.0.0"], ['spec.cidrs[0]: Invalid value: "10.0.0.0": must be a valid CIDR value']),
+        (["10.0.0.0/255.0.0.0"], ['spec.cidrs[0]: Invalid value: "10.0.0.0/255.0.0.0": must be a valid CIDR value']),
+        (["10.0.0.1/8"], ['spec.cidrs[0]: Invalid value: "10.0.0.1/8": must not have bits set beyond the prefix']),
+        (["FD00::/64"], ['spec.cidrs[0]: Invalid value: "FD00::/64": must be in canonical form ("fd00::/64")']),
+        (
+            ["::ffff:10.0.0.0/104"],
+            ['spec.cidrs[0]: Invalid value: "::ffff:10.0.0.0/104": must not have an IPv4-mapped'],
+        ),
         (["10.0.0.0/8", "11.0.0.0/8"], ['spec.cidrs: Invalid value: ["10.0.0.0/8","11.0.0.0/8"]: may specify no more']),
     ],
 )
