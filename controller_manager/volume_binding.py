@@ -78,8 +78,16 @@ class VolumeBinder:
         self.controller.queue.add(meta.key(volume))
         if (reference := volume.spec.claimRef) is not None:
             self.controller.queue.add(Key(reference.namespace, reference.name))
-        elif new is not None and new.status.phase == "Available":
-            self._wake(lambda claim: volumes.class_of(claim) == volumes.class_of(new))
+        elif new is not None:
+            for claim in self._claims.list():
+                if self._might_take(claim, new):
+                    self.controller.queue.add(meta.key(claim))
+
+    @staticmethod
+    def _might_take(claim: PersistentVolumeClaim, volume: PersistentVolume) -> bool:
+        if claim.spec.volumeName:  # which may have been named before it was there
+            return claim.spec.volumeName == volume.metadata.name
+        return volume.status.phase == "Available" and volumes.class_of(claim) == volumes.class_of(volume)
 
     def _class_changed(self, old: StorageClass | None, new: StorageClass | None) -> None:
         if new is not None:

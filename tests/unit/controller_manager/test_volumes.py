@@ -141,6 +141,16 @@ async def test_a_claim_that_names_a_volume_gets_that_one_or_none(world: World) -
         assert world.events("VolumeMismatch") == ['Cannot bind to requested volume "b": requested PV is too small']
 
 
+async def test_a_volume_may_be_named_before_it_is_there(world: World) -> None:
+    await world.create(claim(volumeName="later", storageClassName="manual"))
+    async with controllers(world, BINDER):
+        await rest(30)
+        assert phase(world, PersistentVolumeClaim, "data") == "Pending"
+        await world.create(volume("later", storageClassName="manual"))
+        await rest(30)
+        assert phase(world, PersistentVolumeClaim, "data") == "Bound"
+
+
 async def test_a_volume_that_names_a_claim_waits_for_it(world: World) -> None:
     await world.create(volume("reserved", "9Gi", claimRef=ObjectReference(namespace="default", name="data")))
     await world.create(volume("smaller", "1Gi"))
