@@ -37,6 +37,10 @@ class Catalogue:
     def serves(self, group: str, version: str) -> bool:
         return (group, version) in self._group_versions
 
+    def is_custom(self, group: str, version: str) -> bool:
+        """Whether nothing but definitions makes kinds of it."""
+        return (group, version) not in self._versions
+
     def replace(self, customs: Iterable[Kind]) -> None:
         """Serve these custom kinds and no others. A group's version with built-in kinds has no custom ones."""
         found = [kind for kind in customs if (kind.group, kind.version) not in self._versions]

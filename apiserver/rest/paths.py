@@ -46,7 +46,9 @@ class Target(NamedTuple):
 def find(path: str, catalogue: Catalogue) -> Target:
     """The target of a decoded path under /api/VERSION/ or /apis/GROUP/VERSION/.
 
-    Raises PageNotFound for an unknown group or version and NotFound for an unknown resource in a known one.
+    Raises PageNotFound for an unknown group or version and NotFound for an unknown resource in a known one. Where
+    definitions make the resources, PageNotFound too: upstream's server of custom resources passes on what it does not
+    know, and behind it there is nothing.
     """
     parts = path.split("/")
     if not parts[-1]:
@@ -67,11 +69,11 @@ def find(path: str, catalogue: Catalogue) -> Target:
         namespace, parts = parts[1], parts[2:]
     kind = catalogue.by_resource(group, version, parts[0]) if parts else None
     if kind is None:
-        raise no_such_resource()
+        raise PageNotFound if parts and catalogue.is_custom(group, version) else no_such_resource()
     name = parts[1] if len(parts) > 1 else ""
     subresource = parts[2] if len(parts) > 2 else ""
     if (namespace and not kind.namespaced) or (name and kind.namespaced and not namespace):
-        raise no_such_resource()
+        raise PageNotFound if kind.custom else no_such_resource()
     if subresource == "proxy" and not group and kind.plural in PROXIES:
         return Target(kind, namespace, name, subresource, watched)
     if len(parts) > 3 or (subresource and subresource not in served(kind)):
@@ -84,7 +86,8 @@ def find(path: str, catalogue: Catalogue) -> Target:
 def verb(method: str, target: Target, watch: bool) -> str:
     """Kubernetes' verb for an HTTP method on a target; `connect` for the streaming subresources.
 
-    `watch` says whether the query asks for one.  Raises MethodNotAllowed.
+    `watch` says whether the query asks for one.  Raises MethodNotAllowed, and PageNotFound for what cannot be done with
+    custom objects of all namespaces.
     """
     if target.subresource == "proxy":
         found = _PROXIED.get(method)
@@ -97,6 +100,8 @@ def verb(method: str, target: Target, watch: bool) -> str:
     else:
         found = _COLLECTION.get(method)
         if target.kind.namespaced and not target.namespace and found != "list":
+            if target.kind.custom:
+                raise PageNotFound
             found = None
         elif found == "list" and watch:
             found = "watch"

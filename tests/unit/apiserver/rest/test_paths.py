@@ -4,6 +4,7 @@ from api.errors import MethodNotAllowed, NotFound
 from apiserver.catalogue import Catalogue
 from apiserver.rest import paths
 from apiserver.rest.paths import PageNotFound
+from tests.unit.apiserver.customs import definitions
 
 BUILT_IN = Catalogue()
 
@@ -103,3 +104,17 @@ def test_a_list_may_be_a_watch():
 def test_a_verb_that_a_resource_lacks_is_not_allowed(method, path):
     with pytest.raises(MethodNotAllowed, match="the server does not allow this method on the requested resource"):
         paths.verb(method, paths.find(path, BUILT_IN), False)
+
+
+def test_paths_of_custom_objects_that_lead_nowhere_are_no_page():
+    catalogue = Catalogue()
+    catalogue.replace([definitions.kind()])
+    with pytest.raises(PageNotFound):
+        paths.find("/apis/example.com/v1/nothing", catalogue)
+    with pytest.raises(PageNotFound):
+        paths.find("/apis/example.com/v1/widgets/one", catalogue)
+    everywhere = paths.find("/apis/example.com/v1/widgets", catalogue)
+    assert paths.verb("GET", everywhere, False) == "list"
+    for method in ("POST", "DELETE"):
+        with pytest.raises(PageNotFound):
+            paths.verb(method, everywhere, False)
