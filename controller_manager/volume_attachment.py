@@ -9,7 +9,7 @@ import hashlib
 from contextlib import suppress
 from typing import NamedTuple
 
-from api import errors, volumes
+from api import errors, meta, volumes
 from api.meta import Key
 from api.types import (
     AttachedVolume,
@@ -80,6 +80,7 @@ class AttachDetachController:
         self._nodes.on_change(self._node_changed)
         self._pods.on_change(self._pod_changed)
         self._claims.on_change(self._claim_changed)
+        self._volumes.on_change(self._volume_changed)
         self._attachments.on_change(self._attachment_changed)
 
     # What happens → which node
@@ -99,10 +100,17 @@ class AttachDetachController:
             self._add(pod.spec.nodeName)
 
     def _claim_changed(self, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> None:
-        if new is None or (old is not None and old.spec.volumeName == new.spec.volumeName):
-            return
-        for pod in self._pods.list(new.metadata.namespace):
-            if pod.spec.nodeName and new.metadata.name in volumes.claim_names(pod):
+        if new is not None and (old is None or old.spec.volumeName != new.spec.volumeName):
+            self._add_users(meta.key(new))
+
+    def _volume_changed(self, old: PersistentVolume | None, new: PersistentVolume | None) -> None:
+        # Nothing says that the view of volumes is as new as that of the claims that name them.
+        if old is None and new is not None and (reference := new.spec.claimRef) is not None:
+            self._add_users(Key(reference.namespace, reference.name))
+
+    def _add_users(self, claim: Key) -> None:
+        for pod in self._pods.list(claim.namespace):
+            if pod.spec.nodeName and claim.name in volumes.claim_names(pod):
                 self._add(pod.spec.nodeName)
 
     def _attachment_changed(self, old: VolumeAttachment | None, new: VolumeAttachment | None) -> None:

@@ -11,6 +11,7 @@ from api.types import (
     CSIPersistentVolumeSource,
     Node,
     ObjectMeta,
+    ObjectReference,
     PersistentVolume,
     PersistentVolumeClaim,
     PersistentVolumeClaimSpec,
@@ -68,6 +69,22 @@ async def test_a_pods_volume_is_attached_to_its_node_and_detached_when_it_has_go
         await rest()
         assert places(world) == []
         assert world.one(Node, "node1").status.volumesAttached == []
+
+
+async def test_a_volume_that_is_seen_after_its_claim_is_attached_too(world: World) -> None:
+    spec = PersistentVolumeClaimSpec(volumeName="v")
+    await world.create(PersistentVolumeClaim(metadata=ObjectMeta(name="data", namespace="default"), spec=spec))
+    await world.create(node("node1"))
+    await world.create(user("p", "node1"))
+    async with controllers(world, NAME):
+        await rest()
+        assert places(world) == []
+        csi = CSIPersistentVolumeSource(driver=DRIVER, volumeHandle="h")
+        reference = ObjectReference(namespace="default", name="data")
+        kept = PersistentVolumeSpec(csi=csi, accessModes=["ReadWriteOnce"], claimRef=reference)
+        await world.create(PersistentVolume(metadata=ObjectMeta(name="v"), spec=kept))
+        await rest()
+        assert places(world) == ["node1"]
 
 
 @pytest.mark.parametrize("driver", [volumes.LOCAL_DRIVER, "files.example.com"])
