@@ -25,6 +25,8 @@ LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS, RENEW_SECONDS = 40, 10.0
 STATUS_SECONDS, REPORT_SECONDS = 10.0, 300.0
 RETRY_SECONDS = 0.2
+ATTACHED_BY_CONTROLLER = "volumes.kubernetes.io/controller-managed-attach-detach"
+"""Says that this kubelet attaches no volumes itself."""
 WRITING, RENEWING = "writing the node's status", "renewing the node's lease"
 
 log = logging.getLogger("node")
@@ -96,7 +98,7 @@ class Registering:
     async def _register(self) -> Node:
         name = self._identity.name
         wanted = machines.labels(self._machine, name) | dict(self._identity.labels)
-        annotations = {GRPC_PORT_ANNOTATION: str(self._identity.grpc_port)}
+        annotations = {GRPC_PORT_ANNOTATION: str(self._identity.grpc_port), ATTACHED_BY_CONTROLLER: "true"}
         try:
             node = await self._client.get(Node, name)
         except errors.NotFound:

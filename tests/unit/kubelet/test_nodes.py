@@ -160,6 +160,7 @@ async def test_a_node_is_made_with_its_labels_and_becomes_ready_with_its_network
     registering: Registering, server: Server, events: Events
 ) -> None:
     node = await registering.register()
+    assert node.metadata.annotations["volumes.kubernetes.io/controller-managed-attach-detach"] == "true"
     assert node.metadata.labels["kubernetes.io/hostname"] == "node1"
     assert node.metadata.labels["zone"] == "a"
     assert by_type(node.status.conditions)["Ready"][1] == "KubeletNotReady"
