@@ -10,23 +10,28 @@ import msgspec
 
 from api.paths import Fault, Path, duplicate
 from apiserver.customs.schemas import Schema
-from apiserver.customs.values import ABSENT, key_of, same
+from apiserver.customs.values import ABSENT, key_of
 
 
-def faults(value: Any, schema: Schema, path: Path = Path(), old: Any = ABSENT) -> Iterator[Fault]:  # noqa: B008
-    """`old` is what stood here before: what did not change may stay."""
-    if old is not ABSENT and same(old, value):
-        return
+def faults(value: Any, schema: Schema, path: Path = Path(), old: Any = ABSENT) -> list[Fault]:  # noqa: B008
+    """`old` is what stood here before: if anything was wrong with it by this schema, nothing is said.
+
+    So upstream measures it: whoever must repair an object whose definition became stricter can do so step by step.
+    """
+    found = [*_faults(value, schema, path)]
+    return [] if found and old is not ABSENT and any(_faults(old, schema, path)) else found
+
+
+def _faults(value: Any, schema: Schema, path: Path) -> Iterator[Fault]:
     if isinstance(value, dict):
-        before = old if isinstance(old, dict) else {}
         for name, inner in value.items():
             declared = schema.entry(name)
             if declared is not None:
-                yield from faults(inner, declared, path.child(name), before.get(name, ABSENT))
+                yield from _faults(inner, declared, path.child(name))
     elif isinstance(value, list) and schema.items is not None:
         yield from _twins(value, schema, path)
         for at, item in enumerate(value):
-            yield from faults(item, schema.items, path.index(at))
+            yield from _faults(item, schema.items, path.index(at))
 
 
 def _twins(value: list[Any], schema: Schema, path: Path) -> Iterator[Fault]:

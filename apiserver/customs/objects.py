@@ -218,7 +218,7 @@ def _content(kind: Kind, tree: Tree, old: Any, subresource: str = "") -> list[Fa
         faults += _scale(shape.scale, tree, only_status=only_status)
     if not only_status:
         faults += metadata.faults(tree, shape.schema)
-    faults += lists.faults(tree, shape.schema, Path(), old)
+    faults += lists.faults(tree, shape.schema, old=old)
     if shape.rules:
         if any(fault.reason in _BLOCKING for fault in faults):
             faults.append(Fault("FieldValueInvalid", NOWHERE, f"Invalid value: null: {UNCHECKED}"))

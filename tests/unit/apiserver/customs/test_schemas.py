@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from api.paths import Path
 from apiserver.customs import defaulting, formats, lists, metadata, pruning, values
 from apiserver.customs.schemas import Schema
 
@@ -165,7 +164,15 @@ def test_lists_that_are_sets_or_maps_hold_nothing_twice() -> None:
     )
     value = {"m": [{"k": "a"}, {"k": "a", "p": "UDP"}, {"k": "a", "p": "TCP"}]}
     assert [str(f) for f in lists.faults(value, as_map)] == ['m[2]: Duplicate value: {"k":"a","p":"TCP"}']
-    assert not list(lists.faults(value, as_map, Path(), value))
+    assert lists.faults(value, as_map, old={"m": value["m"][:2]}) != []
+
+
+def test_nothing_is_said_of_twins_where_there_were_some_before() -> None:
+    listed = {"type": "array", "items": TEXT, "x-kubernetes-list-type": "set"}
+    found = schema(a=listed, b=listed)
+    old = {"a": ["x", "x"], "b": ["y"]}
+    assert lists.faults({"a": ["x", "x"], "b": ["y", "y"]}, found, old=old) == []
+    assert lists.faults({"a": ["x"], "b": ["y", "y"]}, found, old={"a": ["x"], "b": ["y"]}) != []
 
 
 @pytest.mark.parametrize(
