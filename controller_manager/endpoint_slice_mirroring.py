@@ -8,7 +8,7 @@ from api import errors, meta
 from api.meta import Key
 from api.types import Endpoints, Service
 from controller_manager.contexts import Context
-from controller_manager.mirrored_slices import MANAGER, plan
+from controller_manager.mirrored_slices import MANAGER, PER_SUBSET, plan, untold
 from controller_manager.owned_slices import OwnedSlices
 from controller_manager.refusals import namespace_is_going
 from controller_manager.slices import Changes
@@ -29,6 +29,7 @@ class EndpointSliceMirroringController:
         self._services = context.informers(Service)
         self._endpoints = context.informers(Endpoints)
         self._slices = OwnedSlices(context, MANAGER)
+        self._events = context.recorder("endpoint-slice-mirroring-controller")
         self.controller = Controller(
             "endpointslice-mirroring-controller", self.reconcile, workers=context.config.concurrent_syncs,
             informers=(self._services, self._endpoints, self._slices.informer),
@@ -48,6 +49,10 @@ class EndpointSliceMirroringController:
             self._slices.forget(key)
             return None
         changes = plan(endpoints, mine)
+        if changes != Changes() and (left_out := untold(endpoints)):
+            said = f"A max of {PER_SUBSET} addresses can be mirrored to EndpointSlices per Endpoints subset. "
+            said += f"{left_out} addresses were skipped"
+            self._events.event(endpoints, "Warning", "TooManyAddressesToMirror", said)
         try:
             await self._slices.write(key, changes)
         except errors.Forbidden as e:

@@ -55,6 +55,11 @@ def plan(endpoints: Endpoints, current: Sequence[EndpointSlice]) -> Changes:
     return changes
 
 
+def untold(endpoints: Endpoints) -> int:
+    """How many addresses are left out, because there are more than may be told of one subset."""
+    return sum(max(0, len(offering) - PER_SUBSET) for _, offering in _repacked(endpoints.subsets))
+
+
 def _place(endpoints: Endpoints, group: Group, held: list[Endpoint], s: EndpointSlice | None, changes: Changes) -> None:
     wanted = _slice(endpoints, group, held)
     if s is None:

@@ -55,6 +55,17 @@ def test_more_addresses_than_may_be_told_are_cut_off() -> None:
     assert len(s.endpoints) == CAPACITY
 
 
+async def test_whoever_keeps_too_many_addresses_is_told_that_some_are_left_out(world: World) -> None:
+    many = [f"10.{n // 65536}.{n // 256 % 256}.{n % 256}" for n in range(CAPACITY + 5)]
+    async with controllers(world, MIRRORING):
+        await world.create(service(selector={}))
+        await world.create(kept(subset(*many)))
+        await rest()
+        (said,) = world.events("TooManyAddressesToMirror")
+        assert said.startswith("A max of 1000 addresses can be mirrored")
+        assert said.endswith("5 addresses were skipped")
+
+
 def test_a_slice_is_changed_in_place_and_what_is_left_over_goes() -> None:
     first = plan(kept(subset("10.0.0.1"), subset("10.0.0.2", port=81)), []).create
     same = plan(kept(subset("10.0.0.1"), subset("10.0.0.2", port=81)), first)
