@@ -1,12 +1,14 @@
 """ConfigMaps, Secrets and ServiceAccounts."""
 
 import base64
-import json
 from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from api import names
 from api.paths import Path, forbidden, invalid, required, too_long
 from api.types import ConfigMap, Secret
+from apiserver import syntax
 from apiserver.rules.validation.values import Faults, formed, immutable
 
 LIMIT = 1024 * 1024
@@ -69,13 +71,18 @@ def _docker(data: Mapping[str, str], key: str) -> Faults:
     if key not in data:
         yield required(DATA.key(key))
         return
+    document = base64.b64decode(data[key])
     try:
-        good = isinstance(json.loads(base64.b64decode(data[key])), dict)
-        why = "json: cannot unmarshal value into Go value of type map[string]interface {}"
-    except (ValueError, RecursionError) as e:
-        good, why = False, str(e)
-    if not good:
+        held = msgspec.json.decode(document)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        yield invalid(DATA.key(key), "<secret contents redacted>", syntax.fault_of(document))
+        return
+    if not isinstance(held, dict) and held is not None:
+        why = f"json: cannot unmarshal {_KINDS[type(held)]} into Go value of type map[string]interface {{}}"
         yield invalid(DATA.key(key), "<secret contents redacted>", why)
+
+
+_KINDS = {bool: "bool", int: "number", float: "number", str: "string", list: "array"}
 
 
 def _frozen(new: ConfigMap | Secret, old: ConfigMap | Secret, *fields: str) -> Faults:
