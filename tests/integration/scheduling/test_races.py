@@ -73,7 +73,7 @@ async def _play(seed: int, faults: int, directory: Path) -> None:
 async def _rule(plane: ControlPlane, directory: Path, client: Client, random: Random, generation: int) -> None:
     """One scheduler leads until something happens to it, and another, who has watched, takes over."""
     flags = (
-        "--leader-elect-lease-duration=2s", "--leader-elect-renew-deadline=1s", "--leader-elect-retry-period=200ms",
+        "--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s", "--leader-elect-retry-period=200ms",
     )  # fmt: skip
     async with scheduler(plane, directory, *flags) as first, scheduler(plane, directory, *flags):
         await _bound_more(client, random.randint(5, 40))
