@@ -172,6 +172,8 @@ def time_left(job: Job, now: float) -> float | None:
     """Seconds until activeDeadlineSeconds are over; None if there is no deadline, or its time does not run."""
     if job.spec.activeDeadlineSeconds is None or not job.status.startTime or job.spec.suspend:
         return None
+    if meta.is_true(job, "Suspended"):
+        return None  # it was resumed just now: the start is still that from before, and will be told anew
     return times.parse(job.status.startTime) + job.spec.activeDeadlineSeconds - now
 
 

@@ -159,6 +159,23 @@ async def test_a_suspended_job_has_no_pods_and_a_resumed_one_starts_again(world:
         assert (resumed.status.failed, resumed.status.startTime) == (0, "2023-11-14T22:16:20Z")
 
 
+async def test_a_deadline_does_not_run_while_a_job_is_suspended(world: World) -> None:
+    async with controllers(world, JOBS) as term:
+        await world.create(job(activeDeadlineSeconds=30))
+        await rest()
+        for suspended in (True, False):
+            await world.clock.advance(60 if not suspended else 20)
+            changed = world.one(Job, "work")
+            changed.spec.suspend = suspended
+            await world.update(changed)
+            await rest()
+        assert world.one(Job, "work").status.startTime == "2023-11-14T22:14:40Z"
+        await later(world, term, 29)
+        assert len(running(world)) == 1
+        await later(world, term, 1)
+        assert conditions(world.one(Job, "work"))[-1] == ("Failed", "DeadlineExceeded")
+
+
 async def test_indexes_are_worked_on_once_each(world: World) -> None:
     async with controllers(world, JOBS) as term:
         await world.create(job(completions=5, parallelism=3, indexed=True))
