@@ -14,6 +14,7 @@ from api.schedules import Schedule
 from api.types import CronJob
 
 MANY = 100
+MINUTE = 60.0
 
 
 class NoSuchTime(Exception):
@@ -38,6 +39,23 @@ class Runs:
             return next(CronSim(text, datetime.fromtimestamp(int(moment), self._zone))).timestamp()
         except (CronSimError, StopIteration) as e:
             raise NoSuchTime(text) from e
+
+    def last(self, known: float, now: float) -> float:
+        """The latest one until `now`, of which `known` is an earlier one.  Raises NoSuchTime.
+
+        By halves: there may be any number between the two, and to go through a year of minutes would take too long.
+        """
+        if self._schedule.every:
+            return known + (now - known) // self._schedule.every * self._schedule.every
+        low, high = known, now
+        while high - low >= MINUTE:  # nothing runs more often, and nothing runs after `high`
+            middle = (low + high) / 2
+            found = self.after(middle)
+            if found <= now:
+                known, low = found, max(found, middle)
+            else:
+                high = middle
+        return known
 
 
 class Due(NamedTuple):
@@ -68,13 +86,9 @@ def due(job: CronJob, runs: Runs, now: float, *, within_deadline: bool = True) -
     second = runs.after(first)
     if now < second:
         return Due(first, 1, since)
-    # Walking through a year of minutes would take too long: the distance of the first two stands for all.
-    step = second - first
-    missed = int((now - first) // step) + 1
-    run, latest = runs.after(first if missed <= MANY else first + (missed - 2) * step), first
-    while run <= now:
-        latest, run = run, runs.after(run)
-    return Due(latest, missed, since)
+    # They are not counted one by one: the distance of the first two stands for all.
+    missed = int((now - first) // (second - first)) + 1
+    return Due(runs.last(first, now), missed, since)
 
 
 def seconds_to_next(job: CronJob, runs: Runs, now: float) -> float:

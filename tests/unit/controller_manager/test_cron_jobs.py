@@ -204,6 +204,36 @@ def test_missed_runs_of_an_uneven_schedule_are_found() -> None:
 
 
 @pytest.mark.parametrize(
+    ("schedule", "last", "now", "expected"),
+    [
+        # More runs than anybody walks through, by the distance of the first two; and none on most days.
+        ("*/10 9-17 * * 1-5", "2026-11-20T12:00:00Z", "2026-11-22T12:00:00Z", "2026-11-20T17:50:00Z"),
+        ("*/10 9-17 * * 1-5", "2026-11-20T12:00:00Z", "2026-11-23T09:35:00Z", "2026-11-23T09:30:00Z"),
+        ("* 0 1 1 *", "2025-12-31T12:00:00Z", "2026-11-23T12:00:00Z", "2026-01-01T00:59:00Z"),
+        # Few runs by that distance, and very many in truth.
+        ("* * * 1 *", "2020-01-31T23:58:00Z", "2026-11-23T12:00:00Z", "2026-01-31T23:59:00Z"),
+        ("@every 7m", "2026-11-20T12:00:00Z", "2026-11-22T12:06:00Z", "2026-11-22T12:04:00Z"),
+    ],
+)  # fmt: skip
+def test_the_latest_of_many_missed_runs_is_found(schedule: str, last: str, now: str, expected: str) -> None:
+    job_ = cron_job(schedule)
+    job_.status.lastScheduleTime = last
+    found = due(job_, runs_of(job_), times.parse(now))
+    assert times.format(found.run or 0) == expected
+
+
+async def test_one_that_is_resumed_out_of_hours_makes_up_for_one_run(world: World, clock: FakeClock) -> None:
+    # It is the night of Tuesday; by Saturday 300 runs have been missed, or so it seems from the first two.
+    await world.create(cron_job("*/10 9-17 * * 2-5"))
+    await clock.advance(4 * 86400)
+    async with controllers(world, CRON) as term:
+        await rest()
+        for _ in range(5):
+            await later(world, term, 1, "tick")
+        assert names(world) == [name_at("2023-11-17T17:50:00Z")]
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("* * *", "expected exactly 5 fields, found 3: [* * *]"),
