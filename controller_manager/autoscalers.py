@@ -119,6 +119,7 @@ class Autoscalers:
             return
         step.set("AbleToScale", "True", "SucceededGetScale", CAN_SCALE)
         current = scale.spec.replicas or 0
+        memory.begin(current, step.now)
         if current == 0 and step.of.spec.minReplicas != 0:
             step.set("ScalingActive", "False", "ScalingDisabled", DISABLED)
             step.counted(scale.status.replicas, 0)

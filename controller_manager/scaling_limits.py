@@ -79,6 +79,11 @@ class Memory:
     ups: deque[Change] = field(default_factory=deque)
     downs: deque[Change] = field(default_factory=deque)
 
+    def begin(self, replicas: int, now: float) -> None:
+        """So many there are. When that is seen first, it counts as wanted: nobody knows what was wanted before."""
+        if not self.wanted:
+            self.wanted.append(Wanted(replicas, now))
+
     def stabilized(
         self, current: int, desired: int, up: HPAScalingRules, down: HPAScalingRules, now: float
     ) -> tuple[int, str]:

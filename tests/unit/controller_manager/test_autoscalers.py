@@ -224,9 +224,13 @@ async def test_a_busy_deployment_grows_and_says_why(world: World) -> None:
 async def test_an_idle_deployment_shrinks_only_after_the_window(world: World) -> None:
     await put(world, 4, 10)
     await world.create(autoscaler(cpu(), minReplicas=2))
-    async with controllers(world, HPA):
+    async with controllers(world, HPA) as term:
         await rest(30)
-        # The first recommendation is all there is: upstream shrinks at once then, and so does this.
+        # What it has when it is seen first counts as recommended then: a new leader shrinks nothing at once.
+        assert size(world) == 4
+        assert conditions(world)["AbleToScale"] == ("True", "ScaleDownStabilized")
+        await world.clock.advance(301)
+        await term.controllers[0].reconcile_now(meta.Key("default", "web"))
         assert size(world) == 2
         assert conditions(world)["ScalingLimited"] == ("True", "TooFewReplicas")
 
