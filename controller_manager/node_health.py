@@ -112,11 +112,15 @@ def tolerates(toleration: Toleration, taint: Taint) -> bool:
 
 
 def toleration_time(pod: Pod, taints: Iterable[Taint]) -> float | None:
-    """How many seconds the pod stands these NoExecute taints: 0 if not at all, None if for ever."""
+    """How many seconds the pod stands these NoExecute taints: 0 if not at all, None if for ever.
+
+    For each taint the first toleration counts that fits, whatever others say.
+    """
     limits: list[int] = []
     for taint in taints:
-        fitting = [t for t in pod.spec.tolerations if tolerates(t, taint)]
-        if not fitting:
+        fitting = next((t for t in pod.spec.tolerations if tolerates(t, taint)), None)
+        if fitting is None:
             return 0.0
-        limits += [t.tolerationSeconds for t in fitting if t.tolerationSeconds is not None]
+        if fitting.tolerationSeconds is not None:
+            limits.append(fitting.tolerationSeconds)
     return max(0.0, float(min(limits))) if limits else None

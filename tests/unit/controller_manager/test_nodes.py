@@ -212,6 +212,14 @@ def test_the_shortest_toleration_counts() -> None:
     assert toleration_time(pod(tolerations=[Toleration(operator="Exists")]), [a, b]) is None
 
 
+def test_of_two_tolerations_that_fit_a_taint_the_first_counts() -> None:
+    always = Toleration(operator="Exists")
+    for_a_while = Toleration(key="a", operator="Exists", tolerationSeconds=60)
+    a = Taint(key="a", effect="NoExecute")
+    assert toleration_time(pod(tolerations=[always, for_a_while]), [a]) is None
+    assert toleration_time(pod(tolerations=[for_a_while, always]), [a]) == 60
+
+
 async def beat(world: World, name: str) -> None:
     at = times.format_micro(world.clock.now())
     try:
