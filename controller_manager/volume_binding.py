@@ -118,13 +118,14 @@ class VolumeBinder:
     async def _sync_pending(self, claim: PersistentVolumeClaim) -> None:
         if claim.metadata.deletionTimestamp:
             return
-        claim = await self._with_class(claim)
         if claim.spec.volumeName:
             await self._sync_chosen(claim)
             return
         storage_class = self._classes.get("", volumes.class_of(claim))
         waits = volumes.waits_for_consumer(storage_class)
         volume = volumes.best(self._all_volumes(), claim, only_reserved=waits)
+        if volume is None and await self._give_class(claim):
+            return  # it has changed, and its key comes again
         if volume is None and waits and volumes.SELECTED_NODE not in claim.metadata.annotations:
             self._recorder.event(claim, "Normal", *self._waiting(claim))
         elif volume is None and volumes.class_of(claim):
@@ -170,18 +171,21 @@ class VolumeBinder:
         else:
             await self._lose(claim, "ClaimMisbound", MISBOUND)
 
-    async def _with_class(self, claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
-        """A claim from before there was a default class gets it now.
+    async def _give_class(self, claim: PersistentVolumeClaim) -> bool:
+        """A claim from before there was a default class gets it now; whether it did.
         https://kubernetes.io/docs/concepts/storage/persistent-volumes/#retroactive-default-storageclass-assignment
+
+        Not one that a volume without a class serves, or is to serve: with a class the two do not match any more.
         """
         if claim.spec.storageClassName is not None or volumes.CLASS in claim.metadata.annotations:
-            return claim
+            return False
         default = volumes.default_class(self._classes.list())
         if default is None:
-            return claim
+            return False
         changed = meta.clone(claim)
         changed.spec.storageClassName = default.metadata.name
-        return self._claims_written.note(await self._client.update(changed))
+        self._claims_written.note(await self._client.update(changed))
+        return True
 
     async def _provision(
         self, claim: PersistentVolumeClaim, storage_class: StorageClass | None

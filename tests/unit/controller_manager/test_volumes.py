@@ -83,6 +83,21 @@ async def test_the_smallest_volume_that_is_large_enough_is_bound(world: World) -
         ]  # fmt: skip
 
 
+@pytest.mark.parametrize("named", ["", "only"])
+async def test_a_claim_that_a_volume_serves_gets_no_class(world: World, named: str) -> None:
+    default = storage_class()
+    default.metadata.annotations[volumes.DEFAULT_CLASS] = "true"
+    await world.create(default)
+    available = volume("only")
+    available.status.phase = "Available"
+    await world.create(available)
+    await world.create(claim(storageClassName=None, volumeName=named))
+    async with controllers(world, BINDER):
+        await rest(30)
+        bound = world.one(PersistentVolumeClaim, "data")
+        assert (bound.status.phase, bound.spec.volumeName, bound.spec.storageClassName) == ("Bound", "only", None)
+
+
 @pytest.mark.parametrize(
     ("changes", "bound"),
     [
