@@ -73,7 +73,16 @@ class CronJobController:
         self._jobs.on_change(self._job_changed)
 
     def _cron_job_changed(self, old: CronJob | None, new: CronJob | None) -> None:
-        self.controller.queue.add(meta.key(new or old))
+        changed = old is not None and new is not None and _times(old) != _times(new)
+        wait = self._until_next(new) if changed and new is not None else 0.0
+        self.controller.queue.add_after(meta.key(new or old), wait)
+
+    def _until_next(self, cron_job: CronJob) -> float:
+        """Of a schedule that has just been changed: what it names before that moment was not missed."""
+        try:
+            return schedules.seconds_to_next(cron_job, schedules.runs_of(cron_job), self._clock.now()) + MARGIN
+        except (KeyError, ValueError, schedules.NoSuchTime):
+            return 0.0  # the reconciler says what is wrong with it
 
     def _job_changed(self, old: Job | None, new: Job | None) -> None:
         for job in (old, new):
@@ -234,6 +243,10 @@ class CronJobController:
             raise
         self._events.event(cron_job, "Normal", "SuccessfulCreate", f"Created job {name}")
         return job
+
+
+def _times(cron_job: CronJob) -> object:
+    return cron_job.spec.schedule, cron_job.spec.timeZone
 
 
 def _forget(cron_job: CronJob, uid: str) -> None:

@@ -82,6 +82,28 @@ async def test_what_happens_while_a_run_lasts(world: World, policy: str, alive: 
         assert [r.name for r in world.one(CronJob, "tick").status.active] == names(world)
 
 
+@pytest.mark.parametrize("zone", ["", "Etc/GMT-1"])
+async def test_a_schedule_that_is_changed_makes_up_for_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    before = "30 22 * * *" if zone else "0 0 1 1 *"
+    async with controllers(world, CRON) as term:
+        await world.create(cron_job(before))
+        await rest()
+        await world.clock.advance(1000 - TO_NEXT_MINUTE if zone else 3600)
+        waits: list[float] = []
+        monkeypatch.setattr(term.controllers[0].queue, "add_after", lambda key, seconds: waits.append(seconds))
+        changed = world.one(CronJob, "tick")
+        changed.spec.schedule, changed.spec.timeZone = "20 23 * * *" if zone else "30 22 * * *", zone or None
+        await world.update(changed)
+        await rest()
+        assert names(world) == []
+        # At 22:29:20 the time was 22:20 by the clocks of the zone; at 23:13:20 it was 22:30. Both come tomorrow.
+        assert waits == [pytest.approx(86400 - (560 if zone else 2600), abs=1)]
+        await later(world, term, waits[0], "tick")
+        assert names(world) == [name_at("2023-11-15T22:20:00Z" if zone else "2023-11-15T22:30:00Z")]
+
+
 async def test_a_suspended_one_starts_nothing(world: World) -> None:
     async with controllers(world, CRON) as term:
         await world.create(cron_job(suspend=True))
