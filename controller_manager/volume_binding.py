@@ -197,7 +197,8 @@ class VolumeBinder:
             return None
         provisioner = storage_class.provisioner or ""
         if provisioner.startswith("kubernetes.io/"):
-            self._recorder.event(claim, "Warning", "ProvisioningFailed", "no volume plugin matched")
+            message = f"no volume plugin matched name: {provisioner}"
+            self._recorder.event(claim, "Warning", "ProvisioningFailed", message)
             return None
         await self._mark(claim, provisioner)
         if provisioner != volumes.LOCAL_DRIVER:

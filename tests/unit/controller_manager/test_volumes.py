@@ -211,13 +211,18 @@ async def test_a_claim_that_waits_for_nobody_is_provided_for_at_once(world: Worl
 async def test_claims_of_others_wait_for_their_provisioner(world: World) -> None:
     await world.create(storage_class("theirs", "csi.example.com"))
     await world.create(claim(storageClassName="theirs"))
+    await world.create(storage_class("nobodys", "kubernetes.io/no-provisioner"))
     await world.create(claim("lost", storageClassName="nowhere"))
+    await world.create(claim("unserved", storageClassName="nobodys"))
     async with controllers(world, BINDER):
         await rest(30)
         waiting = world.one(PersistentVolumeClaim, "data")
         assert waiting.metadata.annotations[volumes.STORAGE_PROVISIONER] == "csi.example.com"
         assert "the external provisioner 'csi.example.com'" in world.events("ExternalProvisioning")[0]
-        assert world.events("ProvisioningFailed") == ['storageclass.storage.k8s.io "nowhere" not found']
+        assert set(world.events("ProvisioningFailed")) == {
+            'storageclass.storage.k8s.io "nowhere" not found',
+            "no volume plugin matched name: kubernetes.io/no-provisioner",
+        }
         made = volume("pvc-1", storageClassName="theirs", claimRef=ObjectReference(
             namespace="default", name="data", uid=waiting.metadata.uid))  # fmt: skip
         await world.create(made)
