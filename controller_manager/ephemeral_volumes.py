@@ -38,8 +38,12 @@ class EphemeralVolumes:
             self.controller.queue.add(meta.key(new))
 
     def _claim_changed(self, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> None:
-        if new is None and old is not None and (owner := meta.controller_of(old)) is not None and owner.kind == "Pod":
-            self.controller.queue.add(Key(old.metadata.namespace, owner.name))
+        """One is gone: a pod's own, or one of somebody else's that had the name of a pod's."""
+        if new is not None or old is None:
+            return
+        for pod in self._pods.list(old.metadata.namespace):
+            if old.metadata.name in volumes.claim_names(pod):
+                self.controller.queue.add(meta.key(pod))
 
     async def reconcile(self, key: Key) -> None:
         pod = self._pods.get(*key)

@@ -375,6 +375,10 @@ async def test_a_pod_gets_the_claims_of_its_ephemeral_volumes_and_nobody_elses(w
         assert (made.metadata.labels, made.spec.storageClassName) == ({"a": "b"}, "standard")
         assert made.metadata.ownerReferences[0].kind == "Pod"
         assert "was not created for pod default/user (pod is not owner)" in world.events("FailedBinding")[0]
+        for name in ("user-x", "user-y"):  # its own, by mistake, and the one that was in its way
+            await world.delete(PersistentVolumeClaim, name, "default")
+            await rest(30)
+            assert world.one(PersistentVolumeClaim, name).metadata.ownerReferences[0].kind == "Pod"
 
 
 async def test_a_cluster_without_a_class_gets_one(world: World) -> None:
