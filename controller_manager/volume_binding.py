@@ -18,7 +18,7 @@ from api.types import Node, ObjectReference, PersistentVolume, PersistentVolumeC
 from controller_manager import volume_provisioning
 from controller_manager.contexts import Context
 from controller_manager.informing import Written
-from controller_manager.volume_provisioning import Unprovisionable, reference_to
+from controller_manager.volume_provisioning import Unprovisionable, is_open, reference_to
 from machinery.controllers import Controller
 
 COMPONENT = "persistentvolume-controller"
@@ -62,6 +62,7 @@ class VolumeBinder:
         self._claims.on_change(self._claim_changed)
         self._volumes.on_change(self._volume_changed)
         self._classes.on_change(self._class_changed)
+        self._nodes.on_change(self._node_changed)
 
     # --- what concerns whom
 
@@ -92,6 +93,14 @@ class VolumeBinder:
     def _class_changed(self, old: StorageClass | None, new: StorageClass | None) -> None:
         if new is not None:
             self._wake(lambda claim: volumes.class_of(claim) in ("", new.metadata.name))
+
+    def _node_changed(self, old: Node | None, new: Node | None) -> None:
+        if new is not None and is_open(new) and (old is None or not is_open(old)):
+            self._wake(self._is_for_us)  # one that waits for no pod may have found no node
+
+    def _is_for_us(self, claim: PersistentVolumeClaim) -> bool:
+        storage_class = self._classes.get("", volumes.class_of(claim))
+        return storage_class is not None and storage_class.provisioner == volumes.LOCAL_DRIVER
 
     def _wake(self, concerns: Callable[[PersistentVolumeClaim], bool]) -> None:
         for claim in self._claims.list():

@@ -66,6 +66,11 @@ def reference_to(claim: PersistentVolumeClaim) -> ObjectReference:
     )  # fmt: skip
 
 
+def is_open(node: Node) -> bool:
+    """Whether a volume for no pod in particular may be made there."""
+    return meta.is_true(node, "Ready") and not node.spec.unschedulable
+
+
 def _node(claim: PersistentVolumeClaim, nodes: Iterable[Node]) -> Node:
     """The node that the scheduler has selected; for a claim that waits for nobody, the first that is ready."""
     by_name = {n.metadata.name: n for n in nodes}
@@ -73,7 +78,7 @@ def _node(claim: PersistentVolumeClaim, nodes: Iterable[Node]) -> Node:
         if selected not in by_name:
             raise Unprovisionable(f'node "{selected}" not found')
         return by_name[selected]
-    ready = [n for n in by_name.values() if meta.is_true(n, "Ready") and not n.spec.unschedulable]
+    ready = [n for n in by_name.values() if is_open(n)]
     if not ready:
         raise Unprovisionable("no node is ready")
     ready.sort(key=lambda n: n.metadata.name)

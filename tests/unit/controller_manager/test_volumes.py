@@ -208,6 +208,22 @@ async def test_a_claim_that_waits_for_nobody_is_provided_for_at_once(world: Worl
         assert phase(world, PersistentVolumeClaim, "data") == "Bound"
 
 
+async def test_a_claim_for_which_no_node_was_ready_is_served_when_one_is(world: World) -> None:
+    await world.create(storage_class())
+    cordoned = ready("node1")
+    cordoned.spec.unschedulable = True
+    await world.create(cordoned)
+    await world.create(claim(storageClassName="standard"))
+    async with controllers(world, BINDER):
+        await rest(30)
+        assert "no node is ready" in world.events("ProvisioningFailed")[0]
+        open_again = world.one(Node, "node1")
+        open_again.spec.unschedulable = False
+        await world.update(open_again)
+        await rest(30)
+        assert phase(world, PersistentVolumeClaim, "data") == "Bound"
+
+
 async def test_claims_of_others_wait_for_their_provisioner(world: World) -> None:
     await world.create(storage_class("theirs", "csi.example.com"))
     await world.create(claim(storageClassName="theirs"))
