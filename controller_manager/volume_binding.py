@@ -218,6 +218,7 @@ class VolumeBinder:
         except Unprovisionable as e:
             message = f'failed to provision volume with StorageClass "{name}": {e}'
             self._provisioner.event(claim, "Warning", "ProvisioningFailed", message)
+            await self._take_back(claim)
             return None
         try:
             volume = self._volumes_written.note(await self._client.create(wanted))
@@ -232,6 +233,14 @@ class VolumeBinder:
         if claim.metadata.annotations.get(volumes.STORAGE_PROVISIONER) != provisioner:
             changed = meta.clone(claim)
             changed.metadata.annotations[volumes.STORAGE_PROVISIONER] = provisioner
+            self._claims_written.note(await self._client.update(changed))
+
+    async def _take_back(self, claim: PersistentVolumeClaim) -> None:
+        """The selection of a node that is gone: the scheduler would keep to it, and the claim's pods wait for ever."""
+        selected = claim.metadata.annotations.get(volumes.SELECTED_NODE)
+        if selected and self._nodes.get("", selected) is None:
+            changed = meta.clone(self._claims_written.newest(claim))
+            changed.metadata.annotations.pop(volumes.SELECTED_NODE, None)
             self._claims_written.note(await self._client.update(changed))
 
     def _waiting(self, claim: PersistentVolumeClaim) -> tuple[str, str]:

@@ -224,6 +224,21 @@ async def test_a_claim_for_which_no_node_was_ready_is_served_when_one_is(world: 
         assert phase(world, PersistentVolumeClaim, "data") == "Bound"
 
 
+async def test_the_selection_of_a_node_that_is_gone_is_taken_back(world: World) -> None:
+    await world.create(storage_class(volumeBindingMode="WaitForFirstConsumer"))
+    await world.create(claim(storageClassName="standard", annotations={volumes.SELECTED_NODE: "gone"}))
+    async with controllers(world, BINDER):
+        await rest(30)
+        waiting = world.one(PersistentVolumeClaim, "data")
+        assert volumes.SELECTED_NODE not in waiting.metadata.annotations
+        assert world.events("WaitForFirstConsumer")
+        await world.create(ready("node1"))
+        waiting.metadata.annotations[volumes.SELECTED_NODE] = "node1"
+        await world.update(waiting)
+        await rest(30)
+        assert phase(world, PersistentVolumeClaim, "data") == "Bound"
+
+
 async def test_claims_of_others_wait_for_their_provisioner(world: World) -> None:
     await world.create(storage_class("theirs", "csi.example.com"))
     await world.create(claim(storageClassName="theirs"))
