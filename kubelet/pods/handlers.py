@@ -5,8 +5,9 @@ A success answers with the output, everything else raises HandlerFailed with ups
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Protocol
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -18,6 +19,7 @@ from kubelet.runtime.interfaces import EngineError, Process, Runtime
 OUTPUT_LIMIT = 10 * 1024
 MOST_REDIRECTS = 10
 REDIRECTS = (301, 302, 303, 307, 308)
+AS_WRITTEN = "%/?#[]@!$&'()*+,;=:"  # what else stands in a path and a query; a % may begin a character that is encoded
 USER_AGENT = "kube-probe/1.37"
 
 
@@ -95,13 +97,14 @@ class Handlers:
     async def _get(self, get: HTTPGetAction, container: Container, address: str) -> str:
         assert self._session is not None
         target = url(get, container, address)
-        headers = {h.name or "": h.value or "" for h in get.httpHeaders}
+        headers = [(h.name or "", h.value or "") for h in get.httpHeaders]
         try:
             return await self._follow(URL(target, encoded=True), headers)
-        except (aiohttp.ClientError, OSError) as e:
+        # A ValueError is of what no request can say: a host, a header's value, a place that the server leads to.
+        except (aiohttp.ClientError, OSError, ValueError) as e:
             raise HandlerFailed(f'Get "{target}": {_reason(e, target)}') from e
 
-    async def _follow(self, target: URL, headers: Mapping[str, str]) -> str:
+    async def _follow(self, target: URL, headers: Sequence[tuple[str, str]]) -> str:
         """A redirect is followed on the same host only; one that leads elsewhere counts as a success."""
         assert self._session is not None
         host = target.host
@@ -120,8 +123,9 @@ class Handlers:
 
 def url(get: HTTPGetAction, container: Container, address: str) -> str:
     scheme = (get.scheme or "HTTP").lower()
-    path = get.path if get.path.startswith("/") else f"/{get.path}"
-    return f"{scheme}://{get.host or address}:{port_number(get.port, container)}{path}"
+    path = quote(get.path if get.path.startswith("/") else f"/{get.path}", safe=AS_WRITTEN)
+    host = get.host or address
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port_number(get.port, container)}{path}"
 
 
 def port_number(port: int | str | None, container: Container) -> int:
@@ -139,6 +143,8 @@ async def _connect(host: str, port: int) -> str:
         _, writer = await asyncio.open_connection(host, port)
     except OSError as e:
         raise HandlerFailed(f"dial tcp {host}:{port}: connect: {_plain(e)}") from e
+    except UnicodeError as e:
+        raise HandlerFailed(_no_name(host)) from e
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
@@ -160,7 +166,14 @@ def _reason(error: Exception, target: str) -> str:
     if isinstance(cause, OSError):
         host = target.split("/")[2]
         return f"dial tcp {host}: connect: {_plain(cause)}"
+    if isinstance(error, UnicodeError):
+        return _no_name(target.split("/")[2].rpartition(":")[0])
     return "EOF" if isinstance(error, aiohttp.ServerDisconnectedError) else str(error)
+
+
+def _no_name(host: str) -> str:
+    """Nothing that could be asked for, such as a label of more than 63 characters."""
+    return f"dial tcp: lookup {host}: no such host"
 
 
 def _plain(error: OSError) -> str:

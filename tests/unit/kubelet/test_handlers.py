@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from api.types import GRPCAction, HTTPGetAction, Probe
+from api.types import GRPCAction, HTTPGetAction, HTTPHeader, Probe, TCPSocketAction
 from kubelet.pods.handlers import HandlerFailed, Handlers, Warned
 from kubelet.runtime.simulated import Simulated
 from machinery.testing import free_port
@@ -90,7 +90,9 @@ async def http_port() -> AsyncIterator[int]:
                 return web.Response(status=302, headers={"Location": "http://example.com/"}, text="away")
             case "/round":
                 raise web.HTTPFound("/round")
-        return web.Response(text=request.headers.get("X-Asked", ""))
+            case "/nowhere":
+                return web.Response(status=302, headers={"Location": "http://[nowhere"})
+        return web.Response(text=" ".join([request.raw_path, *request.headers.getall("X-Asked", [])]))
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
@@ -119,3 +121,39 @@ async def test_nobody_at_an_http_port_refuses_the_connection(handlers: Handlers)
     port = free_port()
     why = await refusal(handlers, httpGet=HTTPGetAction(port=port, path="/"))
     assert why == f'Get "http://{HERE}:{port}/": dial tcp {HERE}:{port}: connect: connection refused'
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"path": "/nowhere"},
+        {"httpHeaders": [HTTPHeader(name="X-Asked", value="two\nlines")]},
+        {"host": "a..b"},
+        {"host": "x" * 64},
+        {"host": "[a"},
+    ],
+)
+async def test_what_no_request_can_say_fails_the_probe_and_nothing_else(
+    handlers: Handlers, http_port: int, wanted: dict[str, Any]
+) -> None:  # fmt: skip
+    why = await refusal(handlers, httpGet=HTTPGetAction(**{"port": http_port, "path": "/", **wanted}))
+    assert why.startswith('Get "http://')
+
+
+async def test_a_host_that_cannot_be_a_name_is_none(handlers: Handlers) -> None:
+    said = "dial tcp: lookup a..b: no such host"
+    assert await refusal(handlers, tcpSocket=TCPSocketAction(host="a..b", port=80)) == said
+    got = await refusal(handlers, httpGet=HTTPGetAction(host="a..b", port=80, path="/"))
+    assert got == f'Get "http://a..b:80/": {said}'
+
+
+async def test_a_path_is_asked_for_as_it_is_written_but_for_what_a_request_cannot_hold(
+    handlers: Handlers, http_port: int
+) -> None:  # fmt: skip
+    asked = await ask(handlers, httpGet=HTTPGetAction(port=http_port, path="/a b/é%2Fc?d=1&e=%20"))
+    assert asked.strip() == "/a%20b/%C3%A9%2Fc?d=1&e=%20"
+
+
+async def test_a_header_may_be_given_twice(handlers: Handlers, http_port: int) -> None:
+    headers = [HTTPHeader(name="X-Asked", value="once"), HTTPHeader(name="X-Asked", value="twice")]
+    assert await ask(handlers, httpGet=HTTPGetAction(port=http_port, path="/", httpHeaders=headers)) == "/ once twice"
