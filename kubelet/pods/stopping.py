@@ -5,7 +5,8 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-terminatio
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 
 from api.types import Container, Pod, Service
 from kubelet.pods.handlers import HandlerFailed
@@ -32,29 +33,51 @@ async def stop(means: Means, pod: Pod, container: Container | None, order: Stop,
     """
     record, clock = order.record, means.clock
     began = clock.monotonic()
+
+    def left(least: float = 0.0) -> float:
+        return max(least, grace()) - (clock.monotonic() - began)
+
+    waiting = _Waiting(means, record, shortened)
     if container is not None:
         path = field_path(pod, container)
         means.recorder.event(pod, "Normal", "Killing", order.message, field_path=path)
         if not order.at_once:
-            await _pre_stop(means, pod, container, record, grace())
+            await _pre_stop(waiting, pod, container, left)
             await _drain(means, pod, record, clock.monotonic() - began, grace())
     if order.at_once:
         await _kill(means, record)
         return
-
-    def left() -> float:
-        return max(LEAST_GRACE, grace()) - (clock.monotonic() - began)
-
     await means.runtime.signal(record.id, _signal(record))
     least_end = clock.monotonic() + LEAST_GRACE
-    while means.cache.get(record.id) is not None:
-        current = means.cache.get(record.id)
-        remaining = max(left(), least_end - clock.monotonic())
-        if current is None or not current.running or remaining <= 0:
-            break
-        shortened.clear()
-        await first(means.cache.ended(record.id), clock.sleep(remaining), shortened.wait())
+    await waiting.until_ended(lambda: max(left(LEAST_GRACE), least_end - clock.monotonic()))
     await _kill(means, record)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """For what happens while the container still runs and has time left.  How much is asked again when `shortened` is
+    set."""
+
+    means: Means
+    record: Record
+    shortened: asyncio.Event
+
+    async def until(
+        self, done: Callable[[], bool], comes: Callable[[], Awaitable[object]], left: Callable[[], float]
+    ) -> None:  # fmt: skip
+        """`comes` returns when `done` may have become true."""
+        cache, clock = self.means.cache, self.means.clock
+        while not done() and _runs(self.means, self.record.id) and (remaining := left()) > 0:
+            self.shortened.clear()
+            await first(comes(), cache.ended(self.record.id), clock.sleep(remaining), self.shortened.wait())
+
+    async def until_ended(self, left: Callable[[], float]) -> None:
+        await self.until(lambda: False, lambda: self.means.cache.ended(self.record.id), left)
+
+
+def _runs(means: Means, container: str) -> bool:
+    record = means.cache.get(container)
+    return record is not None and record.running
 
 
 async def _kill(means: Means, record: Record) -> None:
@@ -65,8 +88,9 @@ async def _kill(means: Means, record: Record) -> None:
         await means.cache.refresh(record.id)
 
 
-async def _pre_stop(means: Means, pod: Pod, container: Container, record: Record, grace: float) -> None:
+async def _pre_stop(waiting: _Waiting, pod: Pod, container: Container, left: Callable[[], float]) -> None:
     hook = container.lifecycle.preStop if container.lifecycle is not None else None
+    means, record, grace = waiting.means, waiting.record, left()
     if hook is None or grace <= 0:
         return
     address = means.address_of(pod.metadata.uid) or means.host_ip
@@ -79,8 +103,15 @@ async def _pre_stop(means: Means, pod: Pod, container: Container, record: Record
             path = field_path(pod, container)
             means.recorder.event(pod, "Warning", "FailedPreStopHook", "PreStopHook failed", field_path=path)
 
-    with contextlib.suppress(EngineError):
-        await first(run(), means.cache.ended(record.id), means.clock.sleep(grace))
+    running = asyncio.create_task(run())
+    try:
+        await waiting.until(running.done, lambda: asyncio.wait([running]), left)
+        if running.done():
+            with contextlib.suppress(EngineError):
+                running.result()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def _drain(means: Means, pod: Pod, record: Record, elapsed: float, grace: float) -> None:

@@ -107,10 +107,9 @@ class Worker:
         self._starting.reconsider()
 
     def gone(self) -> None:
-        """The object is no more; if nobody had asked for its deletion before, it was forced."""
-        self._orphan = True
+        """The object is no more, and it was not this worker that let it go: its deletion was forced."""
+        self._orphan = self._hurried = True
         self._starting.leaving.set()
-        self._hurried = not self.pod.metadata.deletionTimestamp
         self._shortened.set()
         self.wake()
 

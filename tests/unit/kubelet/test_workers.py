@@ -64,7 +64,7 @@ from kubelet.pods.handlers import HandlerFailed, Handlers
 from kubelet.pods.means import Means
 from kubelet.pods.starting import REFRESH
 from kubelet.pods.stopping import DRAIN
-from kubelet.pods.workers import Worker
+from kubelet.pods.workers import Ending, Worker
 from kubelet.runtime.interfaces import RUNTIME, EngineError, Login, Record, RegistryUnavailable
 from kubelet.runtime.simulated import Simulated, SimulatedNetwork
 from kubelet.syncing.statuses import pod_status
@@ -333,6 +333,30 @@ async def test_a_second_deletion_may_shorten_the_grace(stubborn: Stage) -> None:
         await stubborn.until(stubborn.running.done)
 
 
+async def test_a_hook_has_no_more_time_than_its_pod(stage: Stage) -> None:
+    hook = Lifecycle(preStop=LifecycleHandler(sleep=SleepAction(seconds=200)))
+    async with stage.worker(of := web(container(command=FOREVER, lifecycle=hook))) as worker:
+        worker.update(deleted(of, grace=300))
+        await settle()
+        await stage.turn(5)
+        worker.update(deleted(of, grace=20))
+        await stage.turn(14)
+        assert stage.records()[0].running
+        await stage.turn(1.1)
+        await stage.until(stage.running.done)
+
+
+async def test_an_eviction_may_shorten_a_hook_that_runs(stage: Stage) -> None:
+    hook = Lifecycle(preStop=LifecycleHandler(sleep=SleepAction(seconds=200)))
+    async with stage.worker(of := web(container(command=FOREVER, lifecycle=hook))) as worker:
+        worker.update(deleted(of, grace=300))
+        await settle()
+        await stage.turn(5)
+        worker.end(Ending("Evicted", "no room", 3))
+        await stage.turn(0.1)
+        await stage.until(stage.running.done)
+
+
 async def test_a_forced_deletion_leaves_two_seconds(stubborn: Stage) -> None:
     async with stubborn.worker(web()) as worker:
         worker.gone()
@@ -342,6 +366,17 @@ async def test_a_forced_deletion_leaves_two_seconds(stubborn: Stage) -> None:
         await stubborn.turn(0.2)
         await stubborn.until(stubborn.running.done)
         assert stubborn.told.forgotten
+
+
+async def test_a_forced_deletion_waits_for_no_other_that_came_before(stubborn: Stage) -> None:
+    hook = Lifecycle(preStop=LifecycleHandler(sleep=SleepAction(seconds=200)))
+    async with stubborn.worker(of := web(container(command=FOREVER, lifecycle=hook))) as worker:
+        worker.update(deleted(of, grace=300))
+        await settle()
+        await stubborn.turn(5)
+        worker.gone()
+        await stubborn.turn(2.1)
+        await stubborn.until(stubborn.running.done)
 
 
 async def test_stopping_the_worker_leaves_the_containers_running(stage: Stage) -> None:
