@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from api.types import Container, Pod, Service
 from kubelet.pods.handlers import HandlerFailed
@@ -47,6 +48,7 @@ async def stop(means: Means, pod: Pod, container: Container | None, order: Stop,
     if order.at_once:
         await _kill(means, record)
         return
+    await waiting.for_turn(order.after, left)
     await means.runtime.signal(record.id, _signal(record))
     least_end = clock.monotonic() + LEAST_GRACE
     await waiting.until_ended(lambda: max(left(LEAST_GRACE), least_end - clock.monotonic()))
@@ -70,6 +72,12 @@ class _Waiting:
         while not done() and _runs(self.means, self.record.id) and (remaining := left()) > 0:
             self.shortened.clear()
             await first(comes(), cache.ended(self.record.id), clock.sleep(remaining), self.shortened.wait())
+
+    async def for_turn(self, others: Iterable[str], left: Callable[[], float]) -> None:
+        """Until those have ended."""
+        for other in others:
+            ended = partial(self.means.cache.ended, other)
+            await self.until(lambda other=other: not _runs(self.means, other), ended, left)  # type: ignore[misc]
 
     async def until_ended(self, left: Callable[[], float]) -> None:
         await self.until(lambda: False, lambda: self.means.cache.ended(self.record.id), left)

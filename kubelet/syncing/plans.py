@@ -23,6 +23,7 @@ class Stop:
     reason: str = ""  # the probe that asked for it, whose own grace period then holds
     again: bool = False  # another instance is to follow, whatever this one exits with
     at_once: bool = False  # without a hook and without grace
+    after: tuple[str, ...] = ()  # ids of those that end first, if the grace allows; its hook does not wait for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +104,21 @@ def _rebuild(view: View, result: Plan) -> None:
 
 
 def _end(view: View) -> Plan:
-    """Regular containers first, then sidecars one by one in reverse order, then the sandbox."""
+    """Regular containers first, then sidecars one by one in reverse order, then the sandbox.
+
+    All are told at once, for the hooks of all run at the same time and the grace is that of the whole pod: what its
+    turn has not come to when it is over ends with the others.
+    https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#termination-with-sidecars
+    """
     result = Plan()
     running = all_running(view.records)
-    late = [c.name for c in sidecars(view.pod)]
-    early = [r for r in running if r.name not in late]
-    if early:
-        stopping = early
-    else:
-        by_name = {r.name: r for r in running}
-        stopping = next(([by_name[n]] for n in reversed(late) if n in by_name), [])
-    if stopping:
-        result.stops = [Stop(r, f"Stopping container {r.name}") for r in stopping if r.id not in view.ending]
+    turns = {c.name: turn for turn, c in enumerate(reversed(sidecars(view.pod)), 1)}
+    for record in running:
+        turn = turns.get(record.name, 0)
+        before = tuple(r.id for r in running if turns.get(r.name, 0) < turn)
+        if record.id not in view.ending:
+            result.stops.append(Stop(record, f"Stopping container {record.name}", after=before))
+    if running:
         return result
     result.removals = view.sandboxes()
     result.finished = not result.removals

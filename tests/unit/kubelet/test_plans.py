@@ -1,5 +1,7 @@
 """What to do next for a pod."""
 
+from typing import Any
+
 import pytest
 
 from api.types import (
@@ -9,7 +11,7 @@ from api.types import (
     EphemeralContainer,
     PodStatus,
 )
-from kubelet.runtime.interfaces import HASH
+from kubelet.runtime.interfaces import HASH, Record
 from kubelet.syncing.plans import Plan, plan
 from kubelet.syncing.views import Fault, Health
 from tests.unit.kubelet.builders import NOW, container, created, exited, pause, pod, running, view
@@ -246,11 +248,14 @@ def test_sidecars_stop_last_and_in_reverse_order() -> None:
         metadata=DELETED,
     )
     everything = (pause(), running("one"), running("two"), running())
-    assert [s.record.id for s in plan(view(of, *everything)).stops] == ["main0"]
-    ended = (pause(), running("one"), running("two"), exited())
-    assert [s.record.id for s in plan(view(of, *ended)).stops] == ["two0"]
-    one_left = (pause(), running("one"), exited("two"), exited())
-    assert [s.record.id for s in plan(view(of, *one_left)).stops] == ["one0"]
+
+    def order(*records: Record, **fields: Any) -> dict[str, tuple[str, ...]]:
+        return {s.record.id: s.after for s in plan(view(of, *records, **fields)).stops}
+
+    assert order(*everything) == {"main0": (), "two0": ("main0",), "one0": ("two0", "main0")}
+    assert order(*everything, ending=frozenset({"main0", "two0"})) == {"one0": ("two0", "main0")}
+    assert order(pause(), running("one"), running("two"), exited()) == {"two0": (), "one0": ("two0",)}
+    assert order(pause(), running("one"), exited("two"), exited()) == {"one0": ()}
 
 
 def test_sidecars_do_not_keep_a_finished_pod_alive() -> None:

@@ -323,6 +323,55 @@ async def test_what_ignores_its_signal_is_killed_when_the_grace_is_over(stubborn
         assert stubborn.state.terminated.exitCode == 137
 
 
+def with_sidecars(**fields: Any) -> Pod:
+    return web(
+        container(command=FOREVER),
+        initContainers=[container(n, command=FOREVER, restartPolicy="Always", **fields) for n in ("one", "two")],
+    )
+
+
+class Attentive(Simulated):
+    """Remembers which of its containers were signalled, by name and in order; all of them end at once."""
+
+    signals: list[str]
+
+    async def signal(self, container: str, signal: str) -> None:
+        record = self.engine.records.get(container)
+        if record is not None and record.running:
+            self.signals.append(record.name)
+        await super().signal(container, signal)
+
+
+async def test_sidecars_end_one_by_one_after_the_others(stage: Stage) -> None:
+    engine = stage.engine = stage.means.runtime = Attentive("c", "node1", clock=stage.clock)
+    engine.signals = []
+    stage.cache = stage.means.cache = Cache(engine)
+    async with stage.worker(of := with_sidecars()) as worker:
+        worker.update(deleted(of))
+        await settle()
+        await stage.until(stage.running.done)
+        assert engine.signals[:3] == ["main", "two", "one"]
+
+
+async def test_sidecars_have_no_grace_beyond_their_pods(stubborn: Stage) -> None:
+    async with stubborn.worker(of := with_sidecars()) as worker:
+        worker.update(deleted(of, grace=30))
+        await settle()
+        await stubborn.turn(30.1)
+        assert [r.running for name in ("main", "one", "two") for r in stubborn.records(name)] == [False, True, True]
+        await stubborn.turn(2)
+        await stubborn.until(stubborn.running.done)
+
+
+async def test_the_hooks_of_all_containers_run_at_the_same_time(stubborn: Stage) -> None:
+    hook = Lifecycle(preStop=LifecycleHandler(exec=ExecAction(command=["hook"])))
+    answers = stubborn.means.handlers = stubborn.answers
+    async with stubborn.worker(of := with_sidecars(lifecycle=hook)) as worker:
+        worker.update(deleted(of))
+        await stubborn.turn()
+        assert answers.asked == ["hook", "hook"]
+
+
 async def test_a_second_deletion_may_shorten_the_grace(stubborn: Stage) -> None:
     async with stubborn.worker(of := web()) as worker:
         worker.update(deleted(of, grace=300))
