@@ -28,6 +28,7 @@ def write(directory: Path, files: Mapping[str, File], group: int | None = None) 
     directory.mkdir(parents=True, exist_ok=True)
     old = _target(directory)
     if old is not None and _same(old, files):
+        _link_names(directory, files)  # a kubelet that ended right after its renaming has not come to that
         return False
     fresh = Path(tempfile.mkdtemp(prefix="..", dir=directory))
     fresh.chmod(0o755)
@@ -45,9 +46,15 @@ def write(directory: Path, files: Mapping[str, File], group: int | None = None) 
     link.symlink_to(fresh.name)
     link.rename(directory / DATA)
     _link_names(directory, files)
-    if old is not None:
-        shutil.rmtree(old)
+    _leave_only(directory, fresh)
     return True
+
+
+def _leave_only(directory: Path, fresh: Path) -> None:
+    """The files before these go, and whatever an update that was broken off has made: the disk may have been full."""
+    for path in directory.iterdir():
+        if path.name.startswith("..") and path.is_dir() and not path.is_symlink() and path != fresh:
+            shutil.rmtree(path)
 
 
 def _target(directory: Path) -> Path | None:

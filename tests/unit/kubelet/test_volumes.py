@@ -68,6 +68,19 @@ def test_an_update_replaces_all_files_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_an_update_that_was_broken_off_is_brought_to_its_end(tmp_path: Path) -> None:
+    files.write(tmp_path, {"a": File(b"1"), "b": File(b"1")})
+    (tmp_path / "b").unlink()
+    (tmp_path / "gone").symlink_to("..data/gone")
+    assert not files.write(tmp_path, {"a": File(b"1"), "b": File(b"1")})
+    assert read(tmp_path) == {"a": b"1", "b": b"1"}
+    assert not (tmp_path / "gone").is_symlink()
+    (tmp_path / "..half").mkdir()
+    (tmp_path / "..half/a").write_bytes(b"2")
+    files.write(tmp_path, {"a": File(b"3")})
+    assert {p.name for p in tmp_path.iterdir()} == {"a", "..data", (tmp_path / "..data").readlink().name}
+
+
 def test_a_file_may_stand_in_a_directory(tmp_path: Path) -> None:
     files.write(tmp_path, {"deep/er/a": File(b"1")})
     assert (tmp_path / "deep/er/a").read_bytes() == b"1"
