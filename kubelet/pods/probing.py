@@ -65,6 +65,8 @@ class Probing:
         """The startup probe first, by itself; then the others side by side."""
         if container.startupProbe is not None and not self.health[record.id].started:
             await self._probe("startup", container.startupProbe, container, record, address)
+            if not self.health[record.id].started:
+                return  # what has never started is asked nothing else, while it ends neither
         async with asyncio.TaskGroup() as tasks:
             if container.readinessProbe is not None:
                 tasks.create_task(self._probe("readiness", container.readinessProbe, container, record, address))

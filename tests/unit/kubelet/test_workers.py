@@ -793,6 +793,24 @@ async def test_the_other_probes_wait_for_the_startup_probe(stage: Stage) -> None
         assert stage.ready
 
 
+async def test_what_did_not_start_in_time_is_asked_nothing_else(stubborn: Stage) -> None:
+    def asking(command: str) -> Probe:
+        return Probe(exec=ExecAction(command=[command]), periodSeconds=1, failureThreshold=1)
+
+    answers = stubborn.means.handlers = stubborn.answers
+    answers.no |= {"started?": "no", "alive?": "no", "ready?": "no"}
+    main = container(
+        command=FOREVER,
+        startupProbe=asking("started?"),
+        livenessProbe=asking("alive?"),
+        readinessProbe=asking("ready?"),
+    )
+    async with stubborn.worker(web(main)):
+        await stubborn.turn(5)
+        assert answers.asked == ["started?"]
+        assert ("Normal", "Killing", "Container main failed startup probe, will be restarted") in stubborn.told.events
+
+
 async def test_a_failed_post_start_hook_kills_the_container(stage: Stage) -> None:
     hook = Lifecycle(postStart=LifecycleHandler(exec=ExecAction(command=["hook"])))
     stage.answers.no["hook"] = "no"
