@@ -265,8 +265,8 @@ class Worker:
             reason, message = self._refused
             return reason, f"Pod was rejected: {message}"
         deadline = self._deadline()
-        if deadline is None or deadline > self._means.clock.now() or self.pod.status.phase == "Succeeded":
-            return None
+        if deadline is None or deadline > self._means.clock.now() or self.pod.status.phase in TERMINAL:
+            return None  # how it has ended stands, however long ago that was
         message = "Pod was active on the node longer than the specified deadline"
         if "DeadlineExceeded" not in self._told:
             self._told.add("DeadlineExceeded")

@@ -828,6 +828,21 @@ async def test_a_pod_past_its_deadline_fails(stage: Stage) -> None:
         assert (stage.status.phase, stage.status.reason) == ("Failed", "DeadlineExceeded")
 
 
+async def test_a_pod_that_had_failed_before_its_deadline_did_not_fail_for_it(stage: Stage) -> None:
+    of = web(container(command=["false"]), policy="Never", activeDeadlineSeconds=60)
+    of.status.startTime = "2023-11-14T22:13:20Z"
+    async with stage.worker(of) as worker:
+        ended = meta.clone(of)
+        ended.status = stage.status
+        assert ended.status.phase == "Failed"
+        worker.update(ended)
+        await stage.turn(61)
+        worker.wake()
+        await stage.turn()
+        assert (stage.status.phase, stage.status.reason) == ("Failed", "")
+        assert "DeadlineExceeded" not in stage.told.reasons()
+
+
 async def test_the_termination_message_is_what_the_container_wrote(stage: Stage, tmp_path: Path) -> None:
     async with stage.worker(web(container(command=["sleep", "10"]), policy="Never")):
         (tmp_path / "pods/u1/containers/main/0.log").write_text("because")
