@@ -31,20 +31,23 @@ def static_pods(manifest: bytes, source: str, origin: str, node: str, now: float
     """
     try:
         document = yaml.safe_load(manifest)
-    except yaml.YAMLError as e:
+    # A date or a number that there is not is a ValueError of YAML's, and what is nested too deep is none of its errors.
+    except (yaml.YAMLError, ValueError, RecursionError) as e:
         raise ManifestFault(f"couldn't parse as pod({e})") from e
     kind = document.get("kind") if isinstance(document, dict) else None
     listed = source == URL and kind in ("PodList", "List")
     if not listed and kind != "Pod":
         raise ManifestFault(f"invalid pod: its kind is {kind!r}")
     found = document.get("items") or [] if listed else [document]
+    if not isinstance(found, list):
+        raise ManifestFault("couldn't parse as pod(its items are no list)")
     return [_static_pod(each, source, origin, node, now) for each in found]
 
 
 def _static_pod(document: Any, source: str, origin: str, node: str, now: float) -> Pod:
     try:
-        pod = meta.decode(msgspec.json.encode(document), Pod)
-    except (ValueError, TypeError) as e:
+        pod = meta.decode(msgspec.json.encode(_said(document)), Pod)
+    except (ValueError, TypeError, RecursionError) as e:
         raise ManifestFault(f"invalid pod: {e}") from e
     if not pod.metadata.name or not pod.spec.containers:
         raise ManifestFault("invalid pod: it needs a name and containers")
@@ -65,6 +68,13 @@ def _static_pod(document: Any, source: str, origin: str, node: str, now: float) 
         pod.spec.tolerations.append(Toleration(operator="Exists", effect="NoExecute"))
     pod_defaults.pod(pod)
     return pod
+
+
+def _said(document: Any) -> Any:
+    """Without the fields that are null, which say nothing: `kubectl` writes some, and so does a key without a value."""
+    if isinstance(document, dict):
+        return {name: _said(value) for name, value in document.items() if value is not None}
+    return [_said(each) for each in document] if isinstance(document, list) else document
 
 
 def _api_reference(pod: Pod) -> str:

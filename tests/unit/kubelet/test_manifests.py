@@ -78,3 +78,28 @@ def test_a_mirror_is_the_nodes_and_leads_back_to_its_pod() -> None:
     assert (is_static(pod), is_mirror(pod), is_static(made), is_mirror(made)) == (True, False, False, True)
     made.metadata.uid = "given by the API server"
     assert local_uid(made) == local_uid(pod) == pod.metadata.uid
+
+
+def test_a_field_that_is_null_says_nothing() -> None:
+    container = {"name": "main", "image": "app:1", "env": None, "resources": {"limits": None}}
+    document = {
+        "kind": "Pod", "metadata": {"name": "web", "creationTimestamp": None},
+        "spec": {"containers": [container], "tolerations": None}, "status": None,
+    }  # fmt: skip
+    (pod,) = read(document)
+    assert pod.spec.containers[0].env == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: Pod\nsince: 2024-13-45",
+        "kind: Pod\nsize: " + "9" * 5000,
+        "kind: Pod\nmetadata: " + "[" * 5000 + "]" * 5000,
+        "kind: Pod\nmetadata: {name: web}\nspec: &spec {containers: [{name: main, image: app:1}], again: *spec}",
+        "kind: List\nitems: 5",
+    ],
+)
+def test_whatever_a_manifest_says_it_is_a_fault_of_its_own(text: str) -> None:
+    with pytest.raises(ManifestFault):
+        static_pods(text.encode(), URL, "http://x", "n1", 1.0)
