@@ -226,8 +226,12 @@ def _ephemeral(view: View, sandbox: Record, result: Plan) -> None:
     """Debugging containers are started once and never again."""
     targets = {e.name: e.targetContainerName for e in view.pod.spec.ephemeralContainers}
     for container in debugging(view.pod):
-        faults = [f for n in (container.name, "") if (f := view.faults.get(n))]
-        if view.newest(container.name) is None and not any(f.holds(view.now) for f in faults):
+        if view.newest(container.name) is not None:
+            continue
+        holding = [f for n in (container.name, "") if (f := view.faults.get(n)) and f.holds(view.now)]
+        for fault in holding:
+            result.wake(fault.next_change(view.now))
+        if not holding:
             result.starts.append(Start(container, 0, 0.0, target=targets[container.name]))
 
 

@@ -295,6 +295,13 @@ def test_a_debugging_container_is_started_once() -> None:
     assert plan(view(of, pause(), running(), exited("debug"))).idle
 
 
+def test_a_debugging_container_that_could_not_be_started_is_tried_again() -> None:
+    of = pod(ephemeralContainers=[EphemeralContainer(name="debug", image="busybox")])
+    faults = {"debug": Fault("ErrImagePull", "no", NOW, NOW + 10)}
+    found = plan(view(of, pause(), running(), faults=faults))
+    assert (found.starts, found.wake_at) == ([], NOW + 10)
+
+
 def test_volumes_that_are_not_ready_hold_restarts_back_too() -> None:
     faults = {"": Fault("ContainerCreating", "", NOW, NOW + 3)}
     found = plan(view(pod(), pause(), exited(), faults=faults))
