@@ -158,7 +158,7 @@ class Starting:
             self.faults[name] = e.fault
             self._means.metrics.container_failed(pod, name, e.fault.reason)
             return None
-        except (ConfigError, VolumeFault, errors.NotFound) as e:
+        except (ConfigError, VolumeFault, errors.ApiError) as e:
             self._fail(pod, c, "CreateContainerConfigError", str(e))
             return None
         finally:
@@ -217,10 +217,8 @@ class Starting:
         c, means = start.container, self._means
         image = await self._images.ensure(pod, c)
         security.check_non_root(pod, c, image.user)
-        # What was read with the volumes is too old for another try, and knows nothing of a debugging container.
-        old = start.attempt or c.name in self.faults or c.name in (e.name for e in pod.spec.ephemeralContainers)
-        if old and any((c.envFrom, *(e.valueFrom for e in c.env))):
-            self._sources = await means.sources(pod)
+        if any((c.envFrom, *(e.valueFrom for e in c.env))):
+            await self._read_again(pod, start)
         await self._image_volumes(pod, c)
         memory = await self._memory_volumes(pod, c)
         sources = self._sources
@@ -236,6 +234,20 @@ class Starting:
             means.host, pod, start, sandbox, env, mounts, parent=parent, target=target, image_user=image.user,
             accounts=await self._accounts(pod, c, image),
         )  # fmt: skip
+
+    async def _read_again(self, pod: Pod, start: Start) -> None:
+        """What was read with the volumes is too old for another try, and knows nothing of a debugging container.
+
+        While the API server does not answer it stands, so that what has ended is not kept from starting anew.
+        """
+        debugging = start.container.name in (e.name for e in pod.spec.ephemeralContainers)
+        if not (start.attempt or start.container.name in self.faults or debugging):
+            return
+        try:
+            self._sources = await self._means.sources(pod)
+        except errors.ApiError:
+            if debugging:
+                raise
 
     async def _accounts(self, pod: Pod, c: Container, image: Image) -> Accounts | None:
         if not security.needs_accounts(pod, c, image.user):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from api import meta
+from api import errors, meta
 from api.types import (
     ConfigMap,
     ConfigMapVolumeSource,
@@ -606,6 +606,28 @@ async def test_a_missing_secret_is_a_configuration_error_until_it_is_there(stage
     async with stage.worker(web(container(command=FOREVER, env=[EnvVar(name="X", valueFrom=source)]))):
         assert stage.state.waiting.reason == "CreateContainerConfigError"
         assert stage.state.waiting.message == 'secret "s" not found'
+
+
+async def test_a_container_starts_anew_while_the_api_server_does_not_answer(stage: Stage) -> None:
+    source = EnvVarSource(secretKeyRef=SecretKeySelector(name="s", key="k"))
+    stage.sources = Sources(secrets={"s": Secret(metadata=ObjectMeta(name="s"), data={"k": "djE="})})
+
+    async def gone(of: Pod) -> Sources:
+        raise errors.Unavailable("connection refused")
+
+    main = container(command=["sleep", "5"], env=[EnvVar(name="X", valueFrom=source)])
+    async with stage.worker(of := web(main)) as worker:
+        stage.means.sources = gone
+        await stage.turn(5)
+        assert [r.attempt for r in stage.records() if r.running] == [1]
+        assert stage.engine.engine.specs[stage.records()[-1].id].env == ("X=v1",)
+        debugged = meta.clone(of)
+        debugged.spec.ephemeralContainers = [EphemeralContainer(name="debug", image="debug:1", env=main.env)]
+        worker.update(debugged)
+        await stage.turn()
+        (waiting,) = stage.status.ephemeralContainerStatuses
+        assert waiting.state.waiting.message == "connection refused"
+        assert not stage.running.done()
 
 
 async def test_a_volume_that_cannot_be_set_up_keeps_the_pod_waiting(stage: Stage) -> None:
