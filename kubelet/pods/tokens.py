@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from api import meta, times
+from api import errors, meta, times
 from api.types import (
     BoundObjectReference,
     Pod,
@@ -62,7 +62,12 @@ class Tokens:
         key, now = (pod.metadata.uid, each), self._clock.now()
         held = self._held.get(key)
         if held is None or now >= held.renew_at:
-            held = await self._request(pod, *each)
+            try:
+                held = await self._request(pod, *each)
+            except errors.ApiError:
+                if held is None or now >= held.ends_at:
+                    raise
+                return held.text  # it is good until then, and the next one who looks asks again
             # Those of pods that are gone are not renewed, so they go by their end.
             self._held = {k: v for k, v in self._held.items() if v.ends_at > now}
             self._held[key] = held

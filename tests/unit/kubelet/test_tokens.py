@@ -79,6 +79,17 @@ async def test_it_is_renewed_when_four_fifths_of_its_time_are_over(server: Serve
     assert await tokens.of(of) != first
 
 
+async def test_one_that_cannot_be_renewed_serves_until_its_end(server: Server) -> None:
+    tokens, of = Tokens(server, server.clock), mounting(PLAIN)
+    first = await tokens.of(of)
+    server.closed = True
+    await server.clock.advance(999)
+    assert await tokens.of(of) == first
+    await server.clock.advance(1)
+    with pytest.raises(Forbidden):
+        await tokens.of(of)
+
+
 async def test_a_long_lived_one_is_renewed_every_day(server: Server) -> None:
     of = mounting(ServiceAccountTokenProjection(path="t", expirationSeconds=10 * 86400))
     tokens = Tokens(server, server.clock)
