@@ -1,7 +1,7 @@
 """Which container a caller means."""
 
 from api import errors
-from api.types import Pod
+from api.types import ContainerStateWaiting, Pod
 from kubelet.pods.caches import Cache
 from kubelet.runtime.interfaces import Record
 from kubelet.statics.manifests import local_uid
@@ -46,8 +46,10 @@ class Finder:
         ran = sorted((r for r in mine if r.started_at), key=lambda r: r.attempt, reverse=True)
         if previous:
             ended = [r for r in ran if r.ended]
-            before = ended if ended and ran[0].running else ended[1:] or ended
-            if not before or (len(ran) == 1 and ran[0].attempt == 0):
+            # While the next one is waited for, the newest of all is the one before.
+            followed = bool(ended) and (ran[0].running or _waiting(pod, name) is not None)
+            before = ended if followed else ended[1:] or ended
+            if not before or (not followed and len(ran) == 1 and ran[0].attempt == 0):
                 raise errors.BadRequest(f'previous terminated container "{name}" in pod "{wanted.pod}" not found')
             return before[0]
         if not ran:
@@ -69,8 +71,12 @@ class Finder:
         return [r for r in records if r.running and not r.is_pause]
 
 
-def _reason(pod: Pod, name: str) -> str:
+def _waiting(pod: Pod, name: str) -> ContainerStateWaiting | None:
     statuses = [*pod.status.containerStatuses, *pod.status.initContainerStatuses]
-    waiting = next((s.state.waiting for s in statuses if s.name == name and s.state.waiting), None)
+    return next((s.state.waiting for s in statuses if s.name == name), None)
+
+
+def _reason(pod: Pod, name: str) -> str:
+    waiting = _waiting(pod, name)
     reason = (waiting.reason if waiting is not None else "") or "ContainerCreating"
     return WAITING.get(reason, reason)

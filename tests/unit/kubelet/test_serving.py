@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from api import errors
-from api.types import ContainerPort, ExecAction, HTTPGetAction, Pod, Probe, TCPSocketAction
+from api.types import (
+    ContainerPort,
+    ContainerState,
+    ContainerStateWaiting,
+    ContainerStatus,
+    ExecAction,
+    HTTPGetAction,
+    Pod,
+    Probe,
+    TCPSocketAction,
+)  # fmt: skip
 from kubelet.pods.caches import Cache
 from kubelet.pods.handlers import HandlerFailed, Handlers, port_number, url
 from kubelet.runtime.interfaces import Record
@@ -40,6 +50,15 @@ def test_the_newest_instance_is_meant() -> None:
 def test_the_previous_instance_of_an_ended_one_is_the_one_before() -> None:
     found = finder(exited(attempt=1), exited(attempt=2))
     assert found.container(wanted(), previous=True).attempt == 1
+
+
+def test_while_the_next_instance_is_waited_for_the_newest_is_the_previous_one() -> None:
+    of = pod()
+    waiting = ContainerState(waiting=ContainerStateWaiting(reason="CrashLoopBackOff"))
+    of.status.containerStatuses = [ContainerStatus(name="main", state=waiting)]
+    for records in ((exited(attempt=1), exited(attempt=2)), (exited(attempt=2),)):
+        assert finder(*records, of=of).container(wanted(), previous=True).attempt == 2
+    assert finder(exited(), of=of).container(wanted(), previous=True).attempt == 0
 
 
 @pytest.mark.parametrize(
