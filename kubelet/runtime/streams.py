@@ -99,7 +99,10 @@ async def connected(socket: str, limit: int = LIMIT) -> tuple[asyncio.StreamRead
 
 
 def request(method: str, path: str, body: object = None, fields: Mapping[str, str] | None = None) -> bytes:
-    data = msgspec.json.encode(body) if body is not None else b""
+    try:
+        data = msgspec.json.encode(body) if body is not None else b""
+    except UnicodeEncodeError as e:  # a variable whose value is bytes of a secret
+        raise EngineError("string field contains invalid UTF-8") from e
     lines = [
         f"{method} {path} HTTP/1.1",
         "Host: docker",

@@ -11,7 +11,7 @@ import pytest
 
 from kubelet.pods.caches import Cache
 from kubelet.runtime import streams
-from kubelet.runtime.interfaces import CLUSTER, CONTAINER, NODE, POD_UID, Spec
+from kubelet.runtime.interfaces import CLUSTER, CONTAINER, NODE, POD_UID, EngineError, Spec
 from kubelet.runtime.simulated import Simulated
 from kubelet.serving import service
 from kubelet.serving.finding import Finder
@@ -98,3 +98,9 @@ async def test_what_a_command_says_waits_in_the_engine_where_nobody_reads(tmp_pa
         if transport.is_reading():
             await paused.wait()
         assert len(answer.reader._buffer) < 500_000  # type: ignore[attr-defined]
+
+
+def test_bytes_that_are_no_text_are_refused_as_the_engine_would() -> None:
+    value = b"\xff".decode(errors="surrogateescape")
+    with pytest.raises(EngineError, match="string field contains invalid UTF-8"):
+        streams.request("POST", "/containers/create", {"Env": [f"KEY={value}"]})
