@@ -14,6 +14,7 @@ from kubelet.eviction.observing import Observer
 from kubelet.eviction.thresholds import RESOURCES, Threshold
 from kubelet.nodes.capacities import Resources
 from kubelet.pods.workers import Ending
+from kubelet.runtime.interfaces import EngineError
 from kubelet.syncing.conditions import disruption
 from kubelet.syncing.importance import is_critical
 from machinery.clocks import Clock
@@ -68,7 +69,12 @@ class Evicting:
     async def run(self) -> None:
         while True:
             # After an eviction the next look is at once: what was freed shows what is still missing.
-            if not await self.look():
+            try:
+                again = await self.look()
+            except EngineError as e:
+                log.warning("looking for what to evict: %s", e)
+                again = False
+            if not again:
                 await self._clock.sleep(PERIOD)
 
     async def look(self) -> bool:
@@ -106,7 +112,10 @@ class Evicting:
     async def _reclaimed(self) -> bool:
         """Is enough free again without the end of a pod?"""
         for reclaim in self._reclaim:
-            await reclaim()
+            try:
+                await reclaim()
+            except EngineError as e:  # an image that something else needs, say: what the others free may be enough
+                log.warning("freeing disk: %s", e)
         observed = await asyncio.to_thread(self._observer.observe)
         return not deciding.met(self._resources.thresholds, observed, reclaimed=True)
 

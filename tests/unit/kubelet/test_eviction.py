@@ -20,7 +20,7 @@ from kubelet.eviction.reclaiming import discard_ended
 from kubelet.eviction.thresholds import Threshold, Value
 from kubelet.pods.caches import Cache
 from kubelet.pods.workers import Ending
-from kubelet.runtime.interfaces import CLUSTER, NODE, POD_UID, Spec
+from kubelet.runtime.interfaces import CLUSTER, NODE, POD_UID, EngineError, Spec
 from kubelet.runtime.simulated import Simulated
 from machinery.testing import FakeClock, settle
 from tests.unit.kubelet.builders import container, pod
@@ -206,6 +206,37 @@ async def test_disk_is_freed_before_a_pod_must_go_for_it() -> None:
     watched.observed, evicting_._reclaim = seen(nodefs=1), [watched.reclaim]
     assert await evicting_.look()
     assert (watched.reclaimed, [name for name, _ in watched.ended]) == (2, ["a"])
+
+
+async def test_an_engine_that_refuses_keeps_nobody_from_freeing_disk() -> None:
+    async def refuse() -> None:
+        raise EngineError("image has dependent child images")
+
+    watched = Watched([named("a")], seen(nodefs=1))
+    evicting_ = watch(watched)
+    evicting_._reclaim = [refuse, watched.reclaim]
+    assert await evicting_.look()
+    assert (watched.reclaimed, [name for name, _ in watched.ended]) == (1, ["a"])
+
+
+async def test_an_engine_that_does_not_answer_is_asked_again_later() -> None:
+    watched = Watched([named("a")], seen(nodefs=1))
+    looks: list[str] = []
+
+    async def gone(pods: Iterable[Pod], resource: str) -> dict[str, Usage]:
+        looks.append(resource)
+        raise EngineError("connection refused")
+
+    watched.usages = gone  # type: ignore[method-assign]
+    evicting_ = watch(watched)
+    running = asyncio.create_task(evicting_.run())
+    async with asyncio.timeout(5):
+        while not looks:
+            await asyncio.to_thread(lambda: None)
+    await settle()
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_only_what_has_ended_for_good_is_discarded() -> None:
