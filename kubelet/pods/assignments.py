@@ -13,7 +13,7 @@ from api.types import ObjectMeta, Pod, PodSpec
 from kubelet.pods.means import Means
 from kubelet.pods.resizing import is_over
 from kubelet.pods.workers import Ending, Worker
-from kubelet.runtime.interfaces import POD_NAME, POD_NAMESPACE, Record
+from kubelet.runtime.interfaces import POD_NAME, POD_NAMESPACE, EngineError, Record
 from kubelet.statics.manifests import is_mirror, is_static, local_uid
 from machinery.informers import Informer
 
@@ -74,7 +74,10 @@ class Assignments:
             while True:
                 self._turned_at = self._means.clock.monotonic()
                 await self._means.clock.sleep(RELIST)
-                await self._means.cache.relist()
+                try:
+                    await self._means.cache.relist()
+                except EngineError as e:  # one that comes back begins its events with a list
+                    log.warning("looking at the engine's containers: %s", e)
 
     def is_turning(self) -> bool:
         """Whether it does what it does again and again; before it has begun nobody can say that it does not."""
