@@ -126,7 +126,12 @@ class Keeper:
             while self._changes:
                 name, volume = self._changes.popitem()
                 there = self._informer.get("", name)
-                await asyncio.to_thread(self._kept.mark if there is not None else self._kept.remove, there or volume)
+                try:
+                    await asyncio.to_thread(
+                        self._kept.mark if there is not None else self._kept.remove, there or volume
+                    )
+                except (VolumeFault, OSError) as e:  # whoever can make volumes may call one what is no name
+                    log.warning("volume %s: %s", name, e)
 
 
 def give_to_group(path: Path, group: int, policy: str) -> None:

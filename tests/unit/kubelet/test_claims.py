@@ -1,5 +1,6 @@
 """Volumes behind claims."""
 
+import asyncio
 import os
 import stat
 from pathlib import Path
@@ -29,9 +30,10 @@ from api.volumes import LOCAL_DRIVER
 from kubelet.containers.environments import Sources
 from kubelet.containers.fields import Place
 from kubelet.runtime.interfaces import Mount
-from kubelet.volumes.claims import Kept, claim_fault, give_to_group
+from kubelet.volumes.claims import Keeper, Kept, claim_fault, give_to_group
 from kubelet.volumes.contents import VolumeFault
 from kubelet.volumes.layouts import Layout
+from machinery.testing import settle
 from tests.unit.kubelet.builders import container, pod
 
 
@@ -151,6 +153,42 @@ def test_data_of_volumes_that_went_while_nobody_looked_goes_too(tmp_path: Path) 
         kept.set_up(volume(name, policy))
     kept.sweep({"pvc-3"})
     assert sorted(p.name for p in (tmp_path / "volumes").glob("pvc*")) == ["pvc-2", "pvc-3"]
+
+
+async def test_a_volume_whose_handle_is_no_name_is_nothing_to_keep(tmp_path: Path) -> None:
+    bad = volume("bad", csi=CSIPersistentVolumeSource(driver=LOCAL_DRIVER, volumeHandle="../x"))
+    informer = Known({"pvc-1": volume(), "bad": bad})  # the last is the first to be looked at
+    (tmp_path / "volumes/pvc-1").mkdir(parents=True)
+    keeper = Keeper(Kept(tmp_path), informer)  # type: ignore[arg-type]
+    running = asyncio.create_task(keeper.run())
+    for each in informer.list():
+        keeper._changed(None, each)
+    async with asyncio.timeout(5):
+        while keeper._changes or not (tmp_path / "volumes/.deletable/pvc-1").exists():
+            await asyncio.to_thread(lambda: None)
+    await settle()
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+class Known:
+    """An informer whose volumes do not change."""
+
+    def __init__(self, volumes: dict[str, PersistentVolume]) -> None:
+        self._volumes = volumes
+
+    def on_change(self, told: object) -> None:
+        return
+
+    async def synced(self) -> None:
+        return
+
+    def list(self) -> list[PersistentVolume]:
+        return [*self._volumes.values()]
+
+    def get(self, namespace: str, name: str) -> PersistentVolume | None:
+        return self._volumes.get(name)
 
 
 def test_a_group_gets_everything_in_the_volume_and_no_link_is_followed(tmp_path: Path) -> None:
