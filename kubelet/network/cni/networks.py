@@ -161,7 +161,7 @@ def arguments(pod: Pod, container: str) -> str:
 
 
 def capabilities(pod: Pod) -> dict[str, Any]:
-    """What plug-ins that say that they can are told of the pod.
+    """What plug-ins that say that they can are told of the pod.  Raises PluginFailed.
     https://www.cni.dev/docs/conventions/#dynamic-plugin-specific-fields-capabilities--runtime-configuration
     """
     found: dict[str, Any] = {ANNOTATIONS: dict(pod.metadata.annotations)}
@@ -177,7 +177,10 @@ def capabilities(pod: Pod) -> dict[str, Any]:
     bandwidth: dict[str, int] = {}
     for annotation, direction in ((INGRESS, "ingress"), (EGRESS, "egress")):
         if rate := pod.metadata.annotations.get(annotation):
-            bandwidth |= {f"{direction}Rate": quantities.value(rate), f"{direction}Burst": BURST}
+            try:
+                bandwidth |= {f"{direction}Rate": quantities.value(rate), f"{direction}Burst": BURST}
+            except ValueError as e:
+                raise PluginFailed(f"failed to get pod bandwidth: {annotation}: {e}") from e
     if bandwidth:
         found["bandwidth"] = bandwidth
     return found

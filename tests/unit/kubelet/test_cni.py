@@ -117,6 +117,9 @@ async def test_only_who_can_is_told_of_ports_and_bandwidth(stage: Stage) -> None
     mapping = {"hostPort": 8080, "containerPort": 80, "protocol": "udp", "hostIP": "127.0.0.1"}
     assert second["runtimeConfig"] == {"portMappings": [mapping]}
     assert capabilities(of)["bandwidth"]["ingressRate"] == 1_000_000
+    of.metadata.annotations["kubernetes.io/ingress-bandwidth"] = "much"
+    with pytest.raises(PluginFailed, match=r"failed to get pod bandwidth: kubernetes\.io/ingress-bandwidth: "):
+        capabilities(of)
 
 
 async def test_a_restarted_kubelet_knows_the_address_and_checks_the_connection(stage: Stage) -> None:
