@@ -24,6 +24,9 @@ FINALIZER = "kubernetes"
 FALLBACK = 15.0
 """Seconds after which to look again if no informer said anything."""
 
+LONGEST_RETRY = 60.0
+"""Seconds, as upstream: whoever has mended what was in the way of a deletion waits for it."""
+
 
 def new(context: Context) -> Controller:
     return NamespaceController(context).controller
@@ -55,7 +58,10 @@ class NamespaceController:
         self._clock = context.clock
         self._kinds = contents(kinds.served(context.config.gates))
         self._namespaces = context.informers(Namespace)
-        self.controller = Controller("namespace-controller", self.reconcile, workers=10, informers=(self._namespaces,))
+        self.controller = Controller(
+            "namespace-controller", self.reconcile, workers=10, informers=(self._namespaces,),
+            longest_retry=LONGEST_RETRY,
+        )  # fmt: skip
         self._namespaces.on_change(lambda old, new: self.controller.queue.add(meta.key(new or old)))
         for kind in self._kinds:
             self._follow(kind, context.informers.metadata(kind))

@@ -12,7 +12,7 @@ from typing import Any
 from api import errors
 from api.meta import Key
 from machinery.informers import Informer
-from machinery.queues import WorkQueue
+from machinery.queues import LONGEST_RETRY, WorkQueue
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
 """Answers with the seconds after which to look again, or None. An exception means: again after a back-off."""
@@ -22,10 +22,11 @@ class Controller:
     """Reconciles the keys of its queue with several workers, one key never in two of them."""
 
     def __init__(
-        self, name: str, reconcile: Reconcile, *, workers: int = 5, informers: Sequence[Informer[Any]] = ()
-    ) -> None:
+        self, name: str, reconcile: Reconcile, *, workers: int = 5, informers: Sequence[Informer[Any]] = (),
+        longest_retry: float = LONGEST_RETRY,
+    ) -> None:  # fmt: skip
         self.name = name
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queue: WorkQueue[Key] = WorkQueue(longest_retry=longest_retry)
         self.reconciled = 0
         self.failed = 0
         self.last_error = ""

@@ -3,7 +3,7 @@
 The rules, from which everything below follows:
 - a key that is added while it waits is there once;
 - a key that is added while it is being worked on is handed out again when that work is done, not before;
-- a key whose work failed comes back after 5 ms, 10 ms, 20 ms … at most 1000 s, until `forget`.
+- a key whose work failed comes back after 5 ms, 10 ms, 20 ms … at most 1000 s, or what else is said, until `forget`.
 """
 
 import asyncio
@@ -20,12 +20,13 @@ LONGEST_RETRY = 1000.0
 class WorkQueue(Generic[K]):
     """For one event loop. Bounded by the number of distinct keys, since each stands in it once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, longest_retry: float = LONGEST_RETRY) -> None:
         self.adds = 0
         self.retries = 0
         self.on_wait: Callable[[float], None] | None = None
         """Told how many seconds a key waited for a worker; `on_work`: how long that worked on it."""
         self.on_work: Callable[[float], None] | None = None
+        self._longest_retry = longest_retry
         self._waiting: dict[K, float] = {}  # since when, in the order of arrival
         self._working: dict[K, float] = {}  # since when
         self._again: set[K] = set()
@@ -63,7 +64,7 @@ class WorkQueue(Generic[K]):
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         self.retries += 1
-        self.add_after(key, min(FIRST_RETRY * 2 ** min(failures, 30), LONGEST_RETRY))
+        self.add_after(key, min(FIRST_RETRY * 2 ** min(failures, 30), self._longest_retry))
 
     def failures(self, key: K) -> int:
         return self._failures.get(key, 0)

@@ -90,6 +90,24 @@ async def test_what_cannot_be_deleted_is_said(world: World) -> None:
         assert failure.message == "Failed to delete all resource types, 1 remaining: the storage is full"
 
 
+async def test_what_cannot_be_deleted_is_tried_again_each_minute(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.create(namespace("default"))
+    await world.create(Secret(metadata=ObjectMeta(name="s", namespace="default")))
+    world.refuse("delete", "Secret", errors.InternalError("the storage is full"))
+    async with controllers(world, NAMESPACES) as term:
+        queue = term.controllers[0].queue
+        waits: list[float] = []
+        monkeypatch.setattr(queue, "add_after", lambda key, seconds: waits.append(seconds))
+        monkeypatch.setattr("machinery.queues.FIRST_RETRY", 0.005)
+        await world.delete(Namespace, "default")
+        await rest()
+        for _ in range(20):
+            queue.add(meta.Key("", "default"))
+            await rest()
+        assert len(waits) > 20
+        assert waits[-1] == max(waits) == 60
+
+
 async def test_every_namespace_has_a_service_account_and_the_certificate(world: World, certificate: Path) -> None:
     names = ("serviceaccount-controller", "root-ca-certificate-publisher-controller")
     async with controllers(world, *names, root_ca_file=certificate):
