@@ -4,7 +4,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.types import (
@@ -195,17 +195,16 @@ def agree(cluster: Cluster, snapshot: Snapshot, wanted: Pod, random: Random) -> 
 
 
 SEEDS = st.integers(min_value=0, max_value=2**32)
-UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "database": None}
 
 
-@settings(max_examples=150, **UNHURRIED)  # type: ignore[arg-type]
+@settings(max_examples=150)
 @given(SEEDS)
 def test_every_decision_is_the_one_that_upstreams_rules_lead_to(seed: int) -> None:
     compare(seed)
 
 
 @pytest.mark.long
-@settings(max_examples=10_000, **UNHURRIED)  # type: ignore[arg-type]
+@settings(max_examples=10_000)
 @given(SEEDS)
 def test_every_decision_on_ten_thousand_clusters_is_the_one_that_upstreams_rules_lead_to(seed: int) -> None:
     compare(seed)

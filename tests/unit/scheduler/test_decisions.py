@@ -144,7 +144,7 @@ KINDS = [
 STEP = st.tuples(st.sampled_from(["node", "gone", "pod", "drop"]), st.integers(0, 4), st.integers(0, 3))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(STEP, max_size=25))
 def test_a_snapshot_changed_in_steps_decides_like_one_built_at_once(steps: list[tuple[str, int, int]]) -> None:
     stepwise, nodes, placed = Snapshot(), {}, {}

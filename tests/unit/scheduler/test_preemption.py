@@ -172,7 +172,7 @@ def test_room_is_kept_for_nominated_pods_from_those_below_them() -> None:
 NOMINEE = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["", "web", "port"]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(NOMINEE, max_size=6), NOMINEE, st.booleans())
 def test_nominated_pods_count_as_if_they_had_come(
     nominees: list[tuple[int, int, str]], wanted: tuple[int, int, str], again: bool
@@ -247,7 +247,7 @@ def member(name: str, priority: int, cpu: int, kind: str) -> Any:
     return pod(name, containers=[container(ports=ports, cpu=f"{cpu}")], priority=priority, **spec)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(POD, max_size=9), POD, st.integers(-1, 2))
 def test_victims_suffice_and_none_is_there_in_vain(
     placed: list[tuple[int, int, int, str]], wanted: tuple[int, int, int, str], allowed: int
