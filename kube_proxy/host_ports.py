@@ -5,6 +5,7 @@ A pod is reached there from when it has an address until it has ended, ready or 
 
 from collections.abc import Iterator
 
+from api.addresses import decimal
 from api.types import ContainerPort, Pod
 from kube_proxy.rules import Element, Elements
 from kube_proxy.services import is_ipv4
@@ -25,7 +26,7 @@ def published(pod: Pod) -> Elements:
         if where in ANYWHERE:
             element = Element(f"host-ports-anywhere-{protocol}", number)
         elif is_ipv4(where):
-            element = Element(f"host-ports-{protocol}", f"{where} . {number}")
+            element = Element(f"host-ports-{protocol}", f"{decimal(where)} . {number}")
         else:
             continue
         found.setdefault(element, f"{address} . {port.containerPort}")

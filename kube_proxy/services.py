@@ -202,4 +202,5 @@ def _usable(candidates: list[_Candidate]) -> tuple[Backend, ...]:
 
 
 def is_ipv4(address: str) -> bool:
-    return address.count(".") == 3
+    """Not ::ffff:192.0.2.1: the kernel's tables refuse that, and with it all that is to be changed at the same time."""
+    return address.count(".") == 3 and ":" not in address

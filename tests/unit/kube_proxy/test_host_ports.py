@@ -50,6 +50,14 @@ def test_pods_share_a_port_on_different_addresses_and_protocols(network: Network
     assert table.repair() is False
 
 
+@pytest.mark.parametrize("spelt", ["010.0.0.1", "::ffff:10.0.0.1"])
+def test_an_address_is_told_as_the_kernel_reads_it_or_not_at_all(table: Table, spelt: str) -> None:
+    told = published(pod(POD_A, spelt))
+    assert [e.key.split(" . ")[0] for e in told if e.map == "host-ports-tcp"] in ([], ["10.0.0.1"])
+    table.apply({A: told})
+    assert table.repair() is False
+
+
 def test_a_port_without_an_address_answers_on_all_of_the_nodes_until_the_pod_ends(
     network: Network, table: Table
 ) -> None:

@@ -23,6 +23,13 @@ def test_an_unknown_condition_counts_as_ready() -> None:
     assert port.everywhere == (Backend("10.244.0.2", 8080),)
 
 
+def test_an_address_of_version_4_that_is_spelt_in_version_6_is_not_ours() -> None:
+    of = service(type="LoadBalancer", externalIPs=["::ffff:203.0.113.1", "203.0.113.2"])
+    of.status.loadBalancer.ingress = [LoadBalancerIngress(ip="::ffff:203.0.113.3")]
+    [port] = ports(of)
+    assert port.external_ips == ("203.0.113.2",)
+
+
 def test_leading_zeros_of_an_address_say_nothing() -> None:
     of = service(ip="10.96.0.011", externalIPs=["203.0.113.010"])
     [port] = ports(of, slice_of(endpoint("10.244.000.2")))
