@@ -193,8 +193,11 @@ class Starting:
         path = self._means.root / "seccomp" / name
         try:
             profile = path.read_text()
-        except FileNotFoundError as e:
-            raise EngineError(f'cannot load seccomp profile "{path}": open {path}: no such file or directory') from e
+        except OSError as e:
+            why = f"{'read' if isinstance(e, IsADirectoryError) else 'open'} {words(e)}"
+            raise EngineError(f'cannot load seccomp profile "{path}": {why}') from e
+        except UnicodeDecodeError as e:
+            raise EngineError(f'cannot load seccomp profile "{path}": {e}') from e
         return replace(spec, security=(*spec.security, f"seccomp={profile}"))
 
     def knows(self, reference: Reference, version: str) -> bool:

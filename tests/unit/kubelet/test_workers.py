@@ -37,8 +37,10 @@ from api.types import (
     PodStatus,
     Probe,
     ProjectedVolumeSource,
+    SeccompProfile,
     Secret,
     SecretKeySelector,
+    SecurityContext,
     Service,
     ServiceAccountTokenProjection,
     ServiceSpec,
@@ -606,6 +608,17 @@ async def test_a_missing_secret_is_a_configuration_error_until_it_is_there(stage
     async with stage.worker(web(container(command=FOREVER, env=[EnvVar(name="X", valueFrom=source)]))):
         assert stage.state.waiting.reason == "CreateContainerConfigError"
         assert stage.state.waiting.message == 'secret "s" not found'
+
+
+@pytest.mark.parametrize("name", ["none", "directory", "binary"])
+async def test_a_seccomp_profile_that_cannot_be_read_is_told(stage: Stage, tmp_path: Path, name: str) -> None:
+    (tmp_path / "seccomp/directory").mkdir(parents=True)
+    (tmp_path / "seccomp/binary").write_bytes(b"\xff")
+    profile = SeccompProfile(type="Localhost", localhostProfile=name)
+    async with stage.worker(web(container(securityContext=SecurityContext(seccompProfile=profile)))):
+        waiting = stage.state.waiting
+        assert waiting.reason == "CreateContainerError"
+        assert waiting.message.startswith(f'cannot load seccomp profile "{tmp_path}/seccomp/{name}": ')
 
 
 async def test_a_container_starts_anew_while_the_api_server_does_not_answer(stage: Stage) -> None:
