@@ -144,17 +144,18 @@ class Assignments:
         return msgspec.structs.replace(pod, status=found.status) if mirrored and found is not None else pod
 
     def _changed(self, old: Pod | None, new: Pod | None) -> None:
-        if self._tasks is None or not self._complete.is_set():
+        if self._tasks is None:
+            return  # everything that exists is looked at when `run` begins
+        if new is not None and is_mirror(new) and (worker := self._workers.get(local_uid(new))):
+            worker.update(self._as_mirrored(worker.pod))
+            worker.wake()  # a mirror that was made anew knows nothing yet
+        if not self._complete.is_set():
             return  # everything that exists is looked at when `run` has heard of all
         if old is not None and new is None and not is_mirror(old):
             self._finished.discard(old.metadata.uid)
             if worker := self._workers.get(old.metadata.uid):
                 worker.gone()
-        if new is not None and is_mirror(new):
-            if worker := self._workers.get(local_uid(new)):
-                worker.update(self._as_mirrored(worker.pod))
-                worker.wake()  # a mirror that was made anew knows nothing yet
-        elif new is not None:
+        if new is not None and not is_mirror(new):
             self._ensure(new)
         if old is not None and (new is None or _gives_back(old, new)):
             self._retry_resizes()
