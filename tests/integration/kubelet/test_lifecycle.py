@@ -68,9 +68,11 @@ async def test_sidecars_start_in_order_restart_by_themselves_and_end_last_in_rev
 
     started = Probe(exec=ExecAction(command=["grep", "-q", "first started", "/log/log"]), periodSeconds=1)
     init = containers("init", ["sh", "-c", "echo init >> /log/log"], volumeMounts=LOGGED)
+    said = ExecAction(command=["sh", "-c", "grep -q main /log/log && grep -q second /log/log"])
     main = containers(
-        "main", ["sh", "-c", "echo main >> /log/log; until test -e /log/end; do sleep 0.1; done"], volumeMounts=LOGGED
-    )
+        "main", ["sh", "-c", "echo main >> /log/log; until test -e /log/end; do sleep 0.1; done"],
+        volumeMounts=LOGGED, readinessProbe=Probe(exec=said, periodSeconds=1),
+    )  # fmt: skip
     chosen = {
         "initContainers": [sidecar("first", startupProbe=started), init, sidecar("second")],
         "restartPolicy": "Never",
@@ -97,7 +99,9 @@ async def test_hooks_run_where_they_should_and_their_failures_are_told(lab: Any,
         return LifecycleHandler(exec=ExecAction(command=["sh", "-c", command]))
 
     good = Lifecycle(postStart=hook("echo post >> /log/log"), preStop=hook("echo pre >> /log/log"))
-    main = containers("main", ["sh", "-c", SERVE.format("main")], volumeMounts=LOGGED, lifecycle=good)
+    said = Probe(exec=ExecAction(command=["grep", "-q", "main started", "/log/log"]), periodSeconds=1)
+    serve = ["sh", "-c", SERVE.format("main")]
+    main = containers("main", serve, volumeMounts=LOGGED, lifecycle=good, readinessProbe=said)
     bad = containers(lifecycle=Lifecycle(postStart=hook("exit 3")))
     async with lab.kubelet():
         await lab.create(pods("good", main, volumes=LOG, activeDeadlineSeconds=3600))
