@@ -384,13 +384,20 @@ async def test_a_second_deletion_may_shorten_the_grace(stubborn: Stage) -> None:
         await stubborn.until(stubborn.running.done)
 
 
-async def test_a_hook_has_no_more_time_than_its_pod(stage: Stage) -> None:
+@asynccontextmanager
+async def in_a_hook(stage: Stage) -> AsyncIterator[Worker]:
+    """Of a pod that is deleted, with 300 s of grace; its hook takes 200, of which 5 are over."""
     hook = Lifecycle(preStop=LifecycleHandler(sleep=SleepAction(seconds=200)))
     async with stage.worker(of := web(container(command=FOREVER, lifecycle=hook))) as worker:
         worker.update(deleted(of, grace=300))
         await settle()
         await stage.turn(5)
-        worker.update(deleted(of, grace=20))
+        yield worker
+
+
+async def test_a_hook_has_no_more_time_than_its_pod(stage: Stage) -> None:
+    async with in_a_hook(stage) as worker:
+        worker.update(deleted(worker.pod, grace=20))
         await stage.turn(14)
         assert stage.records()[0].running
         await stage.turn(1.1)
@@ -398,11 +405,7 @@ async def test_a_hook_has_no_more_time_than_its_pod(stage: Stage) -> None:
 
 
 async def test_an_eviction_may_shorten_a_hook_that_runs(stage: Stage) -> None:
-    hook = Lifecycle(preStop=LifecycleHandler(sleep=SleepAction(seconds=200)))
-    async with stage.worker(of := web(container(command=FOREVER, lifecycle=hook))) as worker:
-        worker.update(deleted(of, grace=300))
-        await settle()
-        await stage.turn(5)
+    async with in_a_hook(stage) as worker:
         worker.end(Ending("Evicted", "no room", 3))
         await stage.turn(0.1)
         await stage.until(stage.running.done)
@@ -420,11 +423,7 @@ async def test_a_forced_deletion_leaves_two_seconds(stubborn: Stage) -> None:
 
 
 async def test_a_forced_deletion_waits_for_no_other_that_came_before(stubborn: Stage) -> None:
-    hook = Lifecycle(preStop=LifecycleHandler(sleep=SleepAction(seconds=200)))
-    async with stubborn.worker(of := web(container(command=FOREVER, lifecycle=hook))) as worker:
-        worker.update(deleted(of, grace=300))
-        await settle()
-        await stubborn.turn(5)
+    async with in_a_hook(stubborn) as worker:
         worker.gone()
         await stubborn.turn(2.1)
         await stubborn.until(stubborn.running.done)
