@@ -133,6 +133,8 @@ ALL: tuple[type[ApiError], ...] = (
     BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, NotAcceptable, AlreadyExists, Conflict, Expired,
     TooLarge, UnsupportedMediaType, Invalid, TooManyRequests, InternalError, Unavailable, Timeout,
 )  # fmt: skip
+UNANSWERED = (Unavailable, Timeout)
+"""After these nobody knows whether a write was done."""
 BY_REASON = {e.reason: e for e in ALL}
 BY_CODE = {e.code: e for e in reversed(ALL)} | {409: Conflict}
 

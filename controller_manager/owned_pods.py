@@ -69,7 +69,7 @@ class OwnedPods:
         """Raises ApiError."""
         try:
             created = await self._client.create(pod)
-        except (errors.Unavailable, errors.Timeout):
+        except errors.UNANSWERED:
             self._doubtful[key] += 1
             raise
         if not self.informer.has_shown(created):

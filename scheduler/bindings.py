@@ -103,7 +103,7 @@ class Bindings:
         while True:
             try:
                 await self._client.create_subresource(Pod, key.name, key.namespace, "binding", binding)
-            except (errors.Unavailable, errors.Timeout) as e:
+            except errors.UNANSWERED as e:
                 log.info("it is not known whether %s was bound: %s", key, e)
                 doubtful = True
                 await self._clock.sleep(RETRY_SECONDS)
@@ -119,7 +119,7 @@ class Bindings:
         while True:
             try:
                 pod = await self._client.get(Pod, key.name, key.namespace)
-            except (errors.Unavailable, errors.Timeout):
+            except errors.UNANSWERED:
                 await self._clock.sleep(RETRY_SECONDS)
             else:
                 return pod.metadata.uid, pod.spec.nodeName

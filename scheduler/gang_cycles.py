@@ -194,7 +194,7 @@ class GangCycles:
             except errors.ApiError as e:
                 log.info("the status of the pod group %s was not written: %s", group, e)
                 # The next attempt at the gang says it again, unless this was the last one.
-                if condition.status == "True" and isinstance(e, errors.Unavailable | errors.Timeout):
+                if condition.status == "True" and isinstance(e, errors.UNANSWERED):
                     await self._clock.sleep(RETRY_SECONDS)
                     continue
             return

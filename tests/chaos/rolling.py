@@ -35,7 +35,6 @@ SPACE = "rolling"
 PATH = f"/api/v1/namespaces/{SPACE}/configmaps"
 MANIFESTS = Path(__file__).with_name("rolling.yaml")
 INSIDE = Path(__file__).with_name("inside.py")
-UNKNOWN = (errors.Unavailable, errors.Timeout)
 WRITERS = 5
 """Outside and inside: each has one request under way."""
 PATIENCE = 20
@@ -68,7 +67,7 @@ class Tally:
             raise
 
     def failed(self, who: str, error: Exception) -> None:
-        told = self.unknown if isinstance(error, UNKNOWN) else self.failures
+        told = self.unknown if isinstance(error, errors.UNANSWERED) else self.failures
         began, *_ = getattr(error, "__notes__", [self.restarting])
         told.append(f"{began}: {who}: {error!r}")
 
