@@ -76,15 +76,16 @@ class Client:
         """(verb, HTTP's number) → how often a request ended so."""
         return self._pipeline.answers
 
-    def fence(self, allowed: Callable[[], bool], lease: str, holder: str) -> None:
+    def fence(self, allowed: Callable[[], bool], lease: str, holder: str, since: str) -> None:
         """From now on nothing is changed but Leases while that is false: callers get Unavailable. And nothing but
-        Leases and Events while the Lease `lease` (NAMESPACE/NAME) is not held as `holder`: callers get Conflict.
+        Leases and Events while the Lease `lease` (NAMESPACE/NAME) is not held as `holder` since `since`, its
+        acquireTime: callers get Conflict.
 
         The first is asked when something is about to be sent, not when the caller decided on it; the second by the
         API server when it writes, since what was sent may lie on its way.
         """
         self._pipeline.allowed = allowed
-        self._pipeline.tenure = f"{lease}/{quote(holder, safe='')}"
+        self._pipeline.tenure = f"{lease}/{quote(holder, safe='')}/{since}"
 
     async def run(self) -> None:
         """Carries the operations until cancelled; `connect` owns this."""

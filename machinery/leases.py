@@ -8,9 +8,13 @@ https://kubernetes.io/docs/concepts/architecture/leases/ . The rules:
 - a process that stood still for longer than that (stopped, or starved of processors) does not know yet that another may
   lead: what it has still to say to the API server is held back (`Client.fence`), since its next words would be of then;
 - what it had said, but lay on its way meanwhile, the API server refuses (apiserver.storage.tenures);
+- who finds that the Lease was not its own for a while has lost it, even if nobody holds it any more: what it knows is
+  older than what another has done;
 - a clean stop gives the Lease back, so that the next one need not wait;
-- a process that finds the Lease held under its own identity goes on with it at once. Identities are therefore random,
+- a process that finds the Lease held under its own identity takes it over at once. Identities are therefore random,
   unless somebody who knows that there is one process of a name at a time, such as a container's engine, gives it one.
+
+A tenure is told from another by its holder and `acquireTime`, so that two of one holder are two.
 """
 
 import asyncio
@@ -51,6 +55,7 @@ class Election:
         self._name = name
         self._timing = timing or Timing()
         self._clock = clock
+        self._since = ""  # acquireTime of the present tenure
         self._renewed = 0.0  # monotonic; before the attempt, so that nobody counts from earlier than this process
         self._seen: tuple[str, float] = ("", 0.0)  # the last observed version of the Lease, and when it was first seen
 
@@ -61,7 +66,7 @@ class Election:
         what it knows and has begun belongs to its time as the leader.
         """
         await self._acquire()
-        self._client.fence(self.holds, f"kube-system/{self._name}", self.identity)
+        self._client.fence(self.holds, f"kube-system/{self._name}", self.identity, self._since)
         self.leading.set()
         log.info("became leader %s as %s", self._name, self.identity)
         try:
@@ -80,7 +85,7 @@ class Election:
         return self._clock.monotonic() - self._renewed <= self._timing.renew_deadline
 
     async def _acquire(self) -> None:
-        while not await self._attempt():
+        while not await self._take():
             await self._wait_for_change()
 
     async def _wait_for_change(self) -> None:
@@ -99,8 +104,8 @@ class Election:
             log.debug("watching %s: %s", self._name, e)
             await self._clock.sleep(min(self._timing.retry, 0.2))
 
-    async def _attempt(self) -> bool:
-        """Take or renew the Lease; whether it is ours now."""
+    async def _take(self) -> bool:
+        """Begin a tenure, if the Lease is free; whether it is ours now."""
         now, began = times.format_micro(self._clock.now()), self._clock.monotonic()
         try:
             lease = meta.clone(await self._client.get(Lease, self._name, "kube-system"))
@@ -116,19 +121,37 @@ class Election:
         if not ours and lease.spec.holderIdentity and not expired:
             return False
         if not ours:
-            lease.spec.acquireTime = now
             lease.spec.leaseTransitions = (lease.spec.leaseTransitions or 0) + 1
         lease.spec.holderIdentity = self.identity
         lease.spec.leaseDurationSeconds = int(self._timing.duration)
+        lease.spec.acquireTime = lease.spec.renewTime = now
+        return await self._write(lease, began, create=False)
+
+    async def _renew(self) -> bool:
+        """Whether it could be done.  Raises Lost if another tenure has begun or ended meanwhile."""
+        now, began = times.format_micro(self._clock.now()), self._clock.monotonic()
+        try:
+            lease = meta.clone(await self._client.get(Lease, self._name, "kube-system"))
+        except errors.NotFound:  # somebody deleted it
+            return self.holds() and await self._write(self._new(now), began, create=True)
+        except errors.ApiError as e:
+            log.debug("reading %s: %s", self._name, e)
+            return False
+        if not self._is_present(lease):
+            raise Lost(f"the lease {self._name} is held by {lease.spec.holderIdentity or 'nobody'} now")
         lease.spec.renewTime = now
         return await self._write(lease, began, create=False)
+
+    def _is_present(self, lease: Lease) -> bool:
+        """Whether it tells of the present tenure."""
+        return (lease.spec.holderIdentity, lease.spec.acquireTime) == (self.identity, self._since)
 
     def _new(self, now: str) -> Lease:
         return Lease(
             metadata=ObjectMeta(name=self._name, namespace="kube-system"),
             spec=LeaseSpec(
-                holderIdentity=self.identity, leaseDurationSeconds=int(self._timing.duration), acquireTime=now,
-                renewTime=now, leaseTransitions=0,
+                holderIdentity=self.identity, leaseDurationSeconds=int(self._timing.duration),
+                acquireTime=self._since or now, renewTime=now, leaseTransitions=0,
             ),
         )  # fmt: skip
 
@@ -138,7 +161,7 @@ class Election:
         except errors.ApiError as e:
             log.debug("writing %s: %s", self._name, e)
             return False
-        self._renewed = began
+        self._renewed, self._since = began, lease.spec.acquireTime
         return True
 
     async def _keep(self) -> None:
@@ -147,7 +170,7 @@ class Election:
             await self._clock.sleep(self._timing.retry)
             try:
                 async with asyncio.timeout(self._timing.retry * 2):
-                    held = await self._attempt()
+                    held = await self._renew()
             except TimeoutError:
                 held = False
             if held:
@@ -159,7 +182,7 @@ class Election:
         try:
             async with asyncio.timeout(self._timing.retry):
                 lease = await self._client.get(Lease, self._name, "kube-system")
-                if lease.spec.holderIdentity == self.identity:
+                if self._is_present(lease):
                     lease.spec.holderIdentity = ""
                     lease.spec.leaseDurationSeconds = 1
                     await self._client.update(lease)

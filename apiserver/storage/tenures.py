@@ -26,6 +26,8 @@ class Tenure(NamedTuple):
     lease: bytes
     """Its key in etcd."""
     holder: str
+    since: str
+    """Its acquireTime: the same process may have lost it and got it again, or another one may go by its name."""
 
 
 CURRENT: ContextVar[Tenure | None] = ContextVar("tenure", default=None)
@@ -38,12 +40,14 @@ def told(metadata: Iterable[tuple[str, str | bytes]]) -> Tenure | None:
     if said is None:
         return None
     namespace, _, rest = str(said).partition("/")
-    name, _, holder = rest.partition("/")
-    if not (namespace and name and holder):
-        raise BadRequest(f"{TENURE} is to be NAMESPACE/NAME/HOLDER of a Lease")
-    return Tenure(keys.whole(RESOURCE, keys.within(namespace, name)), unquote(holder))
+    name, _, rest = rest.partition("/")
+    holder, _, since = rest.partition("/")
+    if not (namespace and name and holder and since):
+        raise BadRequest(f"{TENURE} is to be NAMESPACE/NAME/HOLDER/SINCE of a Lease")
+    return Tenure(keys.whole(RESOURCE, keys.within(namespace, name)), unquote(holder), since)
 
 
 def holds(tenure: Tenure, lease: bytes) -> bool:
-    """Whether the stored Lease is its holder's."""
-    return meta.decode(lease, Lease).spec.holderIdentity == tenure.holder
+    """Whether the stored Lease tells of it."""
+    spec = meta.decode(lease, Lease).spec
+    return (spec.holderIdentity, spec.acquireTime) == (tenure.holder, tenure.since)

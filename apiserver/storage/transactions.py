@@ -57,8 +57,8 @@ class Store:
         self._observe = observe
         self._etcd = etcd
         self._leases = leases
-        self._tenures: dict[bytes, tuple[str, int]] = {}
-        """A Lease's key → by whom it was held when it was last looked at, and its revision then."""
+        self._tenures: dict[bytes, tuple[tenures.Tenure, int]] = {}
+        """A Lease's key → of which tenure it told when it was last looked at, and its revision then."""
 
     def is_stale(self, key: bytes) -> bool:
         """Whether writing the present value again is worth it: with another key than the one it was written with."""
@@ -154,8 +154,8 @@ class Store:
         if tenure is None:
             return await self._etcd.transact(compare, success, failure)
         while True:
-            holder, revision = self._tenures.get(tenure.lease, ("", _NEVER))
-            known = revision if holder == tenure.holder else _NEVER
+            told, revision = self._tenures.get(tenure.lease, (None, _NEVER))
+            known = revision if told == tenure else _NEVER
             response = await self._etcd.transact(
                 [*compare, _at_revision(tenure.lease, known)], success, [*failure, _read(tenure.lease)]
             )
@@ -166,7 +166,7 @@ class Store:
                 raise Conflict("what was asked for is of a time as the leader that is over")
             if lease.revision == known:
                 return response
-            self._tenures[tenure.lease] = tenure.holder, lease.revision  # renewed, or seen for the first time
+            self._tenures[tenure.lease] = tenure, lease.revision  # renewed, or seen for the first time
 
 
 def _at_revision(key: bytes, revision: int) -> pb.Compare:

@@ -7,7 +7,7 @@ import asyncio
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -38,12 +38,12 @@ from tests.integration.processes import scheduler
 NODES, CPUS, PODS_OF_A_NODE = 6, 8, 10
 PREFIX = b"/registry/pods/"
 LAST = 0  # numbers of the others begin with 1
-FAULTS = ("kill", "stop", "pause")
+FAULTS = ("kill", "stop", "pause", "return")
 
 
 @pytest.mark.parametrize("seed", [1])
 async def test_no_node_is_promised_more_than_it_has_whoever_leads(seed: int, tmp_path: Path) -> None:
-    await _play(seed, faults=3, directory=tmp_path)
+    await _play(seed, faults=4, directory=tmp_path)
 
 
 @pytest.mark.long
@@ -75,17 +75,28 @@ async def _rule(plane: ControlPlane, directory: Path, client: Client, random: Ra
     flags = (
         "--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s", "--leader-elect-retry-period=200ms",
     )  # fmt: skip
-    async with scheduler(plane, directory, *flags) as first, scheduler(plane, directory, *flags):
+
+    def one() -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+        return scheduler(plane, directory, *flags)
+
+    async with one() as first, one() as second, AsyncExitStack() as others:
         await _bound_more(client, random.randint(5, 40))
         match FAULTS[generation % len(FAULTS)]:
             case "kill":
                 first.kill()
             case "stop":
                 first.terminate()
-            case _:
+            case "pause":
                 first.send_signal(signal.SIGSTOP)
                 await _bound_more(client, 20)
                 first.send_signal(signal.SIGCONT)
+            case "return":  # when nobody leads any more, so that it could
+                first.send_signal(signal.SIGSTOP)
+                await _bound_more(client, 20)
+                second.terminate()
+                await second.wait()
+                first.send_signal(signal.SIGCONT)
+                await others.enter_async_context(one())
         await _bound_more(client, random.randint(5, 40))
 
 
@@ -95,7 +106,7 @@ async def _bound_more(client: Client, count: int) -> None:
     async with asyncio.timeout(30):
         seen: set[str] = set()
         async for batch in client.watch(Pod, "default", resource_version=listing.resource_version):
-            seen |= {e.object.metadata.uid for e in batch if e.object.spec.nodeName}
+            seen |= {e.object.metadata.uid for e in batch if e.object.spec.nodeName and e.type != "DELETED"}
             if len(seen) >= count:
                 return
 

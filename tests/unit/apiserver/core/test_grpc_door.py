@@ -124,10 +124,11 @@ async def test_operations_on_one_object_keep_their_order(client: Client) -> None
 
 
 async def test_what_a_leader_has_asked_for_is_done_only_while_it_leads(client: Client) -> None:
+    holder, since = "me/\N{BLACK STAR}", "2026-11-30T12:00:00.000001Z"
     lease = Lease(
-        metadata=ObjectMeta(name="x", namespace="default"), spec=LeaseSpec(holderIdentity="me/\N{BLACK STAR}")
+        metadata=ObjectMeta(name="x", namespace="default"), spec=LeaseSpec(holderIdentity=holder, acquireTime=since)
     )
-    client.fence(lambda: True, "default/x", lease.spec.holderIdentity)
+    client.fence(lambda: True, "default/x", holder, since)
     with pytest.raises(Conflict, match="is over"):
         await client.create(config_map("early"))
     held = await client.create(lease)  # those are written by whoever wants to lead
@@ -145,10 +146,10 @@ async def test_what_a_leader_has_asked_for_is_done_only_while_it_leads(client: C
     assert [c.metadata.name for c in (await client.list(ConfigMap, "default")).items] == ["a"]
 
 
-@pytest.mark.parametrize("said", ["x", "default/x", "default/x/"])
+@pytest.mark.parametrize("said", ["x", "default/x", "default/x/", "default/x/me", "default/x/me/"])
 async def test_a_tenure_that_says_too_little_is_refused(channel: grpc.aio.Channel, said: str) -> None:
     call = ResourcesStub(channel).Pipeline(metadata=((TENURE, said),))
-    with pytest.raises(grpc.aio.AioRpcError, match="NAMESPACE/NAME/HOLDER"):
+    with pytest.raises(grpc.aio.AioRpcError, match="NAMESPACE/NAME/HOLDER/SINCE"):
         await call.read()
 
 

@@ -85,16 +85,17 @@ async def test_of_two_servers_one_compacts_in_a_round(etcd: Etcd) -> None:
 
 
 @contextmanager
-def leading(holder: str) -> Iterator[None]:
-    before = CURRENT.set(Tenure(LEASE, holder))
+def leading(holder: str, since: str = "then") -> Iterator[None]:
+    before = CURRENT.set(Tenure(LEASE, holder, since))
     try:
         yield
     finally:
         CURRENT.reset(before)
 
 
-async def hold(store: Store, holder: str) -> None:
-    value = meta.encode(Lease(metadata=ObjectMeta(name="kube-scheduler"), spec=LeaseSpec(holderIdentity=holder)))
+async def hold(store: Store, holder: str, since: str = "then") -> None:
+    spec = LeaseSpec(holderIdentity=holder, acquireTime=since)
+    value = meta.encode(Lease(metadata=ObjectMeta(name="kube-scheduler"), spec=spec))
     found = await store.get(LEASE)
     await (store.update(LEASE, value, found.revision) if found else store.create(LEASE, value))
 
@@ -128,12 +129,15 @@ async def test_a_leader_that_writes_over_another_is_told_what_stands_there(store
             await store.update_together([(KEY, b"two", revision - 1)])
 
 
-@pytest.mark.parametrize("successor", ["b", ""])
-async def test_nothing_of_one_who_leads_no_more_is_written(store: Store, successor: str) -> None:
+@pytest.mark.parametrize(("successor", "since"), [("b", "then"), ("", "then"), ("a", "now")])
+async def test_nothing_of_one_who_leads_no_more_is_written(store: Store, successor: str, since: str) -> None:
     await hold(store, "a")
     with leading("a"):
         revision = await store.create(KEY, b"one")
-    await hold(store, successor)
+    await hold(store, successor, since)
+    with leading(successor, since):
+        if successor:
+            revision = await store.update(KEY, b"one", revision)
     with leading("a"):
         for late in (
             store.update(KEY, b"two", revision), store.update_together([(KEY, b"two", revision)]),
