@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from api.paths import Fault, Path, forbidden, invalid, not_supported, required
-from apiserver.cel import schemas as cel_schemas
 from apiserver.customs import defaulting, expressions, jsonpaths, lists, pruning, structure, values
 from apiserver.customs.schemas import Schema
+from machinery.cel import schemas as cel_schemas
 
 Tree = dict[str, Any]
 Faults = Iterator[Fault]

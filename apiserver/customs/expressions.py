@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.paths import Fault, Path
-from apiserver.cel import Budget, BudgetFault, CompilationFault, Environment, EvaluationFault, Program, schemas
-from apiserver.cel.trees import Ident, Node
-from apiserver.cel.types import BOOL, STRING, Type, optional
-from apiserver.cel.values import NOTHING, Optional
 from apiserver.customs.jsonpaths import names
 from apiserver.customs.schemas import Schema
 from apiserver.customs.values import ABSENT, NOWHERE, key_of, unchanged
+from machinery.cel import Budget, BudgetFault, CompilationFault, Environment, EvaluationFault, Program, schemas
+from machinery.cel.trees import Ident, Node
+from machinery.cel.types import BOOL, STRING, Type, optional
+from machinery.cel.values import NOTHING, Optional
 
 BUDGET = 10_000_000
 """What all rules of one object may cost together."""

@@ -10,8 +10,6 @@ from urllib.parse import parse_qsl
 from api import paths
 from api.errors import BadRequest
 from api.paths import Fault, Path
-from apiserver.cel.faults import EvaluationFault
-from apiserver.cel.values import duration
 from apiserver.requests import (
     DeleteOptions,
     ListOptions,
@@ -21,6 +19,8 @@ from apiserver.requests import (
     page_limit,
     parse_delete_options,
 )
+from machinery.cel.faults import EvaluationFault
+from machinery.cel.values import duration
 
 Query = dict[str, str]
 """The first value of each parameter, as upstream reads them."""

@@ -7,9 +7,9 @@ from api import kinds
 from api.kinds import Kind
 from apiserver.admission.attributes import Attributes
 from apiserver.authorization import Authorizer
-from apiserver.cel.libraries import authorizing
-from apiserver.cel.libraries.authorizing import Ask, Decision, Question, ResourceCheck
 from apiserver.requests import Request, User
+from machinery.cel.libraries import authorizing
+from machinery.cel.libraries.authorizing import Ask, Decision, Question, ResourceCheck
 
 ACCOUNTS = "system:serviceaccounts"
 

@@ -11,8 +11,8 @@ from typing import Any
 from api import labels
 from api.labels import Selector
 from api.types import MatchCondition, MatchResources, Mutation, NamedRuleWithOperations
-from apiserver.cel import Environment, Program
-from apiserver.cel.admitting import (
+from machinery.cel import Environment, Program
+from machinery.cel.admitting import (
     PATCH,
     PATCH_OBJECT,
     Compiled,
@@ -21,8 +21,8 @@ from apiserver.cel.admitting import (
     type_of,
     with_variables,
 )
-from apiserver.cel.trees import Call, Node, walk
-from apiserver.cel.types import BOOL, DYN, NULL, STRING, listed
+from machinery.cel.trees import Call, Node, walk
+from machinery.cel.types import BOOL, DYN, NULL, STRING, listed
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from apiserver.admission.webhooks import forms
 from apiserver.admission.webhooks.forms import Forms
 from apiserver.admission.webhooks.hooks import Source
 from apiserver.authorization import Authorizer
-from apiserver.cel.libraries.authorizing import Ask
 from apiserver.requests import Request
+from machinery.cel.libraries.authorizing import Ask
 
 NAMESPACES = kinds.of(Namespace)
 

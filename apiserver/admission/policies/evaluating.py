@@ -13,12 +13,12 @@ from apiserver.admission.policies import authorizers
 from apiserver.admission.policies.compiling import Policy
 from apiserver.admission.webhooks import reviews
 from apiserver.admission.webhooks.forms import Tree
-from apiserver.cel import Budget, BudgetFault, CelFault, EvaluationFault, Program
-from apiserver.cel.admitting import Broken, Compiled
-from apiserver.cel.libraries.authorizing import Ask
-from apiserver.cel.tolls import CHECK
-from apiserver.cel.values import Selectable
 from apiserver.requests import Request
+from machinery.cel import Budget, BudgetFault, CelFault, EvaluationFault, Program
+from machinery.cel.admitting import Broken, Compiled
+from machinery.cel.libraries.authorizing import Ask
+from machinery.cel.tolls import CHECK
+from machinery.cel.values import Selectable
 
 BUDGET = 10_000_000
 """What the expressions of one policy may cost on one request, upstream's RuntimeCELCostBudget."""

@@ -15,8 +15,8 @@ from apiserver.admission.policies.dispatching import Dispatcher, Found, Invocati
 from apiserver.admission.policies.evaluating import Evaluation, Fault, evaluate
 from apiserver.admission.policies.sources import Binding
 from apiserver.admission.webhooks import forms
-from apiserver.cel import BudgetFault
 from apiserver.requests import Request, Turn
+from machinery.cel import BudgetFault
 
 NAME = "MutatingAdmissionPolicy"
 

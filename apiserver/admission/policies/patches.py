@@ -12,11 +12,11 @@ from api.kinds import Kind
 from apiserver import patching
 from apiserver.admission.policies.evaluating import Fault
 from apiserver.admission.webhooks.forms import Tree
-from apiserver.cel import EvaluationFault
-from apiserver.cel.admitting import OBJECT
-from apiserver.cel.values import Instance, to_json
 from apiserver.patching import merging, schemas
 from apiserver.patching.schemas import Node
+from machinery.cel import EvaluationFault
+from machinery.cel.admitting import OBJECT
+from machinery.cel.values import Instance, to_json
 
 
 def applied(tree: Tree, kind: Kind, value: Any) -> Tree:

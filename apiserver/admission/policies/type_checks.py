@@ -12,9 +12,9 @@ from typing import Any
 from api import schema
 from api.kinds import Kind
 from api.types import ExpressionWarning, NamedRuleWithOperations
-from apiserver.cel import CompilationFault, schemas
-from apiserver.cel.admitting import environments
-from apiserver.cel.types import DYN, Type
+from machinery.cel import CompilationFault, schemas
+from machinery.cel.admitting import environments
+from machinery.cel.types import DYN, Type
 
 MOST_TYPES = 10
 FindKind = Callable[[str, str], Kind | None]

@@ -17,8 +17,8 @@ from apiserver.admission.policies.compiling import Check, Policy
 from apiserver.admission.policies.dispatching import Dispatcher, Invocation, Means
 from apiserver.admission.policies.evaluating import Evaluation, Fault, evaluate
 from apiserver.admission.policies.sources import Binding
-from apiserver.cel import BudgetFault
 from apiserver.requests import Request
+from machinery.cel import BudgetFault
 
 LONGEST_MESSAGE = 5 * 1024
 LONGEST_NOTE = 10 * 1024

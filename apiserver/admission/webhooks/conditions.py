@@ -14,10 +14,10 @@ from apiserver.admission.webhooks import reviews
 from apiserver.admission.webhooks.forms import Tree
 from apiserver.admission.webhooks.hooks import Hook
 from apiserver.authorization import Authorizer
-from apiserver.cel import Budget, EvaluationFault
-from apiserver.cel.admitting import Broken, Compiled, compile_in, environment
-from apiserver.cel.types import BOOL
 from apiserver.requests import Request
+from machinery.cel import Budget, EvaluationFault
+from machinery.cel.admitting import Broken, Compiled, compile_in, environment
+from machinery.cel.types import BOOL
 
 KEPT = 1024
 BUDGET = 2_500_000

@@ -16,13 +16,13 @@ from api.types import (
     Validation,
     Variable,
 )
-from apiserver.cel import Environment
-from apiserver.cel.admitting import PATCH, PATCH_OBJECT, Broken, compile_in, environments, type_of, with_variables
-from apiserver.cel.lexing import KEYWORDS, RESERVED
-from apiserver.cel.types import BOOL, DYN, NULL, STRING, Type, listed
 from apiserver.rules.validation import selectors
 from apiserver.rules.validation.extensions import MOST_CONDITIONS, rule_faults
 from apiserver.rules.validation.values import Faults, formed, one_of
+from machinery.cel import Environment
+from machinery.cel.admitting import PATCH, PATCH_OBJECT, Broken, compile_in, environments, type_of, with_variables
+from machinery.cel.lexing import KEYWORDS, RESERVED
+from machinery.cel.types import BOOL, DYN, NULL, STRING, Type, listed
 
 SPEC = Path("spec")
 ACTIONS = ("Audit", "Deny", "Warn")

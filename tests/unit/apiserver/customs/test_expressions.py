@@ -95,7 +95,7 @@ def test_an_object_costs_no_more_than_its_budget(monkeypatch: pytest.MonkeyPatch
 def test_expressions_that_do_not_fit_are_broken() -> None:
     type_ = Place(Schema({"type": "object"}), root=True)
     assert not type_.matters()
-    from apiserver.cel import schemas
+    from machinery.cel import schemas
 
     declared = schemas.declared({"type": "object", "properties": {"n": {"type": "integer"}}})
     assert declared is not None

@@ -7,11 +7,11 @@ import pytest
 
 from api import labels, quantities
 from api.errors import BadRequest
-from apiserver.cel import values
-from apiserver.cel.faults import EvaluationFault
 from apiserver.customs import formats
 from apiserver.customs.schemas import Schema
 from apiserver.customs.values import faults
+from machinery.cel import values
+from machinery.cel.faults import EvaluationFault
 from machinery.remembering import LONGEST, remembered
 
 MANY = 300_000
