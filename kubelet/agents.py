@@ -156,7 +156,7 @@ class Agent:
         self._services, self._nodes = (views or own).services, (views or own).nodes
         self._recorder = Recorder(client, "kubelet", config.node, clock=clock)
         self._reports = Reports(client)
-        self._cache = Cache(runtime)
+        self._cache = Cache(runtime, clock)
         self._handlers = SimulatedHandlers(runtime) if isinstance(runtime, Simulated) else Handlers(runtime)
         identity = Identity(
             name=config.node, address=config.address, port=config.port, grpc_port=config.grpc_port,

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kubelet.runtime.interfaces import Change, EngineError, NoSuchContainer, Record, Runtime
+from machinery.clocks import SYSTEM, Clock
+
+RETRY = 1.0
 
 log = logging.getLogger("containers")
 
@@ -18,8 +21,9 @@ class Cache:
     the engine to say what was just done.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, clock: Clock = SYSTEM) -> None:
         self._runtime = runtime
+        self._clock = clock
         self._records: dict[str, Record] = {}
         self._by_pod: defaultdict[str, dict[str, Record]] = defaultdict(dict)
         self._synced = asyncio.Event()
@@ -43,10 +47,15 @@ class Cache:
 
     async def run(self) -> None:
         async for change, container in self._runtime.changes():
-            try:
-                await self._apply(change, container)
-            except EngineError as e:
-                log.warning("looking at the engine's containers: %s", e)
+            while True:
+                try:
+                    await self._apply(change, container)
+                    break
+                except EngineError as e:
+                    # What was missed is in the next list, and nobody would ask for that.
+                    log.warning("looking at the engine's containers: %s", e)
+                    change = Change.RELIST
+                    await self._clock.sleep(RETRY)
 
     async def _apply(self, change: Change, container: str) -> None:
         match change:

@@ -24,7 +24,7 @@ from kubelet.runtime.interfaces import EngineError, LogOptions, Record
 from kubelet.syncing import restarts
 from kubelet.syncing.plans import Plan, Stop, finished, plan
 from kubelet.syncing.statuses import TERMINAL
-from kubelet.syncing.views import Health, View, all_running, debugging
+from kubelet.syncing.views import Health, View, all_running, debugging, sandboxes
 from kubelet.volumes.layouts import Layout
 
 ERROR_PAUSE = 1.0
@@ -288,7 +288,7 @@ class Worker:
     async def _connect(self) -> None:
         """Take over a sandbox that an earlier kubelet made: what connects it may be missing."""
         means, uid = self._means, self.pod.metadata.uid
-        sandbox = next((r for r in means.cache.of(uid) if r.is_pause and r.running), None)
+        sandbox = next((r for r in sandboxes(means.cache.of(uid)) if r.running), None)
         if sandbox is None:
             self._connected.clear()
             return

@@ -236,8 +236,11 @@ def _ephemeral(view: View, sandbox: Record, result: Plan) -> None:
 
 
 def _garbage(view: View, sandbox: Record) -> list[Record]:
-    """Ended sandboxes, and of each container all ended instances but the newest two: what is, and its last state."""
-    old = [r for r in view.sandboxes() if r.id != sandbox.id and not r.running]
+    """Other sandboxes, and of each container all ended instances but the newest two: what is, and its last state.
+
+    Another sandbox runs if the engine was told to start it by a kubelet that has died, and did so late.
+    """
+    old = [r for r in view.sandboxes() if r.id != sandbox.id]
     for name in {r.name for r in view.records if not r.is_pause}:
         old += [r for r in view.history(name)[2:] if r.ended]
     return old

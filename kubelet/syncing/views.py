@@ -75,8 +75,7 @@ class View:
         return self.stopping or bool(self.pod.metadata.deletionTimestamp) or self.refusal is not None
 
     def sandboxes(self) -> list[Record]:
-        """Pause containers, the newest first."""
-        return sorted((r for r in self.records if r.is_pause), key=_age, reverse=True)
+        return sandboxes(self.records)
 
     def sandbox(self) -> Record | None:
         """The running sandbox with the highest attempt, if it is alive and has an address."""
@@ -123,6 +122,11 @@ class View:
 
     def health_of(self, record: Record) -> Health:
         return self.health.get(record.id, Health())
+
+
+def sandboxes(records: Iterable[Record]) -> list[Record]:
+    """Pause containers, the newest first."""
+    return sorted((r for r in records if r.is_pause), key=_age, reverse=True)
 
 
 def _age(record: Record) -> tuple[int, float]:

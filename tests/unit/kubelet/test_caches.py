@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from kubelet.pods.caches import Cache
-from kubelet.runtime.interfaces import CLUSTER, NODE, POD_UID, Record, Spec
+from kubelet.runtime.interfaces import CLUSTER, NODE, POD_UID, EngineError, Record, Spec
 from kubelet.runtime.simulated import Simulated
 from machinery.testing import FakeClock, settle
 
@@ -14,10 +14,17 @@ SPEC = Spec(name="a", image="app:1", labels={CLUSTER: "c", NODE: "n", POD_UID: "
 
 class Counting(Simulated):
     asked = 0
+    refusals = 0
 
     async def inspect(self, container: str) -> Record:
         self.asked += 1
         return await super().inspect(container)
+
+    async def containers(self) -> list[Record]:
+        if self.refusals:
+            self.refusals -= 1
+            raise EngineError("one of them is being removed")
+        return await super().containers()
 
 
 @asynccontextmanager
@@ -56,3 +63,20 @@ async def test_what_others_start_is_looked_at() -> None:
         record = cache.get(made)
         assert record is not None
         assert record.running
+
+
+async def test_a_list_that_failed_is_asked_for_again() -> None:
+    clock = FakeClock()
+    engine = Counting("c", "n", clock=clock)
+    made = await engine.create(SPEC)
+    engine.refusals = 2
+    cache = Cache(engine, clock)
+    running = asyncio.create_task(cache.run())
+    await clock.advance(1)
+    assert cache.get(made) is None
+    await clock.advance(1)
+    await cache.synced()
+    assert cache.get(made) is not None
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    engine.close()

@@ -158,6 +158,12 @@ def test_a_dead_sandbox_takes_its_containers_with_it_and_is_made_anew() -> None:
     assert (after.new_sandbox, [r.id for r in after.removals]) == (1, ["pause0"])
 
 
+def test_of_two_sandboxes_that_run_the_older_goes() -> None:
+    found = plan(view(pod(), pause(0), pause(1)))
+    assert [r.id for r in found.removals] == ["pause0"]
+    assert (found.new_sandbox, starts(found)) == (None, [("main", 0, 0)])
+
+
 def test_in_a_new_sandbox_the_init_containers_run_again() -> None:
     of = pod(initContainers=[container("one")])
     found = plan(view(of, pause(1), exited("one", code=0), exited(code=137)))
