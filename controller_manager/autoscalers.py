@@ -122,12 +122,12 @@ class Autoscalers:
         memory.begin(current, step.now)
         if current == 0 and step.of.spec.minReplicas != 0:
             step.set("ScalingActive", "False", "ScalingDisabled", DISABLED)
-            step.counted(scale.status.replicas, 0)
+            step.counted(current, 0)
             return
         wanted, why = await self._wanted(step, scale, memory)
         if wanted is None:
             return
-        step.counted(scale.status.replicas, wanted)
+        step.counted(current, wanted)
         if wanted == current:
             return
         await self._resize(step, kind, scale, wanted, why, memory)
@@ -144,7 +144,7 @@ class Autoscalers:
             proposal = await self._proposal(step, scale, current)
         except Failed as e:
             self._fail(step, e)
-            step.counted(scale.status.replicas, step.of.status.desiredReplicas)
+            step.counted(current, step.of.status.desiredReplicas)
             return None, ""
         message = f"the HPA was able to successfully calculate a replica count from {proposal.metric}"
         step.set("ScalingActive", "True", "ValidMetricFound", message)

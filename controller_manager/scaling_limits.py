@@ -9,10 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from api.types import HorizontalPodAutoscalerSpec, HPAScalingPolicy, HPAScalingRules
 
 STABILIZATION_SECONDS = 300
 LONGEST_PERIOD = 3600.0
+# Without `behavior` there are no policies: in one step the number may double, or become this one.
+LEAST_HIGHEST = 4
 
 
 class Wanted(NamedTuple):
@@ -52,11 +56,11 @@ DOWN = HPAScalingRules(
 
 
 def rules(spec: HorizontalPodAutoscalerSpec) -> tuple[HPAScalingRules, HPAScalingRules]:
-    """(up, down), with upstream's defaults in the place of what is not said."""
+    """(up, down), with upstream's defaults in the place of what is not said; without policies if nothing is."""
     behavior = spec.behavior
-    up = behavior.scaleUp if behavior is not None else None
-    down = behavior.scaleDown if behavior is not None else None
-    return _filled(up, UP), _filled(down, DOWN)
+    if behavior is None:
+        return replace(UP, policies=[]), replace(DOWN, policies=[])
+    return _filled(behavior.scaleUp, UP), _filled(behavior.scaleDown, DOWN)
 
 
 def _filled(given: HPAScalingRules | None, default: HPAScalingRules) -> HPAScalingRules:
@@ -125,6 +129,8 @@ class Memory:
         return Limited(desired, *WITHIN)
 
     def _highest(self, current: int, up: HPAScalingRules, now: float) -> int:
+        if not up.policies:
+            return max(2 * current, LEAST_HIGHEST)
         limits = []
         for policy in up.policies:
             start = current - _sum(self.ups, now - policy.periodSeconds) + _sum(self.downs, now - policy.periodSeconds)
@@ -135,6 +141,8 @@ class Memory:
         return _selected(up.selectPolicy, limits, current, highest=True)
 
     def _lowest(self, current: int, down: HPAScalingRules, now: float) -> int:
+        if not down.policies:
+            return 0
         limits = []
         for policy in down.policies:
             start = current + _sum(self.downs, now - policy.periodSeconds) - _sum(self.ups, now - policy.periodSeconds)

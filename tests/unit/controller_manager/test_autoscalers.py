@@ -118,18 +118,24 @@ def limits(behavior: Any = None) -> Any:
     return scaling_limits.rules(HorizontalPodAutoscalerSpec(behavior=behavior))
 
 
-@pytest.mark.parametrize(("current", "desired", "expected"), [(1, 50, 5), (10, 50, 20), (3, 7, 7), (50, 1, 1)])
-def test_by_default_replicas_double_or_grow_by_four_in_fifteen_seconds(
-    current: int, desired: int, expected: int
-) -> None:
+@pytest.mark.parametrize(("current", "desired", "expected"), [(1, 50, 4), (10, 50, 20), (3, 6, 6), (50, 1, 1)])
+def test_without_behavior_replicas_double_or_become_four_in_one_step(current: int, desired: int, expected: int) -> None:
     assert Memory().limited(current, desired, 1, 100, *limits(), NOW).replicas == expected
 
 
+@pytest.mark.parametrize(("current", "desired", "expected"), [(1, 50, 5), (10, 50, 20), (3, 7, 7), (50, 1, 1)])
+def test_by_default_rules_replicas_double_or_grow_by_four_in_fifteen_seconds(
+    current: int, desired: int, expected: int
+) -> None:
+    default = limits(HorizontalPodAutoscalerBehavior())
+    assert Memory().limited(current, desired, 1, 100, *default, NOW).replicas == expected
+
+
 def test_what_was_done_lately_counts_against_the_rate() -> None:
-    memory = Memory()
+    memory, default = Memory(), limits(HorizontalPodAutoscalerBehavior())
     memory.did(4, 8, NOW)
-    assert memory.limited(8, 50, 1, 100, *limits(), NOW + 5).replicas == 8
-    assert memory.limited(8, 50, 1, 100, *limits(), NOW + 16).replicas == 16
+    assert memory.limited(8, 50, 1, 100, *default, NOW + 5).replicas == 8
+    assert memory.limited(8, 50, 1, 100, *default, NOW + 16).replicas == 16
 
 
 @pytest.mark.parametrize(("select", "expected"), [("Max", 15), ("Min", 12), ("Disabled", 10)])
