@@ -67,6 +67,7 @@ POINTERS = {
     "apiGroup", "storageClassName", "volumeAttributesClassName", "holderIdentity", "preferredHolder",
     "propagationPolicy", "Preconditions.uid", "Preconditions.resourceVersion", "DiscoveryV1EndpointPort.name",
     "collisionCount", "terminatingReplicas", "JobStatus.ready", "JobStatus.terminating", "CronJobSpec.timeZone",
+    "DeviceAttribute.string", "DeviceAttribute.version",
 }  # fmt: skip
 
 # Status integers that are not required but written even when they are zero: typed clients insist on them.

@@ -1,7 +1,7 @@
 """Where expressions are compiled: the variables that they may use, and the limits that they have."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from machinery.cel import estimates
@@ -77,13 +77,15 @@ class Environment:
     """The types of the objects that expressions can make, by name."""
     strict: bool = True
     """Elements of one literal are of one type, and literal arguments are tried out."""
+    binds: bool = False
+    """`cel.bind(name, value, result)` gives names to values."""
 
     def compile(self, source: str, wants: tuple[Type, ...] = (), must_be: str = "") -> Program:
         """`wants`: the kinds of result that will do, none for any; `must_be` says so in the fault.
 
         Raises CompilationFault with cel-go's message.
         """
-        tree = parse(source)
+        tree = parse(source, binds=self.binds)
         try:
             issues = check(tree, self.variables, self.functions, self.structs, strict=self.strict)
             run = plan(tree) if not issues else None
@@ -97,7 +99,7 @@ class Environment:
         return Program(source, tree, run, converts)
 
     def extended(self, variables: Mapping[str, Type]) -> "Environment":
-        return Environment({**self.variables, **variables}, self.functions, self.structs, self.strict)
+        return replace(self, variables={**self.variables, **variables})
 
 
 def _must_be(wants: tuple[Type, ...], found: Type) -> str:

@@ -22,10 +22,14 @@ Note = Callable[[int, str], Node]
 """Puts down what is wrong with a place and gives a node to go on with."""
 
 
-def expand(offset: int, name: str, target: Node | None, arguments: list[Node], note: Note) -> Node | None:
-    """None if the call is not a macro."""
+def expand(
+    offset: int, name: str, target: Node | None, arguments: list[Node], note: Note, *, binds: bool = False
+) -> Node | None:
+    """None if the call is not a macro.  `binds`: `cel.bind` is one."""
     if target is None:
         return _has(offset, arguments[0], note) if name == "has" and len(arguments) == 1 else None
+    if binds and name == "bind" and len(arguments) == 3 and isinstance(target, Ident) and target.name == "cel":
+        return _bind(_At(offset, note), arguments)
     macro = _MACROS.get((name, len(arguments)))
     return macro(_At(offset, note), target, arguments) if macro is not None else None
 
@@ -61,6 +65,11 @@ class _At:
     def fold(self, range_: Node, names: Sequence[str], start: Node, while_: Node, step: Node, result: Node) -> Node:
         second = names[1] if len(names) == 2 else ""
         return Comprehension(self.offset, range_, names[0], second, ACCUMULATOR, start, while_, step, result)
+
+    def bound(self, name: str, value: Node, result: Node) -> Node:
+        """A fold over nothing."""
+        nothing, never = ListNode(self.offset, []), self.literal(False)
+        return Comprehension(self.offset, nothing, UNUSED, "", name, value, never, self.ident(name), result)
 
     def names(self, arguments: Sequence[Node]) -> list[str] | Node:
         """The variables that a macro declares, or the complaint about them."""
@@ -148,6 +157,14 @@ def _entry(at: _At, names: list[str], entry: Node) -> Node:
     return at.call("cel.@mapInsert", at.accumulated(), entry)
 
 
+def _bind(at: _At, arguments: list[Node]) -> Node:
+    """`cel.bind(name, value, result)`"""
+    name, value, result = arguments
+    if not isinstance(name, Ident):
+        return at.note(name.offset, "cel.bind() variable names must be simple identifiers")
+    return at.bound(name.name, value, result)
+
+
 def _mapped_optional(wrap: bool) -> _Macro:
     """`x.optMap(v, e)` and `x.optFlatMap(v, e)`"""
 
@@ -155,18 +172,7 @@ def _mapped_optional(wrap: bool) -> _Macro:
         names = at.names(arguments[:1])
         if not isinstance(names, list):
             return names
-        value = Call(at.offset, "value", target, [])
-        bound: Node = Comprehension(
-            at.offset,
-            ListNode(at.offset, []),
-            UNUSED,
-            "",
-            names[0],
-            value,
-            at.literal(False),
-            at.ident(names[0]),
-            arguments[1],
-        )
+        bound = at.bound(names[0], Call(at.offset, "value", target, []), arguments[1])
         if wrap:
             bound = at.call("optional.of", bound)
         return at.call("_?_:_", Call(at.offset, "hasValue", target, []), bound, at.call("optional.none"))

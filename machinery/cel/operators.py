@@ -178,10 +178,10 @@ def unsigned(operation: Callable[[int, int], int]) -> Callable[[int, int], Uint]
 
 def index(container: Any, key: Any) -> Any:
     if isinstance(container, dict):
-        found = hashable(key)
-        if found not in container:
-            raise EvaluationFault(f"no such key: {key}")
-        return container[found]
+        try:
+            return container[hashable(key)]
+        except KeyError:
+            raise EvaluationFault(f"no such key: {key}") from None
     position = key
     if type(key) is float and key != math.floor(key):
         raise EvaluationFault(f"unsupported index value: {key}")

@@ -31,14 +31,14 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
-def parse(source: str) -> Node:
-    """Raises CompilationFault."""
+def parse(source: str, *, binds: bool = False) -> Node:
+    """`binds`: `cel.bind` is known.  Raises CompilationFault."""
     if len(source) > LONGEST:
         issue = Issue(0, f"expression code point size exceeds limit: size: {len(source)}, limit {LONGEST}")
         raise compilation_fault(source, [issue])
     issues: list[Issue] = []
     found = tokens(source, issues)
-    parser = _Parser(found, issues)
+    parser = _Parser(found, issues, binds)
     tree: Node | None = None
     try:
         tree = parser.whole()
@@ -56,9 +56,10 @@ class _Stop(Exception):
 
 
 class _Parser:
-    def __init__(self, found: list[Token], issues: list[Issue]) -> None:
+    def __init__(self, found: list[Token], issues: list[Issue], binds: bool) -> None:
         self._tokens = found
         self._issues = issues
+        self._binds = binds
         self._at = 0
         self._depth = 0
 
@@ -171,7 +172,7 @@ class _Parser:
 
     def _call(self, opening: Token, name: str, target: Node | None) -> Node:
         arguments = self._list(")")
-        expanded = macros.expand(opening.offset, name, target, arguments, self._note)
+        expanded = macros.expand(opening.offset, name, target, arguments, self._note, binds=self._binds)
         return expanded if expanded is not None else Call(opening.offset, name, target, arguments)
 
     def _list(self, closing: str) -> list[Node]:

@@ -25,7 +25,7 @@ from machinery.cel.trees import (
     is_binding,
 )
 from machinery.cel.types import Overload, Type
-from machinery.cel.values import NOTHING, Instance, Optional, Selectable, TypeValue
+from machinery.cel.values import NOTHING, Defaulted, Instance, Optional, Selectable, TypeValue
 
 EXCEEDED = "operation cancelled: actual cost limit exceeded"
 
@@ -252,7 +252,7 @@ def _select_other(value: Any, field: str) -> Any:
 
 def _has(value: Any, field: str) -> bool:
     if isinstance(value, dict):
-        return field in value
+        return field in value or isinstance(value, Defaulted)
     if isinstance(value, Optional):
         return value.present and _has(value.value, field)
     if isinstance(value, Selectable):
@@ -274,7 +274,7 @@ def _optional_selection(operand: Step, field: str) -> Step:
             if value is None:
                 return NOTHING
             raise operators.no_such_overload()
-        return Optional(value[field]) if field in value else NOTHING
+        return Optional(value[field]) if _has(value, field) else NOTHING
 
     return select
 

@@ -83,6 +83,15 @@ class Instance(dict[str, Any]):
         self.type = name
 
 
+class Defaulted(dict[str, Any]):
+    """A map in which every key is found, with an empty map where there was nothing; only `in` tells the difference."""
+
+    __slots__ = ()
+
+    def __missing__(self, _: str) -> dict[str, Any]:
+        return {}
+
+
 class UniqueList(list[Any]):
     """A list that is a set: its order does not matter, and what is added to it is there once."""
 
