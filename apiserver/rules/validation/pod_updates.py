@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from api import names, restart_rules
 from api.meta import clone, encode
-from api.paths import Path, forbidden, invalid, not_supported, required
+from api.paths import Path, duplicate, forbidden, invalid, not_supported, required
 from api.qos import qos_class
 from api.types import Container, ContainerStatus, Pod, PodSpec, ResourceRequirements, Toleration
 from apiserver.rules.validation import gated_pods, placement, pods
@@ -224,6 +224,22 @@ def status_updated(new: Pod, old: Pod) -> Faults:
     if new.status.hostIPs and new.status.hostIP != new.status.hostIPs[0].ip:
         first = at.child("hostIPs").index(0).child("ip")
         yield invalid(first, new.status.hostIPs[0].ip, "must be equal to `hostIP`")
+    if new.status.resourceClaimStatuses:
+        yield from _claims(at.child("resourceClaimStatuses"), new)
+
+
+def _claims(path: Path, pod: Pod) -> Faults:
+    """Which claims were made for the pod's."""
+    known, seen = {claim.name for claim in pod.spec.resourceClaims}, set()
+    for i, status in enumerate(pod.status.resourceClaimStatuses):
+        at, name = path.index(i).child("name"), status.name or ""
+        if status.name not in known:
+            yield invalid(at, name, "must match the name of an entry in `spec.resourceClaims`")
+        if name in seen:
+            yield duplicate(at, name)
+        seen.add(name)
+        if status.resourceClaimName:
+            yield from formed(at, status.resourceClaimName, names.dns_subdomain_faults)
 
 
 def _transitions(path: Path, kind: str, new: Pod, old: Pod) -> Faults:

@@ -96,7 +96,7 @@ def spec(path: Path, it: PodSpec, *, pod_name: str, is_pod: bool) -> Faults:
         yield from volumes.volumes(path.child("volumes"), it.volumes, pod_name, mountable)
     claims: set[str] = set()
     if it.resourceClaims:
-        yield from _resource_claims(path.child("resourceClaims"), it, claims)
+        yield from _resource_claims(path.child("resourceClaims"), it, pod_name, claims)
     around = containers.Surroundings(it, mountable, claims)
     yield from containers.regular(path.child("containers"), around)
     if it.initContainers:
@@ -166,7 +166,7 @@ def _references(path: Path, it: PodSpec) -> Faults:
             yield not_supported(path.child("os"), it.os.name, ("linux", "windows"))
 
 
-def _resource_claims(path: Path, it: PodSpec, seen: set[str]) -> Faults:
+def _resource_claims(path: Path, it: PodSpec, pod_name: str, seen: set[str]) -> Faults:
     for i, claim in enumerate(it.resourceClaims):
         at = path.index(i)
         if not claim.name:
@@ -174,13 +174,21 @@ def _resource_claims(path: Path, it: PodSpec, seen: set[str]) -> Faults:
         elif claim.name in seen:
             yield duplicate(at.child("name"), claim.name)
         else:
-            yield from formed(at.child("name"), claim.name, names.dns_label_faults)
+            faults = list(formed(at.child("name"), claim.name, names.dns_label_faults))
+            yield from faults
+            if not faults and pod_name and claim.resourceClaimTemplateName:
+                generated = f"{pod_name}-{claim.name}"
+                for why in names.dns_subdomain_faults(generated):
+                    yield invalid(at.child("name"), generated, f"final ResourceClaim name: {why}")
             seen.add(claim.name)
         if claim.resourceClaimName and claim.resourceClaimTemplateName:
             why = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
             yield invalid(at, claim, why)
         elif not claim.resourceClaimName and not claim.resourceClaimTemplateName:
             yield invalid(at, claim, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`")
+        for field in ("resourceClaimName", "resourceClaimTemplateName"):
+            if value := getattr(claim, field):
+                yield from formed(at.child(field), value, names.dns_subdomain_faults)
 
 
 def _pod_resources(path: Path, it: PodSpec) -> Faults:

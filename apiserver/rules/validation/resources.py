@@ -2,7 +2,7 @@
 
 from api import names, quantities
 from api.paths import Path, duplicate, forbidden, invalid, not_found, required
-from api.types import ResourceRequirements
+from api.types import ResourceClaim, ResourceRequirements
 from apiserver.rules.validation.values import NEGATIVE, Faults, formed
 
 STANDARD = {
@@ -31,18 +31,29 @@ def requirements(path: Path, it: ResourceRequirements, claims: set[str]) -> Faul
     named = {*it.limits, *it.requests}
     if any(n.startswith(HUGE) for n in named) and not named & {"cpu", "memory"}:
         yield forbidden(path, "HugePages require cpu or memory")
+    yield from _claims(path.child("claims"), it.claims, claims)
+
+
+def _claims(path: Path, given: list[ResourceClaim], claims: set[str]) -> Faults:
+    """Each is of all requests of a claim or of one, and no request is of two."""
     seen: set[str] = set()
-    for i, claim in enumerate(it.claims):
-        at = path.child("claims").index(i)
-        if not claim.name:
+    for i, claim in enumerate(given):
+        at, name = path.index(i), claim.name
+        if not name:
             yield required(at)
             continue
-        if claim.name in seen:
-            yield duplicate(at, claim.name)
-        seen.add(claim.name)
-        if claim.name not in claims:
+        key = f"{name}/{claim.request}" if claim.request else name
+        if name in seen:
+            yield duplicate(at, name)
+        else:
+            if claim.request:
+                yield from formed(at.child("request"), claim.request, names.dns_label_faults)
+            if key in seen or (not claim.request and any(known.startswith(f"{name}/") for known in seen)):
+                yield duplicate(at, key)
+            seen.add(key)
+        if name not in claims:
             listed = ": " + ", ".join(sorted(claims)) if claims else " which is empty"
-            yield not_found(at, claim.name, f"must be one of the names in pod.spec.resourceClaims{listed}")
+            yield not_found(at, name, f"must be one of the names in pod.spec.resourceClaims{listed}")
 
 
 def _amount(path: Path, name: str, amount: str) -> Faults:
@@ -95,12 +106,17 @@ def _is_extended(name: str) -> bool:
     return not name.startswith("requests.") and not names.qualified_name_faults(f"requests.{name}")
 
 
+def is_extended(name: str) -> bool:
+    """The name of what nodes have beyond the usual: with a domain that is not Kubernetes' own."""
+    return not _is_native(name) and _is_extended(name)
+
+
 def quantity(path: Path, name: str, amount: str) -> Faults:
     """An amount of the resource `name`: not negative, and whole where the resource comes in pieces."""
     value = quantities.parse(amount)
     if value < 0:
         yield invalid(path, amount, NEGATIVE)
-    pieces = name in WHOLE or ("/" in name and not _is_native(name) and _is_extended(name))
+    pieces = name in WHOLE or is_extended(name)
     if pieces and value != value.to_integral_value():
         yield invalid(path, amount, "must be an integer")
 

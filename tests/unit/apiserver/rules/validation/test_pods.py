@@ -9,6 +9,11 @@ DNS_LABEL = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
     "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
+SUBDOMAIN = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
+    "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
 VOLUME = {"spec/volumes": [{"name": "v", "emptyDir": {}}]}
 
 
@@ -450,3 +455,59 @@ def test_a_resize_takes_no_amount_away_and_leaves_the_class():
     assert update_faults("Pod", equal, before, "resize") == [
         'spec: Invalid value: "Burstable": Pod QOS Class may not change as a result of resizing'
     ]
+
+
+CLAIMS = "spec.resourceClaims"
+NAMED = f"{PATH}.resources.claims"
+LISTED = "must be one of the names in pod.spec.resourceClaims"
+
+
+def with_claims(*used, **claim):
+    claims = [{"name": "gpu", "resourceClaimTemplateName": "t", **claim}] if claim or used else []
+    return {"spec/resourceClaims": claims, f"{C}/resources": {"claims": list(used)}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (with_claims({"name": "gpu"}), []),
+        (with_claims({"name": "gpu", "request": "a"}, {"name": "gpu", "request": "b"}), []),
+        (with_claims(name=""), [f"{CLAIMS}[0].name: Required value"]),
+        (with_claims(name="A"), [f'{CLAIMS}[0].name: Invalid value: "A": {DNS_LABEL}']),
+        (with_claims(name="x" * 63), []),
+        (with_claims(name="gpu", resourceClaimTemplateName="A"), [f'{CLAIMS}[0].resourceClaimTemplateName: Invalid value: "A": {SUBDOMAIN}']),
+        (with_claims(resourceClaimTemplateName="", resourceClaimName="A"), [f'{CLAIMS}[0].resourceClaimName: Invalid value: "A": {SUBDOMAIN}']),
+        ({"spec/resourceClaims": [{"name": "gpu", "resourceClaimName": "c"}] * 2}, [f'{CLAIMS}[1].name: Duplicate value: "gpu"']),
+        (with_claims({}), [f"{NAMED}[0]: Required value"]),
+        (with_claims({"name": "gpu"}, {"name": "gpu"}), [f'{NAMED}[1]: Duplicate value: "gpu"']),
+        (with_claims({"name": "gpu"}, {"name": "gpu", "request": "a"}), [f'{NAMED}[1]: Duplicate value: "gpu"']),
+        (with_claims({"name": "gpu", "request": "a"}, {"name": "gpu"}), [f'{NAMED}[1]: Duplicate value: "gpu"']),
+        (with_claims({"name": "gpu", "request": "a"}, {"name": "gpu", "request": "a"}), [f'{NAMED}[1]: Duplicate value: "gpu/a"']),
+        (with_claims({"name": "gpu", "request": "A"}), [f'{NAMED}[0].request: Invalid value: "A": {DNS_LABEL}']),
+        (with_claims({"name": "fpga"}), [f'{NAMED}[0]: Not found: "fpga": {LISTED}: gpu']),
+        ({f"{C}/resources": {"claims": [{"name": "gpu"}]}}, [f'{NAMED}[0]: Not found: "gpu": {LISTED} which is empty']),
+    ],
+)  # fmt: skip
+def test_containers_use_the_claims_of_their_pod(changes, said):
+    assert faults("Pod", changes) == said
+
+
+def test_a_claim_that_is_made_for_a_pod_must_have_room_for_both_names():
+    [found] = faults("Pod", with_claims(name="gpu") | {"metadata/name": "p" * 253})
+    assert found.startswith(f'{CLAIMS}[0].name: Invalid value: "{"p" * 253}-gpu": final ResourceClaim name: must be no')
+
+
+@pytest.mark.parametrize(
+    ("statuses", "said"),
+    [
+        ([{"name": "gpu", "resourceClaimName": "p-gpu-x5d2k"}], []),
+        ([{"name": "gpu"}], []),
+        ([{"name": "fpga"}], ['[0].name: Invalid value: "fpga": must match the name of an entry in `spec.resourceClaims`']),
+        ([{"name": "gpu"}] * 2, ['[1].name: Duplicate value: "gpu"']),
+        ([{"name": "gpu", "resourceClaimName": "A"}], [f'[0].name: Invalid value: "A": {SUBDOMAIN}']),
+    ],
+)  # fmt: skip
+def test_the_claims_that_were_made_for_a_pod_are_those_that_it_has(statuses, said):
+    before = with_claims(name="gpu")
+    found = update_faults("Pod", {"status": {"resourceClaimStatuses": statuses}}, before, "status")
+    assert found == [f"status.resourceClaimStatuses{fault}" for fault in said]
