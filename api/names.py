@@ -15,6 +15,8 @@ SEARCH = rf"{SEARCH_LABEL}(\.{SEARCH_LABEL})*"
 QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 LABEL_VALUE = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 CONFIG_KEY = r"[-._a-zA-Z0-9]+"
+C_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
+CONDITION_REASON = "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"
 HEADER_NAME = "[-A-Za-z0-9]+"
 
 
@@ -185,6 +187,27 @@ def env_name_faults(value: str) -> list[str]:
     if any(not " " <= c <= "~" or c == "=" for c in value):
         return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
     return []
+
+
+def c_identifier_faults(value: str) -> list[str]:
+    """The name of a device's attribute or capacity."""
+    if re.fullmatch(C_IDENTIFIER, value):
+        return []
+    why = (
+        "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric "
+        "characters or '_'"
+    )
+    return [_regex_fault(why, C_IDENTIFIER, "my_name", "MY_NAME", "MyName")]
+
+
+def condition_reason_faults(value: str) -> list[str]:
+    if re.fullmatch(CONDITION_REASON, value):
+        return []
+    why = (
+        "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric "
+        "characters or '_,:', and must end with an alphanumeric character or '_'"
+    )
+    return [_regex_fault(why, CONDITION_REASON, "my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB")]
 
 
 def header_name_faults(value: str) -> list[str]:

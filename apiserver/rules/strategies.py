@@ -30,7 +30,7 @@ from api.types import (
 )  # fmt: skip
 from apiserver.customs import definitions
 from apiserver.patching.schemas import METADATA_BESIDE_STATUS
-from apiserver.rules import pod_parts
+from apiserver.rules import device_parts, pod_parts
 
 # Kinds that count generations; of the others, metadata.generation stays absent.
 COUNTED = {
@@ -38,7 +38,8 @@ COUNTED = {
     ("apps", "StatefulSet"), ("batch", "CronJob"), ("batch", "Job"), ("discovery.k8s.io", "EndpointSlice"),
     ("autoscaling", "HorizontalPodAutoscaler"),
     ("networking.k8s.io", "Ingress"), ("networking.k8s.io", "IngressClass"), ("networking.k8s.io", "NetworkPolicy"),
-    ("policy", "PodDisruptionBudget"), ("scheduling.k8s.io", "PriorityClass"),
+    ("policy", "PodDisruptionBudget"), ("resource.k8s.io", "DeviceClass"), ("resource.k8s.io", "ResourceSlice"),
+    ("scheduling.k8s.io", "PriorityClass"),
     ("scheduling.k8s.io", "PodGroup"), ("scheduling.k8s.io", "Workload"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"), ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
     ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
@@ -92,6 +93,8 @@ def prepare_update(kind: Kind, new: Any, old: Any, subresource: str = "") -> Non
         definitions.prepare_update(new, old, subresource)
     elif kind.name == "DaemonSet" and subresource == "":
         count_templates(new, old)
+    elif kind.group == "resource.k8s.io":
+        device_parts.prepare_update(new, old, subresource)
     if subresource != "status" and (kind.group, kind.name) in COUNTED and _changed(kind, new, old):
         new.metadata.generation = (old.metadata.generation or 0) + 1
 
@@ -197,6 +200,9 @@ FIRST: dict[tuple[str, str], Callable[[Any], None]] = {
     ("batch", "Job"): _job,
     ("apps", "DaemonSet"): count_templates,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.prepare_create,
+    ("resource.k8s.io", "ResourceClaim"): device_parts.claim,
+    ("resource.k8s.io", "ResourceClaimTemplate"): device_parts.template,
+    ("resource.k8s.io", "ResourceSlice"): device_parts.slice_,
     ("scheduling.k8s.io", "PodGroup"): _pod_group,
     ("scheduling.k8s.io", "Workload"): _workload,
 }

@@ -59,10 +59,17 @@ def about(kind: Kind, new: Any, old: Any | None) -> Iterator[str]:
         return
     elif kind.name == "CustomResourceDefinition":
         yield from definitions.warnings(new, old)
+    elif (kind.group, kind.name) == ("resource.k8s.io", "ResourceSlice"):
+        yield from _driver(new.spec.driver)
     else:
         at, template = _template(kind, new)
         if template is not None:
             yield from _pod(at, template.metadata or ObjectMeta(), template.spec or PodSpec())
+
+
+def _driver(name: str) -> Iterator[str]:
+    if name != name.lower():
+        yield f"spec.driver: driver names should be lowercase; {show(name)} contains uppercase characters"
 
 
 def _template(kind: Kind, obj: Any) -> tuple[Path, Any]:

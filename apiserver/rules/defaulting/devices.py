@@ -1,4 +1,4 @@
-"""What a claim for devices asks for when it does not say how many."""
+"""What a claim for devices asks for when it does not say how many, and what it tolerates."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ from api.types import (
     DeviceClaim,
     DeviceRequest,
     DeviceSubRequest,
+    DeviceToleration,
     ExactDeviceRequest,
     ResourceClaimTemplate,
     ResourceV1ResourceClaim,
@@ -16,6 +17,9 @@ EXACT = "ExactCount"
 
 def claim(obj: ResourceV1ResourceClaim) -> None:
     _devices(obj.spec.devices)
+    allocation = obj.status.allocation
+    for result in allocation.devices.results if allocation is not None and allocation.devices is not None else []:
+        _tolerations(result.tolerations)
 
 
 def template(obj: ResourceClaimTemplate) -> None:
@@ -28,6 +32,12 @@ def _devices(devices: DeviceClaim | None) -> None:
             one.allocationMode = one.allocationMode or EXACT
             if one.allocationMode == EXACT and not one.count:
                 one.count = 1
+            _tolerations(one.tolerations)
+
+
+def _tolerations(tolerations: list[DeviceToleration]) -> None:
+    for one in tolerations:
+        one.operator = one.operator or "Equal"
 
 
 def _asked(request: DeviceRequest) -> Iterator[ExactDeviceRequest | DeviceSubRequest]:

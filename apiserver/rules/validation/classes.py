@@ -1,10 +1,12 @@
-"""Classes that others name: IngressClass and RuntimeClass."""
+"""Classes that others name: IngressClass, RuntimeClass and DeviceClass."""
 
 import re
 
 from api import names, quantities
 from api.paths import Path, invalid, required
-from api.types import IngressClass, RuntimeClass
+from api.types import DeviceClass, DeviceClassConfiguration, DeviceClassSpec, IngressClass, RuntimeClass
+from apiserver.rules.validation.devices import MOST_CONFIGS, each, opaque, selectors
+from apiserver.rules.validation.resources import is_extended
 from apiserver.rules.validation.values import Faults, formed, immutable, one_of
 
 SPEC = Path("spec")
@@ -56,3 +58,27 @@ def runtime_class(it: RuntimeClass) -> Faults:
 def runtime_class_updated(new: RuntimeClass, old: RuntimeClass) -> Faults:
     yield from runtime_class(new)
     yield from immutable(Path("handler"), new.handler, old.handler)
+
+
+def device_class(it: DeviceClass) -> Faults:
+    yield from _device_class(it.spec, None)
+
+
+def device_class_updated(new: DeviceClass, old: DeviceClass) -> Faults:
+    yield from _device_class(new.spec, old.spec)
+
+
+def _device_class(spec: DeviceClassSpec, old: DeviceClassSpec | None) -> Faults:
+    """What is as it was is good: the rules for selectors and parameters may become stricter."""
+    yield from selectors(
+        SPEC.child("selectors"), spec.selectors, stored=old is not None and old.selectors == spec.selectors
+    )
+    stored = old is not None and old.config == spec.config
+
+    def config(at: Path, it: DeviceClassConfiguration) -> Faults:
+        yield from opaque(at.child("opaque"), it.opaque, stored=stored)
+
+    yield from each(SPEC.child("config"), spec.config, MOST_CONFIGS, config)
+    if spec.extendedResourceName and not is_extended(spec.extendedResourceName):
+        at = SPEC.child("extendedResourceName")
+        yield invalid(at, spec.extendedResourceName, "must be a valid extended resource name")

@@ -1,93 +1,176 @@
-"""Dynamic resource allocation: what claims ask for and what drivers offer.
+"""What claims for devices, classes of devices and slices of them have in common.
 
 https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/
 """
 
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
 from api import names
-from api.paths import Path, duplicate, invalid, required
-from api.types import (
-    DeviceClaim,
-    DeviceRequest,
-    ResourceClaimTemplate,
-    ResourceSlice,
-    ResourceV1ResourceClaim,
-)  # fmt: skip
+from api.paths import Path, duplicate, forbidden, invalid, not_supported, required, too_long, too_many
+from api.types import DeviceSelector, DeviceToleration, OpaqueDeviceConfiguration
 from apiserver.rules.validation.drivers import driver_name
-from apiserver.rules.validation.values import Faults, formed, immutable
+from apiserver.rules.validation.values import Faults, formed
+from machinery.cel import CompilationFault
+from machinery.device_selectors import COSTLIEST, LONGEST, LONGEST_NAME, compiled
 
-SPEC = Path("spec")
-PLACES = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")
-ONE_PLACE = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
-ONE_KIND = "exactly one of `exactly` or `firstAvailable` is required"
+MOST_SELECTORS = MOST_CONFIGS = 32
+MOST_TOLERATIONS = 16
+MOST_CONDITIONS = 4
+LONGEST_POOL = 253
+LONGEST_PARAMETERS = 10 * 1024
+EFFECTS = ("NoExecute", "NoSchedule", "None")
+UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-
-def claim(it: ResourceV1ResourceClaim) -> Faults:
-    yield from _devices(SPEC.child("devices"), it.spec.devices)
-
-
-def claim_updated(new: ResourceV1ResourceClaim, old: ResourceV1ResourceClaim) -> Faults:
-    yield from immutable(SPEC, new.spec, old.spec)
-
-
-def template(it: ResourceClaimTemplate) -> Faults:
-    yield from _devices(SPEC.child("spec", "devices"), it.spec.spec.devices)
+Rule = Callable[[Path, Any], Faults]
 
 
-def template_updated(new: ResourceClaimTemplate, old: ResourceClaimTemplate) -> Faults:
-    yield from immutable(SPEC, new.spec, old.spec)
+def each(
+    path: Path, items: Sequence[Any], most: int | None, rule: Rule, key: Callable[[Any], Any] | None = None
+) -> Faults:  # fmt: skip
+    """Every item by the rule; if there is a key, it is no other's.  Too long a list is not looked at any further."""
+    if most is not None and len(items) > most:
+        yield too_many(path, len(items), most)
+        return
+    for i, item in enumerate(items):
+        yield from rule(path.index(i), item)
+    if key is None:
+        return
+    seen = set()
+    for i, item in enumerate(items):
+        if (own := key(item)) in seen:
+            yield duplicate(path.index(i), own)
+        seen.add(own)
 
 
-def _devices(at: Path, devices: DeviceClaim | None) -> Faults:
-    seen: set[str] = set()
-    for i, request in enumerate(devices.requests if devices is not None else []):
-        place = at.child("requests").index(i)
-        name = request.name or ""
-        if not name:
-            yield required(place.child("name"))
-        else:
-            yield from formed(place.child("name"), name, names.dns_label_faults)
-        if name in seen:
-            yield duplicate(place, name)
-        seen.add(name)
-        yield from _request(place, request)
+def itself(item: str) -> str:
+    return item
 
 
-def _request(at: Path, request: DeviceRequest) -> Faults:
-    if request.exactly is None and not request.firstAvailable:
-        yield required(at, ONE_KIND)
-    if request.exactly is not None and request.firstAvailable:
-        yield invalid(at, None, f"{ONE_KIND}, but multiple fields are set")
-    if request.exactly is not None:
-        yield from _class(at.child("exactly"), request.exactly.deviceClassName)
-    for i, alternative in enumerate(request.firstAvailable):
-        yield from _class(at.child("firstAvailable").index(i), alternative.deviceClassName)
+def label(path: Path, value: str | None) -> Faults:
+    yield from formed(path, value, names.dns_label_faults)
 
 
-def _class(at: Path, name: str | None) -> Faults:
-    if not name:
-        yield required(at.child("deviceClassName"))
-    else:
-        yield from formed(at.child("deviceClassName"), name, names.dns_subdomain_faults)
+def label_name(path: Path, value: str | None) -> Faults:
+    yield from formed(path, value, names.qualified_name_faults)
 
 
-def slice_(it: ResourceSlice) -> Faults:
-    spec = it.spec
-    yield from driver_name(SPEC.child("driver"), spec.driver or "")
-    if spec.pool is None or not spec.pool.name:
-        yield required(SPEC.child("pool").child("name"))
-    elif not spec.pool.resourceSliceCount or spec.pool.resourceSliceCount < 0:
-        why = "must be greater than zero"
-        yield invalid(SPEC.child("pool").child("resourceSliceCount"), spec.pool.resourceSliceCount or 0, why)
-    chosen = [name for name in PLACES if getattr(spec, name)]
-    if not chosen:
-        yield required(SPEC, ONE_PLACE)
-    elif len(chosen) > 1:
-        yield invalid(SPEC, "{" + ", ".join(f"`{name}`" for name in chosen) + "}", ONE_PLACE)
+def pool_name(path: Path, value: str | None) -> Faults:
+    """Subdomains with slashes between them."""
+    if not value:
+        yield required(path)
+        return
+    if len(value) > LONGEST_POOL:
+        yield too_long(path, LONGEST_POOL)
+    for part in value.split("/"):
+        yield from formed(path, part, names.dns_subdomain_faults)
 
 
-def slice_updated(new: ResourceSlice, old: ResourceSlice) -> Faults:
-    yield from slice_(new)
-    yield from immutable(SPEC.child("driver"), new.spec.driver, old.spec.driver)
-    if new.spec.pool is not None and old.spec.pool is not None:
-        yield from immutable(SPEC.child("pool").child("name"), new.spec.pool.name, old.spec.pool.name)
-    yield from immutable(SPEC.child("nodeName"), new.spec.nodeName, old.spec.nodeName)
+def share_id(path: Path, value: str) -> Faults:
+    if value and not UUID.fullmatch(value):
+        yield invalid(path, value, "must be a lowercase UUID in 8-4-4-4-12 format")
+
+
+def qualified_name(path: Path, value: str) -> Faults:
+    """An attribute's or capacity's: a C identifier, after a domain or in the driver's own."""
+    domain, slash, name = value.rpartition("/")
+    if "/" in domain:
+        yield invalid(path, value, "must not contain more than one slash")
+        return
+    if slash and not domain:
+        yield invalid(path, "", "the domain must not be empty")
+    elif slash:
+        yield from driver_name(path, domain)
+    if slash and not name:
+        yield invalid(path, "", "the name must not be empty")
+        return
+    if len(name) > LONGEST_NAME:
+        yield too_long(path, LONGEST_NAME)
+    yield from formed(path, name, names.c_identifier_faults)
+
+
+def full_name(path: Path, value: str) -> Faults:
+    yield from qualified_name(path, value)
+    if "/" not in value:
+        yield invalid(path, value, "a fully qualified name must be a domain and a name separated by a slash")
+
+
+def selectors(path: Path, given: Sequence[DeviceSelector], *, stored: bool = False) -> Faults:
+    """`stored`: they are what they were, and the expressions were good then."""
+
+    def selector(at: Path, it: DeviceSelector) -> Faults:
+        if it.cel is None:
+            yield required(at.child("cel"))
+        elif not stored:
+            yield from _expression(at.child("cel", "expression"), it.cel.expression or "")
+
+    yield from each(path, given, MOST_SELECTORS, selector)
+
+
+def _expression(path: Path, source: str) -> Faults:
+    if len(source.encode()) > LONGEST:
+        yield too_long(path, LONGEST)
+        return
+    try:
+        program = compiled(source)
+    except CompilationFault as e:
+        yield invalid(path, source, e.message)
+        return
+    if program.cost().most > COSTLIEST:
+        yield forbidden(path, "too complex, exceeds cost limit")
+
+
+def opaque(path: Path, it: OpaqueDeviceConfiguration | None, *, stored: bool = False) -> Faults:
+    if it is None:
+        yield required(path)
+        return
+    yield from driver_name(path.child("driver"), it.driver or "")
+    yield from json_object(path.child("parameters"), it.parameters, None if stored else LONGEST_PARAMETERS)
+
+
+def json_object(path: Path, value: Any, longest: int | None) -> Faults:
+    if value is None:
+        yield required(path)
+    elif longest is not None and len(msgspec.json.encode(value)) > longest:
+        yield too_long(path, longest)
+    elif not isinstance(value, dict):
+        yield invalid(path, "<value omitted>", "must be a valid JSON object")
+
+
+def tolerations(path: Path, given: Sequence[DeviceToleration]) -> Faults:
+    yield from each(path, given, MOST_TOLERATIONS, _toleration)
+
+
+def _toleration(path: Path, it: DeviceToleration) -> Faults:
+    if it.key:
+        yield from label_name(path.child("key"), it.key)
+    match it.operator:
+        case "Exists":
+            if it.value:
+                yield invalid(path.child("value"), it.value, "must be empty for operator `Exists`")
+        case "Equal":
+            yield from formed(path.child("value"), it.value, names.label_value_faults)
+        case "":
+            yield required(path.child("operator"))
+        case _:
+            yield not_supported(path.child("operator"), it.operator, ("Equal", "Exists"))
+    if it.effect and it.effect not in EFFECTS:
+        yield not_supported(path.child("effect"), it.effect, EFFECTS)
+
+
+def binding_conditions(path: Path, good: Sequence[str], bad: Sequence[str]) -> Faults:
+    """What must be true of an allocated device before its pod is bound, and what says that it never will."""
+    at, at_failures = path.child("bindingConditions"), path.child("bindingFailureConditions")
+    yield from each(at, good, MOST_CONDITIONS, label_name, itself)
+    yield from each(at_failures, bad, MOST_CONDITIONS, label_name, itself)
+    for i, condition in enumerate(bad):
+        if condition in good:
+            why = "bindingFailureConditions must not overlap with bindingConditions"
+            yield invalid(at_failures.index(i), condition, why)
+    if bad and not good:
+        yield invalid(at, good, "bindingConditions are required to use bindingFailureConditions")
+    if good and not bad:
+        yield invalid(at_failures, bad, "bindingFailureConditions are required to use bindingConditions")

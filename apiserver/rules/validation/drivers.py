@@ -1,7 +1,7 @@
 """What CSI drivers say of themselves and what is asked of them: the rest of storage.k8s.io, and PersistentVolumes."""
 
 from api import names, quantities
-from api.paths import Path, duplicate, forbidden, invalid, not_supported, required
+from api.paths import Path, duplicate, forbidden, invalid, not_supported, required, too_long
 from api.types import (
     CSIDriver,
     CSINode,
@@ -30,8 +30,9 @@ def driver_name(path: Path, value: str) -> Faults:
         yield required(path)
         return
     if len(value) > LONGEST_DRIVER:
-        yield invalid(path, value, f"must be no more than {LONGEST_DRIVER} characters")
-    yield from formed(path, value.lower(), names.dns_subdomain_faults)
+        yield too_long(path, LONGEST_DRIVER)
+    for why in names.dns_subdomain_faults(value.lower()):
+        yield invalid(path, value, why)
 
 
 def csi_driver(it: CSIDriver) -> Faults:
