@@ -48,13 +48,22 @@ class Written(Generic[T]):
     """
 
     def __init__(self, informer: Informer[T]) -> None:
+        self._informer = informer
         self._objects: dict[Key, T] = {}
         informer.on_change(self._changed)
 
     def note(self, obj: T) -> T:
         """`obj` is what the server answered to a write."""
-        self._objects[meta.key(obj)] = obj
+        if not self._informer.has_shown(obj):
+            self._objects[meta.key(obj)] = obj
         return obj
+
+    def get(self, key: Key) -> T | None:
+        """What the informer shows under the key, or what was written since, be it new."""
+        seen, written = self._informer.get(*key), self._objects.get(key)
+        if seen is not None:
+            return self.newest(seen)
+        return written if written is not None and not self._informer.has_shown(written) else None
 
     def newest(self, seen: T) -> T:
         """`seen` in the informer, or what was written since."""
