@@ -146,7 +146,7 @@ resource-claim-controller
   update  :pods/finalizers
   READ,create,delete  resource.k8s.io:resourceclaims
   READ  resource.k8s.io:resourceclaimtemplates
-  patch,update  resource.k8s.io:resourceclaims,resourceclaims/status :pods/status
+  patch,update  resource.k8s.io:resourceclaims,resourceclaims/status,resourceclaims/binding :pods/status
   EVENTS
 resourcequota-controller
   list,watch  *:*

@@ -127,6 +127,7 @@ system:kube-scheduler
   patch,update  scheduling.k8s.io:podgroups/status
   READ  scheduling.k8s.io:* resource.k8s.io:deviceclasses,resourceslices
   get,list,watch,create,patch,update  resource.k8s.io:resourceclaims,resourceclaims/status
+  patch,update  resource.k8s.io:resourceclaims/binding
 system:volume-scheduler
   get,list,patch,update,watch  :persistentvolumes,persistentvolumeclaims
   READ  storage.k8s.io:storageclasses

@@ -213,6 +213,8 @@ def references(pod: Pod, *, mirrors: bool = False) -> Iterator[Reference]:
     found = [("secrets", reference.name) for reference in spec.imagePullSecrets]
     found += [("resourceclaims", status.resourceClaimName or "") for status in pod.status.resourceClaimStatuses]
     found += [("resourceclaims", claim.resourceClaimName or "") for claim in spec.resourceClaims]
+    if (extended := pod.status.extendedResourceClaimStatus) is not None:
+        found.append(("resourceclaims", extended.resourceClaimName))
     for container in (*spec.initContainers, *spec.containers, *spec.ephemeralContainers):
         found += _of_container(container)
     for volume in spec.volumes:

@@ -116,6 +116,8 @@ class NodeRestriction:
         for resource in ("secrets", "configmaps", "persistentvolumeclaims"):
             if resource in named:
                 return f'node "{node}" can not create pods that reference {resource}'
+        if pod.spec.resourceClaims:
+            return f'node "{node}" can not create pods that reference resourceclaims'
         return ""
 
     def _owner(self, node: str, pod: Pod) -> str:
@@ -147,6 +149,8 @@ def _pod_status(node: str, new: Any, old: Any) -> str:
         return f'node "{node}" cannot update labels through pod status'
     if new.status.resourceClaimStatuses != old.status.resourceClaimStatuses:
         return f'node "{node}" cannot update resource claim statues'
+    if new.status.extendedResourceClaimStatus != old.status.extendedResourceClaimStatus:
+        return f'node "{node}" cannot update extended resource claim status'
     return ""
 
 

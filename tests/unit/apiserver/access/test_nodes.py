@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api import kinds
+from api import kinds, meta
 from api.errors import Forbidden
 from api.types import (
     BoundObjectReference,
@@ -27,7 +27,9 @@ from api.types import (
     PersistentVolumeClaimVolumeSource,
     PersistentVolumeSpec,
     Pod,
+    PodExtendedResourceClaimStatus,
     PodResourceClaim,
+    PodResourceClaimStatus,
     PodSpec,
     ResourceSlice,
     ResourceSliceSpec,
@@ -71,6 +73,8 @@ OWN = pod(
     resourceClaims=[PodResourceClaim(name="r", resourceClaimName="device")],
     containers=[Container(name="c", envFrom=[EnvFromSource(secretRef=SecretEnvSource(name="env"))])],
 )
+OWN.status.resourceClaimStatuses = [PodResourceClaimStatus(name="t", resourceClaimName="generated")]
+OWN.status.extendedResourceClaimStatus = PodExtendedResourceClaimStatus(resourceClaimName="extended")
 OTHER = pod("other", "n2", volumes=[Volume(name="v", secret=SecretVolumeSource(secretName="elsewhere"))])
 
 WORLD = Memory(
@@ -117,6 +121,10 @@ def asked(verb: str, what: type[Any], name: str = "", namespace: str = "", **mor
         (asked("get", PersistentVolume, "volume"), None),
         (asked("get", PersistentVolume, "else"), CLOSED),
         (asked("get", ResourceV1ResourceClaim, "device", "ns"), None),
+        (asked("get", ResourceV1ResourceClaim, "generated", "ns"), None),
+        (asked("get", ResourceV1ResourceClaim, "extended", "ns"), None),
+        (asked("get", ResourceV1ResourceClaim, "others", "ns"), CLOSED),
+        (asked("list", ResourceV1ResourceClaim, "", "ns"), "can only get individual resources of this type"),
         (asked("get", VolumeAttachment, "here"), None),
         (asked("get", VolumeAttachment, "there"), CLOSED),
         (asked("update", CSINode, "n1"), None),
@@ -190,6 +198,7 @@ SELF = OwnerReference(apiVersion="v1", kind="Node", name="n1", uid="node-uid")
         ("create", mirror(ownerReferences=[SELF]), None, "with a controller owner reference set to itself"),
         ("create", mirror(serviceAccountName="a"), None, "can not create pods that reference a service account"),
         ("create", mirror(volumes=SECRET_VOLUME), None, "can not create pods that reference secrets"),
+        ("create", mirror(resourceClaims=[PodResourceClaim(name="r", resourceClaimTemplateName="t")]), None, "that reference resourceclaims"),
         ("create", CSINode(metadata=ObjectMeta(name="n2")), None, "can only access CSINode with the same name"),
         ("create", ResourceSlice(spec=ResourceSliceSpec(nodeName="n2")), None, "can only create ResourceSlice with the same"),
         ("create", PersistentVolumeClaim(), None, "may only update PVC status"),
@@ -200,6 +209,21 @@ async def test_a_kubelet_changes_its_own_node_and_pods_only(verb: str, obj: Any,
     request = asked(verb, type(what), what.metadata.name, what.metadata.namespace)
     with pytest.raises(Forbidden, match=message):
         await NodeRestriction(WORLD).admit(request, obj, old)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"resourceClaimStatuses": []}, "cannot update resource claim statues"),
+        ({"extendedResourceClaimStatus": None}, "cannot update extended resource claim status"),
+    ],
+)
+async def test_a_kubelet_does_not_choose_the_claims_of_its_pods(changes: dict[str, Any], message: str) -> None:
+    changed = meta.clone(OWN)
+    for field, value in changes.items():
+        setattr(changed.status, field, value)
+    with pytest.raises(Forbidden, match=message):
+        await NodeRestriction(WORLD).admit(asked("update", Pod, "own", "ns", subresource="status"), changed, OWN)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,13 @@ from api.types import (
     AggregationRule,
     ClusterRole,
     ClusterRoleBinding,
+    DeviceClass,
     ObjectMeta,
     Pod,
     PolicyRule,
+    ResourceClaimTemplate,
+    ResourceSlice,
+    ResourceV1ResourceClaim,
     Role,
     RoleBinding,
     RoleRef,
@@ -175,6 +179,49 @@ DEFAULTS = [
 )
 def test_components_have_what_they_need_and_others_nothing(user: str, what: str, allowed: bool) -> None:
     assert may(authorizer(*DEFAULTS), what, User(user, groups=("system:authenticated",))) is allowed
+
+
+SCHEDULER = User("system:kube-scheduler")
+CONTROLLER = User("system:serviceaccount:kube-system:resource-claim-controller")
+TAINTS = User("system:serviceaccount:kube-system:device-taint-eviction-controller")
+
+
+@pytest.mark.parametrize(
+    ("user", "what", "more", "allowed"),
+    [
+        (SCHEDULER, ResourceV1ResourceClaim, "list watch update patch", True),
+        (SCHEDULER, ResourceV1ResourceClaim, "update/status update/binding patch/binding", True),
+        (SCHEDULER, ResourceSlice, "get list watch", True),
+        (SCHEDULER, DeviceClass, "get list watch", True),
+        (SCHEDULER, ResourceSlice, "create update delete", False),
+        (CONTROLLER, ResourceV1ResourceClaim, "list watch create delete update", True),
+        (CONTROLLER, ResourceV1ResourceClaim, "update/status update/binding", True),
+        (CONTROLLER, ResourceClaimTemplate, "list watch", True),
+        (CONTROLLER, Pod, "list watch patch/status", True),
+        (CONTROLLER, Pod, "create delete", False),
+        (TAINTS, ResourceV1ResourceClaim, "list watch", True),
+        (TAINTS, ResourceSlice, "list watch", True),
+        (TAINTS, Pod, "list watch delete patch/status", True),
+        (TAINTS, ResourceV1ResourceClaim, "update update/status", False),
+    ],
+)  # fmt: skip
+def test_who_handles_claims_for_devices_may_do_so(user: User, what: type[Any], more: str, allowed: bool) -> None:
+    rbac, kind = authorizer(*DEFAULTS), kinds.of(what)
+    for each in more.split():
+        verb, _, subresource = each.partition("/")
+        namespace = "ns" if kind.namespaced else ""
+        assert rbac.decide(Request(user, verb, kind, namespace, "x", subresource)).allowed is allowed, each
+
+
+@pytest.mark.parametrize(
+    ("role", "verbs"),
+    [("edit", {"create", "delete", "deletecollection", "patch", "update"}), ("view", set(defaults.READ))],
+)
+@pytest.mark.parametrize("resource", ["resourceclaims", "resourceclaimtemplates"])
+def test_people_of_a_namespace_have_claims_for_devices(role: str, verbs: set[str], resource: str) -> None:
+    found = next(r for r in defaults.cluster_roles() if r.metadata.name == f"system:aggregate-to-{role}")
+    [rule] = [r for r in found.rules if r.apiGroups == ["resource.k8s.io"] and resource in r.resources]
+    assert set(rule.verbs) == verbs
 
 
 def test_who_says_nothing_may_look_at_health_and_version_only() -> None:
