@@ -13,7 +13,9 @@ from api.types import (
     DeviceClaim,
     DeviceRequest,
     DeviceRequestAllocationResult,
+    Event,
     ExactDeviceRequest,
+    Namespace,
     ObjectMeta,
     Pod,
     PodResourceClaim,
@@ -22,6 +24,8 @@ from api.types import (
     ResourceClaimSpec,
     ResourceClaimTemplate,
     ResourceClaimTemplateSpec,
+    ResourceQuota,
+    ResourceQuotaSpec,
     ResourceV1ResourceClaim,
     ServiceAccount,
 )
@@ -67,11 +71,13 @@ async def controllers(plane: ControlPlane, client: Client, tmp_path: Path) -> As
         yield
 
 
+def template(namespace: str = "default") -> ResourceClaimTemplate:
+    metadata = ObjectMeta(name="one-gpu", namespace=namespace)
+    return ResourceClaimTemplate(metadata=metadata, spec=ResourceClaimTemplateSpec(spec=spec()))
+
+
 async def test_a_claim_from_a_template_comes_and_goes_with_its_pod(client: Client, controllers: None) -> None:
-    template = ResourceClaimTemplate(
-        metadata=ObjectMeta(name="one-gpu", namespace="default"), spec=ResourceClaimTemplateSpec(spec=spec())
-    )
-    await client.create(template)
+    await client.create(template())
     await client.create(pod("user", resourceClaimTemplateName="one-gpu"))
     [claim] = await until(client, ResourceV1ResourceClaim, lambda found: len(found) == 1)
     [user] = await until(client, Pod, lambda found: bool(found[0].status.resourceClaimStatuses))
@@ -100,3 +106,41 @@ async def test_a_shared_claim_is_free_when_both_its_pods_are_gone(client: Client
     [free] = await until(client, ResourceV1ResourceClaim, lambda found: not found[0].metadata.finalizers)
     assert free.status.allocation is None
     assert free.status.reservedFor == []
+
+
+async def test_a_quota_of_devices_holds_for_claims_from_templates(client: Client, controllers: None) -> None:
+    limit = {"gpu.example.com.deviceclass.resource.k8s.io/devices": "1", "count/resourceclaims.resource.k8s.io": "5"}
+    await client.create(
+        ResourceQuota(metadata=ObjectMeta(name="q", namespace="default"), spec=ResourceQuotaSpec(hard=limit))
+    )
+    await until(client, ResourceQuota, lambda found: found[0].status.hard == limit)
+    await client.create(template())
+    await client.create(pod("first", resourceClaimTemplateName="one-gpu"))
+    await until(client, ResourceV1ResourceClaim, lambda found: len(found) == 1)
+    await client.create(pod("second", resourceClaimTemplateName="one-gpu"))
+    events = await until(client, Event, lambda found: any(e.reason == "FailedResourceClaimCreation" for e in found))
+    [message] = {e.message for e in events if e.reason == "FailedResourceClaimCreation"}
+    assert message.startswith("PodResourceClaim device: create ResourceClaim second-device-")
+    assert "exceeded quota: q, requested: gpu.example.com.deviceclass.resource.k8s.io/devices=1" in message
+    await client.delete(Pod, "first", "default", grace_seconds=0)
+    [claim] = await until(client, ResourceV1ResourceClaim, lambda found: _of(found, "second"))
+    [quota] = await until(client, ResourceQuota, lambda found: set(found[0].status.used.values()) == {"1"})
+    assert claim.metadata.namespace == quota.metadata.namespace
+
+
+def _of(claims: list[ResourceV1ResourceClaim], pod_name: str) -> bool:
+    return [c.metadata.ownerReferences[0].name for c in claims] == [pod_name]
+
+
+async def test_a_namespace_goes_with_claims_that_are_allocated(client: Client, controllers: None) -> None:
+    await client.create(Namespace(metadata=ObjectMeta(name="crew")))
+    await until(client, ServiceAccount, lambda found: any(a.metadata.namespace == "crew" for a in found))
+    await client.create(template("crew"))
+    user = pod("user", resourceClaimTemplateName="one-gpu")
+    user.metadata.namespace = "crew"
+    user = await client.create(user)
+    [claim] = await until(client, ResourceV1ResourceClaim, lambda found: len(found) == 1)
+    await allocate(client, claim, user)
+    await client.delete(Namespace, "crew")
+    await until(client, Namespace, lambda found: not any(n.metadata.name == "crew" for n in found))
+    assert (await client.list(ResourceV1ResourceClaim)).items == []

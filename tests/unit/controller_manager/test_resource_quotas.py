@@ -3,7 +3,7 @@
 from typing import Any
 
 from api import meta
-from api.types import ConfigMap, ObjectMeta, Pod, ResourceQuota, ResourceQuotaSpec
+from api.types import ConfigMap, ObjectMeta, Pod, ResourceQuota, ResourceQuotaSpec, ResourceV1ResourceClaim
 from controller_manager.resource_quotas import QUIET_SECONDS
 from machinery.testing import FakeClock
 from tests.unit.controller_manager.worlds import World, controllers, rest
@@ -54,6 +54,32 @@ async def test_what_is_there_is_counted(world: World) -> None:
         await rest()
         used = {"configmaps": "2", "count/pods": "2", "pods": "1", "cpu": "250m"}
         assert status(world) == ({"configmaps": "5", "count/pods": "9", "pods": "9", "cpu": "2"}, used)
+
+
+async def test_devices_are_counted_as_they_are_asked_for(world: World) -> None:
+    def asked(name: str, *wishes: tuple[str, str, int]) -> dict[str, Any]:
+        choices = [
+            {"name": f"c{i}", "deviceClassName": c, "allocationMode": m, "count": n}
+            for i, (c, m, n) in enumerate(wishes)
+        ]
+        return {"name": name} | ({"firstAvailable": choices} if len(choices) > 1 else {"exactly": choices[0]})
+
+    requests = [
+        asked("some", ("gpus", "ExactCount", 3)),
+        asked("every", ("gpus", "All", 0)),
+        asked("either", ("gpus", "ExactCount", 2), ("nics", "ExactCount", 1), ("gpus", "ExactCount", 5)),
+    ]
+    document = {"metadata": {"name": "c", "namespace": "default"}, "spec": {"devices": {"requests": requests}}}
+    await world.create(meta.decode(meta.encode(document), ResourceV1ResourceClaim))
+    gpus, nics = (f"{c}.deviceclass.resource.k8s.io_devices" for c in ("gpus", "nics"))
+    async with controllers(world, QUOTAS):
+        await world.create(quota(**{gpus: "99", nics: "9", "count_resourceclaims.resource.k8s.io": "9"}))
+        await rest()
+        assert status(world)[1] == {
+            "gpus.deviceclass.resource.k8s.io/devices": "40",
+            "nics.deviceclass.resource.k8s.io/devices": "1",
+            "count/resourceclaims.resource.k8s.io": "1",
+        }
 
 
 async def test_what_is_deleted_is_given_back(world: World) -> None:
