@@ -9,10 +9,12 @@ from api import meta
 from api.types import (
     AllocationResult,
     Container,
+    Device,
     DeviceAllocationResult,
     DeviceClaim,
     DeviceRequest,
     DeviceRequestAllocationResult,
+    DeviceTaint,
     Event,
     ExactDeviceRequest,
     Namespace,
@@ -24,8 +26,11 @@ from api.types import (
     ResourceClaimSpec,
     ResourceClaimTemplate,
     ResourceClaimTemplateSpec,
+    ResourcePool,
     ResourceQuota,
     ResourceQuotaSpec,
+    ResourceSlice,
+    ResourceSliceSpec,
     ResourceV1ResourceClaim,
     ServiceAccount,
 )
@@ -144,3 +149,21 @@ async def test_a_namespace_goes_with_claims_that_are_allocated(client: Client, c
     await client.delete(Namespace, "crew")
     await until(client, Namespace, lambda found: not any(n.metadata.name == "crew" for n in found))
     assert (await client.list(ResourceV1ResourceClaim)).items == []
+
+
+async def test_a_tainted_device_loses_its_pods(client: Client, controllers: None) -> None:
+    device = Device(name="gpu-0")
+    pool = ResourcePool(name="node1", generation=1, resourceSliceCount=1)
+    driver = ResourceSliceSpec(driver="gpu.example.com", nodeName="node1", pool=pool, devices=[device])
+    published = await client.create(ResourceSlice(metadata=ObjectMeta(name="node1-gpus"), spec=driver))
+    claim = await client.create(
+        ResourceV1ResourceClaim(metadata=ObjectMeta(name="one", namespace="default"), spec=spec())
+    )
+    user = pod("user", resourceClaimName="one")
+    user.spec.nodeName = "node1"
+    user = await client.create(user)
+    await allocate(client, claim, user)
+    published.spec.devices[0].taints = [DeviceTaint(key="example.com/broken", effect="NoExecute")]
+    await client.update(published)
+    await until(client, Pod, lambda found: not found)
+    await until(client, ResourceV1ResourceClaim, lambda found: found[0].status.allocation is None)
