@@ -1,8 +1,13 @@
 """Claims for devices in a real control plane; the test stands in for the scheduler and the kubelets."""
 
+import asyncio
+import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 
+import pytest
 import pytest_asyncio
 
 from api import meta
@@ -39,6 +44,7 @@ from machinery.testing import ControlPlane
 from tests.integration.processes import controller_manager, until
 
 FINALIZER = "resource.kubernetes.io/delete-protection"
+POD_CLAIM = "resource.kubernetes.io/pod-claim-name"
 
 
 def spec() -> ResourceClaimSpec:
@@ -167,3 +173,52 @@ async def test_a_tainted_device_loses_its_pods(client: Client, controllers: None
     await client.update(published)
     await until(client, Pod, lambda found: not found)
     await until(client, ResourceV1ResourceClaim, lambda found: found[0].status.allocation is None)
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(60, marks=pytest.mark.long)])
+async def test_a_manager_that_is_killed_makes_no_claim_twice(
+    plane: ControlPlane, client: Client, tmp_path: Path, kills: int
+) -> None:
+    pauses = Random(9)
+    made: Counter[tuple[str, str]] = Counter()
+    start = (await client.list(ResourceV1ResourceClaim)).resource_version
+
+    async def count() -> None:
+        async for batch in client.watch(ResourceV1ResourceClaim, resource_version=start):
+            for event in batch:
+                if event.type == "ADDED":
+                    metadata = event.object.metadata
+                    made[metadata.ownerReferences[0].uid, metadata.annotations[POD_CLAIM]] += 1
+
+    async def die_and_come_back() -> None:
+        for _ in range(kills):
+            async with controller_manager(plane, tmp_path, "--leader-elect-identity=phoenix") as process:
+                await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=pauses.uniform(0.6, 1.6))
+                assert process.returncode is None, "it ended by itself"
+                process.send_signal(signal.SIGKILL)
+                await process.wait()
+
+    async with controller_manager(plane, tmp_path, "--leader-elect-identity=phoenix"):
+        await until(client, ServiceAccount, lambda found: any(a.metadata.namespace == "default" for a in found))
+    await client.create(template())
+    counting, dying = asyncio.create_task(count()), asyncio.create_task(die_and_come_back())
+    names: list[str] = []
+    while not dying.done():
+        names.append(f"p{len(names)}")
+        user = pod(names[-1], resourceClaimTemplateName="one-gpu")
+        user.spec.resourceClaims.append(PodResourceClaim(name="second", resourceClaimTemplateName="one-gpu"))
+        await client.create(user)
+        await asyncio.wait([dying], timeout=0.02)
+    await dying
+    async with controller_manager(plane, tmp_path, "--leader-elect-identity=phoenix"):
+        users = await until(
+            client, Pod, lambda found: all(len(p.status.resourceClaimStatuses) == 2 for p in found), seconds=60
+        )
+        said = {s.resourceClaimName for p in users for s in p.status.resourceClaimStatuses}
+        assert said == {c.metadata.name for c in (await client.list(ResourceV1ResourceClaim)).items}
+        assert len(said) == 2 * len(names)
+        for name in names:
+            await client.delete(Pod, name, "default", grace_seconds=0)
+        await until(client, ResourceV1ResourceClaim, lambda found: not found, seconds=60)
+    counting.cancel()
+    assert made.total() == len(made) == 2 * len(names), "the watch must have seen each claim once"
