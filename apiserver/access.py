@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from api import kinds
 from api.types import Pod
 from apiserver.admission import About, Judge, Plugin
+from apiserver.admission.devices import SLICES, DeviceTaints
 from apiserver.authentication import Accounts, Authenticator, Keys, Proxies
 from apiserver.authorization import Authorizer, First, Masters
 from apiserver.authorization.escalation import (
@@ -51,7 +52,7 @@ def access(config: Config, world: World, store: Store, clock: Clock) -> Access:
     granting = (ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS)
     guards = (
         About(SigningRequests(clock), REQUESTS), NodeRestriction(objects),
-        About(Escalation(authorizer, rbac), *granting),
+        About(Escalation(authorizer, rbac), *granting), About(DeviceTaints(clock), SLICES),
     )  # fmt: skip
     proxies = Proxies(config.proxies) if config.proxies is not None else None
     who = Authenticator(config.tokens, accounts, proxies, config.client_ca, anonymous=config.anonymous, clock=clock)

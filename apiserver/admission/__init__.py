@@ -11,6 +11,7 @@
     storage_objects    StorageObjectInUseProtection, PersistentVolumeClaimResize
     runtime_classes    RuntimeClass
     pod_security       PodSecurity; pod_standards has the checks
+    devices            access to devices that others have, the times of their taints
     resource_quotas    ResourceQuota, which comes last of all
     services           allocation of cluster IPs and node ports
     holdings           what services hold of them, without a look at every service

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from api.kinds import Kind
 from apiserver.admission.default_classes import INGRESSES, DefaultIngressClass, DefaultStorageClass
+from apiserver.admission.devices import CLAIMS as DEVICE_CLAIMS
+from apiserver.admission.devices import TEMPLATES, DeviceAdminAccess
 from apiserver.admission.limit_ranges import CLAIMS, LimitRanger
 from apiserver.admission.namespaces import NamespaceLifecycle
 from apiserver.admission.new_nodes import NODES, TaintNodesByCondition
@@ -169,6 +171,7 @@ def standard(
         # Whoever charges comes last, when nobody else can refuse any more.
         [
             *judges,
+            About(DeviceAdminAccess(reader), DEVICE_CLAIMS, TEMPLATES),
             About(limits, PODS, CLAIMS),
             About(PodSecurity(reader), NAMESPACES, PODS, *WITH_TEMPLATES),
             About(PersistentVolumeClaimResize(reader), CLAIMS),
