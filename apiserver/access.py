@@ -9,6 +9,7 @@ from apiserver.admission import About, Judge, Plugin
 from apiserver.admission.devices import SLICES, DeviceTaints
 from apiserver.authentication import Accounts, Authenticator, Keys, Proxies
 from apiserver.authorization import Authorizer, First, Masters
+from apiserver.authorization.claim_statuses import CLAIMS, ClaimStatuses
 from apiserver.authorization.escalation import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
@@ -54,6 +55,7 @@ def access(config: Config, world: World, store: Store, clock: Clock) -> Access:
         About(SigningRequests(clock), REQUESTS), NodeRestriction(objects),
         About(Escalation(authorizer, rbac), *granting), About(DeviceTaints(clock), SLICES),
     )  # fmt: skip
+    judges = About(SignerGuard(authorizer), REQUESTS), About(ClaimStatuses(authorizer), CLAIMS)
     proxies = Proxies(config.proxies) if config.proxies is not None else None
     who = Authenticator(config.tokens, accounts, proxies, config.client_ca, anonymous=config.anonymous, clock=clock)
-    return Access(who, authorizer, guards, (About(SignerGuard(authorizer), REQUESTS),), keys)
+    return Access(who, authorizer, guards, judges, keys)

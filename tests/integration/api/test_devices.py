@@ -11,6 +11,7 @@ from .conftest import Answer, Send
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 GROUP = "/apis/resource.k8s.io/v1"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
 MERGE = "application/merge-patch+json"
 FINALIZER = "resource.kubernetes.io/delete-protection"
@@ -136,3 +137,41 @@ async def test_devices_of_others_are_for_namespaces_with_a_label(send: Send, cla
     label = {"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}}
     await send("PATCH", f"/api/v1/namespaces/{claims.split('/')[-2]}", label, MERGE)
     assert (await send("POST", claims, document)).code == 201
+
+
+async def test_who_may_write_a_status_may_not_yet_allocate(send: Send, claims: str) -> None:
+    """A driver and an allocator, whose rights are those of upstream's hardening guide."""
+    name = uuid4().hex[:8]
+    driver, allocator = f"driver-{name}", f"allocator-{name}"
+    rights = {
+        driver: ("arbitrary-node:patch", "resourceclaims/driver", ["gpu.example.com"]),
+        allocator: ("patch", "resourceclaims/binding", []),
+    }
+    for user, (verb, resource, named) in rights.items():
+        rules = [
+            {"apiGroups": ["resource.k8s.io"], "resources": ["resourceclaims/status"], "verbs": ["patch"]},
+            {"apiGroups": ["resource.k8s.io"], "resources": [resource], "verbs": [verb], "resourceNames": named},
+        ]
+        assert (await send("POST", f"{RBAC}/clusterroles", {"metadata": {"name": user}, "rules": rules})).code == 201
+        binding = {
+            "metadata": {"name": user},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user},
+            "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}],
+        }
+        assert (await send("POST", f"{RBAC}/clusterrolebindings", binding)).code == 201
+    assert (await send("POST", claims, {"metadata": {"name": "one"}, "spec": SPEC})).code == 201
+
+    async def patch(user: str, status: dict[str, Any]) -> Answer:
+        impersonating = {"Impersonate-User": user}
+        return await send("PATCH", f"{claims}/one/status", {"status": status}, MERGE, **impersonating)
+
+    allocated = {"allocation": ALLOCATION, "reservedFor": [CONSUMER]}
+    device = {"driver": "gpu.example.com", "pool": "n1", "device": "gpu-0", "data": {"a": 1}}
+    refused = await patch(driver, allocated)
+    assert refused.code == 422
+    assert 'requires resource="resourceclaims/binding", verb="patch" permission' in refused.body["message"]
+    assert (await patch(allocator, allocated)).code == 200
+    refused = await patch(allocator, {"devices": [device]})
+    assert 'resource="resourceclaims/driver", verb="[arbitrary-node:patch]" permission' in refused.body["message"]
+    answer = await patch(driver, {"devices": [device]})
+    assert (answer.code, answer.body["status"]["devices"]) == (200, [device])
