@@ -39,6 +39,7 @@ class Status(msgspec.Struct, gc=False):
 class Meta(msgspec.Struct, gc=False):
     name: str = ""
     namespace: str = ""
+    uid: str = ""
     labels: dict[str, str] = {}
     resourceVersion: str = ""
 
