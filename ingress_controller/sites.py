@@ -5,12 +5,22 @@ rules is answered by those alone, no class means not ours), as ingress-nginx doe
 """
 
 import base64
+import os
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from api.meta import Key, key
 from api.types import (
@@ -209,13 +219,43 @@ def bundle(secret: Secret) -> str:
 
     What the proxy refuses would keep all other sites from it, so nothing is passed on unread.
     """
-    data = {name: base64.b64decode(value) for name, value in secret.data.items()}
-    if not (certificate := data.get("tls.crt")) or not (private := data.get("tls.key")):
+    pem, fault = _bundled(secret.data.get("tls.crt", ""), secret.data.get("tls.key", ""))
+    if fault:
+        raise ValueError(fault)
+    return pem
+
+
+@lru_cache(maxsize=1024)
+def _bundled(certificate: str, private: str) -> tuple[str, str]:
+    """The bundle, or what is wrong. Kept: all are asked for at each change of anything, and reading takes long."""
+    try:
+        pem = _joined(base64.b64decode(certificate), base64.b64decode(private))
+        _try(pem)
+    # What the library does not raise as a ValueError: a key with a password, a version or a curve of the future.
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, ssl.SSLError) as e:
+        return "", str(e) or repr(e)
+    return pem, ""
+
+
+def _joined(certificate: bytes, private: bytes) -> str:
+    if not certificate or not private:
         raise ValueError("tls.crt and tls.key are needed")
     chain = x509.load_pem_x509_certificates(certificate)
-    loaded = load_pem_private_key(private, None)
+    # Whether its numbers are prime takes a tenth of a second; who has chosen others harms nobody else.
+    loaded = load_pem_private_key(private, None, unsafe_skip_rsa_key_validation=True)
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if chain[0].public_key().public_bytes(*form) != loaded.public_key().public_bytes(*form):
         raise ValueError("the key belongs to another certificate")
-    whole = b"".join(c.public_bytes(Encoding.PEM) for c in chain) + private.strip() + b"\n"
-    return whole.decode("ascii")
+    # Written anew: what stands behind a key is read by the proxy, too.
+    key_alone = loaded.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return (b"".join(c.public_bytes(Encoding.PEM) for c in chain) + key_alone).decode("ascii")
+
+
+def _try(pem: str) -> None:
+    """Let the proxy's own library take it, which refuses keys that are too small, say.  Raises ssl.SSLError."""
+    file = os.memfd_create("certificate")
+    try:
+        os.write(file, pem.encode())
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(f"/proc/self/fd/{file}")
+    finally:
+        os.close(file)

@@ -1,7 +1,20 @@
 """From objects to a site."""
 
 import base64
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
 
 from api import meta
 from api.meta import Key
@@ -144,6 +157,42 @@ def test_a_certificate_is_for_its_hosts_and_only_with_its_own_key() -> None:
         broken = made(of, secrets=[secret(certificate, private)])
         assert (broken.certificates, broken.complaints[0].reason) == ((), "SecretInvalid")
     assert made(of).complaints == (Complaint(Key("shop", "web"), "SecretNotFound", "Secret 'shop/tls' does not exist"),)
+
+
+def certificate(private: Any, signer: Any = None) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shop.example")])
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(name, name, private.public_key(), 1, start, start + timedelta(days=365))
+    return builder.sign(signer or private, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def key_of(private: Any, how: KeySerializationEncryption | None = None) -> bytes:
+    written: bytes = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how or NoEncryption())
+    return written
+
+
+def test_a_certificate_that_the_proxy_would_refuse_is_complained_of_and_keeps_nobody_from_it() -> None:
+    of = ingress(tls=[{"hosts": ["shop.example"], "secretName": "tls"}])
+    good = rsa.generate_private_key(65537, 2048)
+    small = rsa.generate_private_key(65537, 1024)  # noqa: S505  that is what is tried
+    curve, other = ec.generate_private_key(ec.SECP192R1()), x25519.X25519PrivateKey.generate()
+    for pem, private, words in (
+        (certificate(good), key_of(good, BestAvailableEncryption(b"secret")), "encrypted"),
+        (certificate(small), key_of(small), "key too small"),
+        (certificate(good) + certificate(small), key_of(good), "key too small"),
+        (certificate(curve), key_of(curve), "key too small"),
+        (certificate(other, signer=good), key_of(other), "unknown certificate type"),
+    ):
+        found = made(of, secrets=[secret(pem, private)])
+        assert (found.certificates, found.complaints[0].reason) == ((), "SecretInvalid")
+        assert words in found.complaints[0].message
+
+
+def test_nothing_that_stands_behind_a_key_comes_to_the_proxy() -> None:
+    of = ingress(tls=[{"secretName": "tls"}])
+    behind = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    found = made(of, secrets=[secret(PAIR.certificate, PAIR.key + behind)])
+    assert found == made(of, secrets=[secret(PAIR.certificate, PAIR.key)])
 
 
 def test_an_ingress_is_ours_by_its_class_alone() -> None:
