@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from api import names
 from api.meta import Key, key
 from api.types import (
     EndpointSlice,
@@ -38,6 +39,8 @@ CONTROLLER = "wherry.io/ingress"
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 NOWHERE = ""
 """The backend of what nobody serves."""
+MOST_HOSTS = 100
+"""Of one certificate in one line of the proxy's list, of which 64 kB are read."""
 
 
 class Server(NamedTuple):
@@ -134,8 +137,8 @@ class _Making:
             at = self._paths.setdefault((rule.host or "").lower(), {})
             for each in rule.http.paths if rule.http is not None else ():
                 path = each.path or "/"
-                if not path.isprintable():
-                    self._complain(ingress, "Rejected", f"path {path!r} has characters that no request can have")
+                if not path.startswith("/") or not path.isprintable():
+                    self._complain(ingress, "Rejected", f"path {path!r} can be that of no request")
                     continue
                 exact = each.pathType == "Exact"
                 # `/shop/` is the beginning of `/shop` too.
@@ -199,7 +202,12 @@ class _Making:
         except ValueError as e:
             self._complain(ingress, "SecretInvalid", f"Secret {str(at)!r} is no certificate with its key: {e}")
             return
-        self._certificates.append(Certificate(tuple(host.lower() for host in tls.hosts), pem))
+        # The proxy reads a list of them, in which other characters mean something.
+        hosts = [host for host in map(str.lower, tls.hosts) if not names.dns_subdomain_faults(host.removeprefix("*."))]
+        if len(hosts) < len(tls.hosts):
+            self._complain(ingress, "Rejected", f"not all TLS hosts are names of hosts: {tls.hosts}")
+        for start in range(0, len(hosts), MOST_HOSTS) if tls.hosts else (0,):
+            self._certificates.append(Certificate(tuple(hosts[start : start + MOST_HOSTS]), pem))
 
 
 def _ready(port: ServicePort, slices: Iterable[EndpointSlice]) -> Iterable[Server]:

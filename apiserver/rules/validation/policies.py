@@ -27,6 +27,7 @@ from apiserver.rules.validation.values import (
     formed,
     one_of,
     optional,
+    parse_ip,
     port,
     port_number,
 )  # fmt: skip
@@ -166,6 +167,8 @@ def ingress(it: Ingress) -> Faults:
     for i, rule in enumerate(spec.rules):
         at = SPEC.child("rules").index(i)
         if rule.host:
+            if parse_ip(rule.host) is not None:
+                yield invalid(at.child("host"), rule.host, "must be a DNS name, not an IP address")
             yield from formed(at.child("host"), rule.host.removeprefix("*."), names.dns_subdomain_faults)
         if rule.http is None:
             continue
@@ -175,6 +178,12 @@ def ingress(it: Ingress) -> Faults:
             yield from _http_path(at.child("http", "paths").index(j), each)
     if spec.defaultBackend is not None:
         yield from _backend(SPEC.child("defaultBackend"), spec.defaultBackend)
+    for i, tls in enumerate(spec.tls):
+        at = SPEC.child("tls").index(i)
+        for j, host in enumerate(tls.hosts):
+            yield from formed(at.child("hosts").index(j), host.removeprefix("*."), names.dns_subdomain_faults)
+        if tls.secretName:
+            yield from formed(at.child("secretName"), tls.secretName, names.dns_subdomain_faults)
     if spec.ingressClassName:
         yield from formed(SPEC.child("ingressClassName"), spec.ingressClassName, names.dns_subdomain_faults)
 
@@ -185,8 +194,14 @@ def _http_path(path: Path, it: Any) -> Faults:
     elif it.pathType not in ("Exact", "Prefix", "ImplementationSpecific"):
         supported = ("Exact", "ImplementationSpecific", "Prefix")
         yield not_supported(path.child("pathType"), it.pathType, supported)
-    if it.pathType in ("Exact", "Prefix") and not it.path.startswith("/"):
+    plain = it.pathType in ("Exact", "Prefix")
+    if (plain or it.path) and not it.path.startswith("/"):
         yield invalid(path.child("path"), it.path, "must be an absolute path")
+    if plain:
+        for each in (s for s in ("//", "/./", "/../", "%2f", "%2F") if s in it.path):
+            yield invalid(path.child("path"), it.path, f"must not contain '{each}'")
+        for each in (s for s in ("/..", "/.") if it.path.endswith(s)):
+            yield invalid(path.child("path"), it.path, f"cannot end with '{each}'")
     if it.backend is not None:
         yield from _backend(path.child("backend"), it.backend)
 

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from api import meta
 from api.meta import Key
 from api.types import EndpointSlice, Ingress, IngressClass, Secret, Service
+from ingress_controller.haproxy import certificate_files
 from ingress_controller.sites import CONTROLLER, Complaint, Server, Site, World, is_ours, site
 from machinery.certificates import Authority, Subject
 
@@ -141,11 +142,33 @@ def test_what_is_missing_is_complained_of_and_the_rest_is_served() -> None:
     assert complaints(ingress(rules=[rule("", resource)])) == [("Rejected", "only Services can be backends")]
 
 
-def test_a_path_that_would_end_a_line_of_the_configuration_is_refused() -> None:
-    evil = path("/x\n  default_backend evil", "ImplementationSpecific")
-    found = made(ingress(rules=[rule("", evil)]))
-    assert [h.paths for h in found.hosts] == [()]
-    assert found.complaints[0].reason == "Rejected"
+def test_a_path_that_means_something_in_the_configuration_is_refused() -> None:
+    for evil in ("/x\n  default_backend evil", "}", "-f"):
+        found = made(ingress(rules=[rule("", path(evil, "ImplementationSpecific"))]))
+        assert [h.paths for h in found.hosts] == [()]
+        assert found.complaints[0].reason == "Rejected"
+
+
+def test_hosts_of_a_certificate_that_mean_something_in_the_list_are_refused() -> None:
+    for hosts, served in (
+        (["a.example\nown.pem", "!b.example", "*.c.example"], [("*.c.example",)]),
+        (["[alpn h2]"], []),
+    ):
+        of = ingress(tls=[{"hosts": hosts, "secretName": "tls"}])
+        found = made(of, secrets=[secret(PAIR.certificate, PAIR.key)])
+        assert [c.hosts for c in found.certificates] == served
+        assert found.complaints[0].reason == "Rejected"
+
+
+def test_many_hosts_of_a_certificate_stand_in_several_lines() -> None:
+    hosts = [f"{'a' * 60}.{n}.example" for n in range(3000)]
+    of = ingress(tls=[{"hosts": hosts, "secretName": "tls"}])
+    found = made(of, secrets=[secret(PAIR.certificate, PAIR.key)])
+    assert [host for each in found.certificates for host in each.hosts] == hosts
+    lines = certificate_files(found, "")["list"].splitlines()
+    # What HAProxy reads of a line, and how many words.
+    assert max(map(len, lines)) < 65536
+    assert max(len(line.split()) for line in lines) < 2048
 
 
 def test_a_certificate_is_for_its_hosts_and_only_with_its_own_key() -> None:

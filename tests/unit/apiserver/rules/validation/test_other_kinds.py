@@ -64,6 +64,10 @@ BIG = base64.b64encode(b"x" * (1 << 20 | 1)).decode()
         ("Ingress", {"spec/rules": []}, ["spec: Invalid value: []: either `defaultBackend` or `rules` must be specified"]),
         ("Ingress", {"spec/rules/0/http/paths/0/backend/service/name": "1a"}, []),
         ("Ingress", {"spec/rules/0/http/paths/0/path": "x"}, ['spec.rules[0].http.paths[0].path: Invalid value: "x": must be an absolute path']),
+        ("Ingress", {"spec/rules/0/http/paths/0/path": "}", "spec/rules/0/http/paths/0/pathType": "ImplementationSpecific"}, ['spec.rules[0].http.paths[0].path: Invalid value: "}": must be an absolute path']),
+        ("Ingress", {"spec/rules/0/http/paths/0/path": "", "spec/rules/0/http/paths/0/pathType": "ImplementationSpecific"}, []),
+        ("Ingress", {"spec/rules/0/http/paths/0/path": "/a//b/.."}, ['spec.rules[0].http.paths[0].path: Invalid value: "/a//b/..": must not contain \'//\'', 'spec.rules[0].http.paths[0].path: Invalid value: "/a//b/..": cannot end with \'/..\'']),
+        ("Ingress", {"spec/tls": [{"hosts": ["a.b", "*.c.d"], "secretName": "s"}, {}]}, []),
         ("NetworkPolicy", {"spec/ingress/0/from": [{}]}, ["spec.ingress[0].from[0]: Required value: must specify a peer"]),
         ("NetworkPolicy", {"spec/ingress/0/from": [{"ipBlock": {"cidr": ""}}]}, ["spec.ingress[0].from[0].ipBlock.cidr: Required value"]),
         (
@@ -87,6 +91,20 @@ BIG = base64.b64encode(b"x" * (1 << 20 | 1)).decode()
 )  # fmt: skip
 def test_what_is_refused(kind, changes, said):
     assert faults(kind, changes) == said
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"spec/tls": [{"hosts": ["a.b", "c\nown.pem"]}]}, "spec.tls[0].hosts[1]"),
+        ({"spec/tls": [{"hosts": ["*"]}]}, "spec.tls[0].hosts[0]"),
+        ({"spec/tls": [{"secretName": "A"}]}, "spec.tls[0].secretName"),
+        ({"spec/rules/0/host": "10.0.0.1"}, "spec.rules[0].host"),
+    ],
+)
+def test_an_ingress_names_hosts_and_secrets(changes, field):
+    [said] = faults("Ingress", changes)
+    assert said.startswith(f"{field}: Invalid value: ")
 
 
 def test_a_config_map_of_just_the_limit_is_good():
