@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from api import names
+from api.addresses import decimal
 from api.meta import Key, key
 from api.types import (
     EndpointSlice,
@@ -219,7 +220,7 @@ def _ready(port: ServicePort, slices: Iterable[EndpointSlice]) -> Iterable[Serve
             # The API's own rule: an unknown condition counts as ready.
             if endpoint.conditions is None or endpoint.conditions.ready is not False:
                 for address in endpoint.addresses:
-                    yield Server(address, numbers[0])
+                    yield Server(decimal(address), numbers[0])
 
 
 def bundle(secret: Secret) -> str:

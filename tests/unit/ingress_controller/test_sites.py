@@ -115,6 +115,12 @@ def test_a_port_is_found_by_number_and_by_name_and_leads_to_the_ready_endpoints(
     }
 
 
+def test_an_address_with_leading_zeros_is_decimal_as_it_is_to_all_others() -> None:
+    # HAProxy would read 10.0.0.9.
+    found = made(ingress(rules=[rule("", path("/"))]), slices=[slice_("10.0.0.011")])
+    assert found.backends == {"shop_web_80": (Server("10.0.0.11", 8080),)}
+
+
 def test_the_default_backend_is_the_oldest_ingress_that_has_one() -> None:
     backend = {"service": {"name": "web", "port": {"number": 80}}}
     assert made(ingress(defaultBackend=backend)).default == "shop_web_80"
