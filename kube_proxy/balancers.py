@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 
 from api import meta
+from api.addresses import decimal
 from api.types import EndpointSlice, Node, Service
 from kube_proxy.services import is_ipv4, is_passed_over, nodes_with_endpoints
 
@@ -18,7 +19,8 @@ def addresses(service: Service) -> list[str]:
     """The addresses of its load balancer that nodes answer for."""
     if service.spec.type != "LoadBalancer" or is_passed_over(service):
         return []
-    return [i.ip for i in service.status.loadBalancer.ingress if is_ipv4(i.ip) and i.ipMode != "Proxy"]
+    ingress = service.status.loadBalancer.ingress
+    return [decimal(i.ip) for i in ingress if is_ipv4(i.ip) and i.ipMode != "Proxy"]
 
 
 def is_fit(node: Node) -> bool:
@@ -44,7 +46,7 @@ def owned(
     address (there are load balancers that use them) is never answered for.
     """
     nodes = list(nodes)
-    taken = {a.address for node in nodes for a in node.status.addresses}
+    taken = {decimal(a.address) for node in nodes for a in node.status.addresses}
     fit = sorted(node.metadata.name for node in nodes if is_fit(node))
     found: set[str] = set()
     for service in services:

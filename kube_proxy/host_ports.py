@@ -15,7 +15,7 @@ ANYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  what a pod may say for: every ad
 
 def published(pod: Pod) -> Elements:
     """What the table must hold for the pod."""
-    address = pod.status.podIP
+    address = decimal(pod.status.podIP)
     found: Elements = {}
     if pod.spec.hostNetwork or not is_ipv4(address) or pod.status.phase in ("Succeeded", "Failed"):
         return found

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from api import times
+from api.addresses import decimal
 from api.meta import Key, key
 from api.types import EndpointSlice, Node, Pod, Service, ServiceCIDR
 from kube_proxy import conntrack, loopback, routes, timeouts
@@ -16,7 +17,7 @@ from kube_proxy.ledger import Change, Ledger
 from kube_proxy.metrics import Metrics
 from kube_proxy.nftables import NftablesError
 from kube_proxy.rules import Element, Elements, elements, ranges
-from kube_proxy.services import SERVICE_NAME, ZONE, Place, balanced
+from kube_proxy.services import SERVICE_NAME, ZONE, Place, balanced, is_ipv4
 from kube_proxy.table import RANGES, Table
 from machinery.clocks import SYSTEM, Clock
 from machinery.informers import Informer
@@ -258,7 +259,7 @@ def is_stale(flow: Flow, ends: frozenset[tuple[str, int]], ledger: Ledger, own: 
 def node_address(node: Node | None) -> str:
     """The node's internal IPv4 address, or ""."""
     addresses = node.status.addresses if node is not None else []
-    return next((a.address for a in addresses if a.type == "InternalIP" and ":" not in a.address), "")
+    return next((decimal(a.address) for a in addresses if a.type == "InternalIP" and is_ipv4(a.address)), "")
 
 
 def place(node: Node | None) -> Place:

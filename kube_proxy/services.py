@@ -4,6 +4,7 @@ https://kubernetes.io/docs/reference/networking/virtual-ips/ ; terminating endpo
 as in KEP-3015.
 """
 
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
@@ -202,5 +203,12 @@ def _usable(candidates: list[_Candidate]) -> tuple[Backend, ...]:
 
 
 def is_ipv4(address: str) -> bool:
-    """Not ::ffff:192.0.2.1: the kernel's tables refuse that, and with it all that is to be changed at the same time."""
-    return address.count(".") == 3 and ":" not in address
+    """Whether it is an address, perhaps with leading zeros, and nothing but that.
+
+    The kernel's tables refuse ::ffff:192.0.2.1 or 10.0.0.x, and with it all that is to be changed at the same time.
+    """
+    try:
+        socket.inet_pton(socket.AF_INET, decimal(address))
+    except (OSError, ValueError):
+        return False
+    return True

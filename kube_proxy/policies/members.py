@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 import msgspec
 
 from api import kinds
+from api.addresses import decimal
 from api.types import Pod
 from kube_proxy.services import is_ipv4
 
@@ -75,7 +76,7 @@ def member(pod: PolicyPod | None) -> Member | None:
     if pod.status.phase in ("Succeeded", "Failed"):
         return None
     m = pod.metadata
-    return Member(m.namespace, m.labels, pod.status.podIP, pod.spec.nodeName, tuple(_ports(pod.spec)))
+    return Member(m.namespace, m.labels, decimal(pod.status.podIP), pod.spec.nodeName, tuple(_ports(pod.spec)))
 
 
 def _ports(spec: Spec) -> Iterator[tuple[NamedPort, int]]:

@@ -66,6 +66,11 @@ def test_every_address_has_one_owner_and_moves_only_with_it() -> None:
     assert owner(VIP, []) == ""
 
 
+def test_an_address_with_leading_zeros_is_decimal() -> None:
+    odd = balancer("192.168.77.020", "192.168.77.x", "192.168.77.1 ")
+    assert owned([odd], lambda _: (), [node()], "node1") == {"192.168.77.20"}
+
+
 def holders(of: Service, nodes: list[Node], *slices: EndpointSlice) -> list[str]:
     return [n.metadata.name for n in nodes if owned([of], lambda _: slices, nodes, n.metadata.name) == {VIP}]
 

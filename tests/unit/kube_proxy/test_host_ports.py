@@ -50,7 +50,14 @@ def test_pods_share_a_port_on_different_addresses_and_protocols(network: Network
     assert table.repair() is False
 
 
-@pytest.mark.parametrize("spelt", ["010.0.0.1", "::ffff:10.0.0.1"])
+def test_an_address_of_a_pod_that_is_none_is_told_to_nobody() -> None:
+    assert published(pod("10.244.0.x")) == {}
+    assert published(pod("10.244.0.011")).keys() >= {Element("hairpins", "10.244.0.11 . 10.244.0.11")}
+
+
+@pytest.mark.parametrize(
+    "spelt", ["010.0.0.1", "::ffff:10.0.0.1", "10.0.0.x", "1.1.1.256", "10.0.0.1 }\nflush ruleset\n{"]
+)
 def test_an_address_is_told_as_the_kernel_reads_it_or_not_at_all(table: Table, spelt: str) -> None:
     told = published(pod(POD_A, spelt))
     assert [e.key.split(" . ")[0] for e in told if e.map == "host-ports-tcp"] in ([], ["10.0.0.1"])

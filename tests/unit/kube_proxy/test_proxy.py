@@ -249,6 +249,8 @@ def test_only_flows_of_changed_ends_without_a_living_endpoint_are_stale() -> Non
 def test_the_nodes_address_is_its_internal_one() -> None:
     assert node_address(node(NODE_IP)) == NODE_IP
     assert node_address(None) == ""
+    assert node_address(node("node1.a.b.c")) == node_address(node("192.168.1.256")) == ""
+    assert node_address(node("192.168.1.011")) == "192.168.1.11"
 
 
 def test_flags_become_one_config() -> None:

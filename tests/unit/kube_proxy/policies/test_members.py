@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from kube_proxy.policies.members import PolicyPod
+from kube_proxy.policies.members import PolicyPod, Status, member
 from machinery.informers import Informer
 from tests.unit.machinery.resources import connected
 
@@ -43,3 +43,11 @@ async def test_a_pod_is_followed_while_it_changes_and_when_another_takes_its_nam
         await asyncio.gather(running, waiting, return_exceptions=True)
         assert not ended
         assert told == [(None, ""), ("", "10.244.0.8"), ("10.244.0.8", None), (None, "10.244.0.9")]
+
+
+def test_what_is_no_address_is_no_member():
+    assert member(PolicyPod()) is None
+    assert member(PolicyPod(status=Status(podIP="10.244.0.8 }\n{ 0.0.0.x"))) is None
+    told = member(PolicyPod(status=Status(podIP="10.244.0.011")))
+    assert told is not None
+    assert told.address == "10.244.0.11"
