@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, collapse_addresses
 from typing import NamedTuple
 
-from kube_proxy.services import Backend, Balanced
+from kube_proxy.services import Backend, Balanced, within
 
 MASQUERADE = 0x4000  # upstream's bit of the packet mark
 TABLE = "kube-proxy"
@@ -100,8 +100,9 @@ def elements(port: Balanced) -> Elements:
         found |= _external(port, "")
     for address in port.limited_ips:
         found[Element("limited", _key(port, address))] = ""
-        # A process on a node that holds the address comes from the address itself.
-        for source in (*port.sources, *([address] if port.own_source else [])):
+        # A process on a node that holds the address comes from the address itself. The set refuses overlaps.
+        own = port.own_source and not any(within(address, source) for source in port.sources)
+        for source in (*port.sources, *([address] if own else [])):
             found[Element("permitted", f"{_key(port, address)} . {source}")] = ""
     for address in port.hairpins:
         found[Element("hairpins", f"{address} . {address}")] = ""

@@ -96,7 +96,7 @@ def balanced(service: Service, slices: Iterable[EndpointSlice], here: Place) -> 
                 affinity_seconds=affinity,
                 limited_ips=tuple(a for a in external if a in ingress) if sources is not None else (),
                 sources=sources or (),
-                own_source=any(_within(here.address, source) for source in sources or ()),
+                own_source=any(within(here.address, source) for source in sources or ()),
                 internal_local=spec.internalTrafficPolicy == "Local",
                 external_local=spec.externalTrafficPolicy == "Local",
             )
@@ -141,7 +141,7 @@ def _sources(ranges: Iterable[str]) -> tuple[str, ...] | None:
 _NOBODY: frozenset[str | None] = frozenset()
 
 
-def _within(address: str, network: str) -> bool:
+def within(address: str, network: str) -> bool:
     return bool(address) and IPv4Address(address) in IPv4Network(network)
 
 

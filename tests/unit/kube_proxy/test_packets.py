@@ -103,6 +103,9 @@ def test_source_ranges_bind_clients_outside_pods_and_processes_of_the_node(netwo
             assert allowed(f"{OUTSIDE_IP}/32") == {"outside": True, "pod": False, "node": False}
             assert allowed(POD_RANGE) == {"outside": False, "pod": True, "node": False}
             assert allowed(f"{NODE_IP}/32") == {"outside": False, "pod": False, "node": True}
+            for of_both in ("192.0.0.0/8", f"{BALANCER}/31", f"{BALANCER}/32"):
+                assert allowed(f"{NODE_IP}/32", of_both)["node"]
+                assert table.repair() is False
     assert ask(network.outside, NODE_IP, 30080)[0] == POD_A, "node ports are not limited"
 
 
