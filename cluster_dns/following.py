@@ -1,6 +1,7 @@
 """What informers tell → names → answers."""
 
 import asyncio
+import logging
 from typing import Any
 
 from api.meta import Key, PartialObject, key
@@ -11,6 +12,8 @@ from cluster_dns.records import of_namespace, of_service
 from machinery.informers import Informer
 
 SERVICE_NAME = "kubernetes.io/service-name"
+
+log = logging.getLogger(__name__)
 
 
 class Follower:
@@ -38,10 +41,16 @@ class Follower:
         """Brings the names of changed services up to date."""
         dirty, self._dirty = self._dirty, set()
         for each in dirty:
-            service = self._services.get(*each)
-            slices = self._slices.by_index("service", str(each))
-            records = of_service(service, slices, self._names.layout.domain) if service is not None else {}
-            self._answers.changed(self._names.put(each, records))
+            try:
+                self._follow(each)
+            except Exception:  # one service's defect must not leave the others, at the start all, without names
+                log.exception("the names of %s cannot be told", each)
+
+    def _follow(self, each: Key) -> None:
+        service = self._services.get(*each)
+        slices = self._slices.by_index("service", str(each))
+        records = of_service(service, slices, self._names.layout.domain) if service is not None else {}
+        self._answers.changed(self._names.put(each, records))
 
     def _on_namespace(self, old: PartialObject | None, new: PartialObject | None) -> None:
         name = key(new or old).name

@@ -64,6 +64,8 @@ def of_namespace(name: str, domain: str) -> Records:
 
 def of_pod_name(label: str) -> Record | None:
     """`10-244-0-7` is a pod of that address: nobody asks whether there is one (upstream's `pods insecure`)."""
+    if "%" in label:
+        return None  # Python's addresses may have a zone, those of DNS may not
     try:
         text = label.replace("-", ".") if _DASHED.fullmatch(label) else label.replace("-", ":")
         return _address(str(ip_address(text)))

@@ -118,6 +118,9 @@ def ordinary_ip(path: Path, value: str | None) -> Faults:
 
 
 def parse_ip(value: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None if it is none. Python's may have a zone behind a %, the API's may not."""
+    if "%" in (value or ""):
+        return None
     try:
         return ipaddress.ip_address(decimal(value or ""))
     except ValueError:

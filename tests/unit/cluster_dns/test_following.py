@@ -55,6 +55,16 @@ async def test_a_slice_that_changes_or_goes_takes_its_addresses_along(world: Wor
     assert world.addresses(WEB) is None
 
 
+async def test_a_service_that_cannot_be_told_keeps_no_other_from_its_name(world: World) -> None:
+    names = [f"web{n}" for n in range(20)]
+    for each in names:
+        world.services.put(service(each, "10.96.0.7"))
+    world.services.put(service("bad", "None"))
+    world.slices.put(slice_of(endpoint("2001:db8::1%eth0"), of="bad", family="IPv6"))
+    await settle()
+    assert [world.addresses(f"{each}.default.svc.cluster.local.") for each in names] == [["10.96.0.7"]] * 20
+
+
 async def test_a_slice_that_changes_hands_leaves_the_first_service(world: World) -> None:
     for name in ("web", "db"):
         world.services.put(service(name, "None"))

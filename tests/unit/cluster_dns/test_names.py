@@ -62,6 +62,8 @@ def kind(names: Names, name: str, type_: str = "A") -> str:
         ("10-1-2-3.default.pod.cluster.local.", "AAAA", "NODATA"),
         ("10-1-2-3.nowhere.pod.cluster.local.", "A", "NXDOMAIN"),
         ("web-0.default.pod.cluster.local.", "A", "NXDOMAIN"),
+        ("fe80--1.default.pod.cluster.local.", "AAAA", "answer"),
+        ("fe80--1%eth0.default.pod.cluster.local.", "AAAA", "NXDOMAIN"),
         ("x.10-1-2-3.default.pod.cluster.local.", "A", "NXDOMAIN"),
         ("default.pod.cluster.local.", "A", "NODATA"),
         ("pod.cluster.local.", "A", "NODATA"),

@@ -48,6 +48,7 @@ BIG = base64.b64encode(b"x" * (1 << 20 | 1)).decode()
         ("EndpointSlice", {"addressType": DROP}, ["addressType: Required value"]),
         ("EndpointSlice", {"endpoints/0/addresses": []}, ["endpoints[0].addresses: Required value: must contain at least 1 address"]),
         ("EndpointSlice", {"endpoints/0/addresses": ["fd00::1"]}, ['endpoints[0].addresses[0]: Invalid value: "fd00::1": must be a valid IPv4 address']),
+        ("EndpointSlice", {"addressType": "IPv6", "endpoints/0/addresses": ["2001:db8::1%eth0"]}, ['endpoints[0].addresses[0]: Invalid value: "2001:db8::1%eth0": must be a valid IPv6 address', 'endpoints[0].addresses[0]: Invalid value: "2001:db8::1%eth0": must be a valid IP address']),
         ("EndpointSlice", {"endpoints/0/addresses": [f"10.0.0.{i}" for i in range(101)]}, ["endpoints[0].addresses: Too many: 101: must have at most 100 items"]),
         ("EndpointSlice", {"ports": [{"port": 1}, {"port": 2}]}, ['ports[1].name: Duplicate value: ""']),
         ("Event", {"involvedObject/namespace": "other"}, ['involvedObject.namespace: Invalid value: "other": does not match event.namespace']),
