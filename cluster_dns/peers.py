@@ -61,8 +61,14 @@ class Peers:
         """Until the server that this slice is of is not ready any more."""
         address = peer.endpoints[0].addresses[0]
         port = next((p.port for p in peer.ports if p.protocol == "TCP" and p.port), self._place.port)
+        short = False
         while True:
+            began = self._clock.monotonic()
             if await self._hold(address, port):
+                short, before = self._clock.monotonic() - began < RETRY_SECONDS, short
+                if short and before:
+                    # Whoever has no room ends it at once, and would have to do so again and again.
+                    await self._clock.sleep(RETRY_SECONDS)
                 continue
             try:
                 log.warning("%s does not answer: others are preferred until it does", address)
@@ -80,7 +86,7 @@ def _is_peer(each: EndpointSlice) -> bool:
 
 
 async def held(address: str, port: int) -> bool:
-    """Connect, and return when the connection has ended; False if there was none to be had."""
+    """Connect, and return when the connection has ended; False if there was none to be had, or it led to nobody."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(address, port)
@@ -89,7 +95,11 @@ async def held(address: str, port: int) -> bool:
     try:
         async with asyncio.timeout(HELD_SECONDS):
             await reader.read()
-    except (OSError, TimeoutError):
+    except TimeoutError:
+        # The kernel accepts for a process that stands still, too. But if it was this one that stood still, the other
+        # side may well have ended it.
+        return reader.at_eof() or reader.exception() is not None
+    except OSError:
         pass  # it has ended, one way or the other: whether anybody is there shows with the next one
     finally:
         writer.close()

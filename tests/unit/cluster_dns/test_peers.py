@@ -1,12 +1,15 @@
 """Servers that watch each other; what a killed one does to its connections is the kernel's, and tried on loopback."""
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from cluster_dns.peers import Peers, held
+from cluster_dns import peers
+from cluster_dns.peers import RETRY_SECONDS, Peers, held
 from cluster_dns.publishing import Place, is_ready, service_at, slice_of
 from machinery.testing import FakeClock, free_port, settle
 from tests.unit.cluster_dns.worlds import View, Writes
@@ -78,6 +81,44 @@ async def test_a_server_that_is_deleted_is_not_watched() -> None:
         world.died.set()
         await settle()
         assert world.slices.get(*TWO.slice) is None
+
+
+async def test_one_that_has_no_room_for_the_connection_is_not_asked_again_and_again() -> None:
+    world = World()
+
+    async def pushed_out(address: str, port: int) -> bool:
+        await asyncio.sleep(0)
+        world.asked += 1
+        return True
+
+    client = Writes(EndpointSlice=world.slices)
+    world.peers = Peers(client, world.slices, ONE, pushed_out, world.clock)  # type: ignore[arg-type]
+    async with world.running():
+        await settle()
+        assert world.asked == 2
+        await world.clock.advance(RETRY_SECONDS)
+        await settle()
+        assert (world.asked, world.ready(TWO)) == (3, True)
+
+
+async def test_one_that_stands_still_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "HELD_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        assert not await held(*frozen.getsockname())
+
+
+async def test_one_that_ended_the_connection_while_this_one_stood_still_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peers, "HELD_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as alive:
+        holding = asyncio.create_task(held(*alive.getsockname()))
+        alive.settimeout(5)
+        connection, _ = await asyncio.to_thread(alive.accept)
+        await settle()
+        connection.close()
+        time.sleep(0.4)  # noqa: ASYNC251  the process stands still
+        assert await holding
 
 
 async def test_a_connection_is_held_until_the_other_side_ends_it() -> None:
