@@ -19,7 +19,7 @@ import dns.exception
 from kubelet.network import links
 from kubelet.network.links import Route
 from kubelet.network.netlink import Netlink
-from machinery.running import main, together
+from machinery.running import causes, main, together
 
 SERVICES = "10.96.0.0/16"
 CONNECT_SECONDS = 10.0
@@ -69,8 +69,8 @@ class Forwarder:
                 with contextlib.closing(writer):
                     try:
                         await self._carry(reader, writer, target)
-                    except (OSError, dns.exception.DNSException, TimeoutError) as e:
-                        log.info("port %d: %s", port, e)
+                    except* (OSError, dns.exception.DNSException) as e:
+                        log.info("port %d: %s", port, "; ".join(str(cause) or repr(cause) for cause in causes(e)))
 
         server = await asyncio.start_server(accept, "0.0.0.0", port)  # noqa: S104  the engine publishes it
         async with server:
