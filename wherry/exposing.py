@@ -40,7 +40,8 @@ class Exposed:
         return f"{self.namespace}/{self.name}"
 
     def container(self, lab: Lab) -> str:
-        return f"{lab.name}-expose-{self.namespace}-{self.name}"
+        # No name in Kubernetes has an underscore: a-b/c is another Service than a/b-c.
+        return f"{lab.name}-expose-{self.namespace}_{self.name}"
 
     def __str__(self) -> str:
         where = (f"{self.address}:{port} → {target}" for port, target in self.ports)
@@ -66,6 +67,8 @@ def wanted(service: dict[str, Any], ports: Sequence[str], address: str) -> Expos
         if first and not (first.isdecimal() and 0 < int(first) < 65536):
             raise Trouble(part, f"{first!r} is no port of this machine", advice="Write --port 8080:80.")
         pairs.append((int(first) if first else target, target))
+        if [port for port, _ in pairs].count(pairs[-1][0]) > 1:
+            raise Trouble(part, f"port {pairs[-1][0]} of this machine is named twice")
     if not pairs:
         raise Trouble(part, "it has no TCP ports", advice="Other protocols are not carried.")
     return Exposed(metadata["namespace"], metadata["name"], address, tuple(pairs))
@@ -89,12 +92,12 @@ def service_name(resource: str) -> str:
     return name
 
 
-def _start(docker_engine: docker.DockerClient, lab: Lab, chosen: Exposed) -> None:
+def _create(docker_engine: docker.DockerClient, lab: Lab, chosen: Exposed) -> Container:
     nodes = [f"{lab.network}.{100 + number}" for number in range(1, Compose(lab).nodes() + 1)]
     resolvers = [f"{lab.network}.{number}" for number in (50, 51)]
     pairs = [f"{port}:{target}" for port, target in chosen.ports]
     name = f"{chosen.name}.{chosen.namespace}.{DOMAIN}"
-    made = docker_engine.containers.create(
+    return docker_engine.containers.create(
         f"wherry/component:{TAG}",
         ["wherry.forwarding", "--name", name, "--resolvers", *resolvers, "--nodes", *nodes, "--", *pairs],
         name=chosen.container(lab),
@@ -104,6 +107,13 @@ def _start(docker_engine: docker.DockerClient, lab: Lab, chosen: Exposed) -> Non
         cap_add=["NET_ADMIN"],
         restart_policy={"Name": "unless-stopped"},  # type: ignore[arg-type]  # the stubs ask for more than the engine
     )
+
+
+def _start(docker_engine: docker.DockerClient, lab: Lab, chosen: Exposed) -> None:
+    try:
+        made = _create(docker_engine, lab, chosen)
+    except APIError as e:
+        raise Trouble("expose", "the engine does not make the forwarder", str(e.explanation or e)) from e
     try:
         made.start()
     except APIError as e:

@@ -1,6 +1,9 @@
 import pytest
+from docker.errors import APIError
 
-from wherry.exposing import service_name, wanted
+from wherry import exposing
+from wherry.exposing import Exposed, service_name, wanted
+from wherry.labs import Lab
 from wherry.troubles import Trouble
 
 SERVICE = {
@@ -37,6 +40,37 @@ def test_other_ports_are_refused(asked, why):
     with pytest.raises(Trouble) as trouble:
         wanted(SERVICE, [asked], "127.0.0.1")
     assert trouble.value.reason == why
+
+
+def test_one_port_of_this_machine_leads_to_one_of_the_services():
+    with pytest.raises(Trouble, match="port 80 of this machine is named twice"):
+        wanted(SERVICE, ["80", "80:443"], "127.0.0.1")
+
+
+def test_each_service_has_a_container_of_its_own():
+    lab = Lab.from_environment()
+    one, other = (
+        Exposed(namespace, name, "127.0.0.1", ((80, 80),)) for namespace, name in (("a-b", "c"), ("a", "b-c"))
+    )
+    assert one.container(lab) != other.container(lab)
+
+
+class Refusing:
+    """An engine that makes no containers."""
+
+    containers: "Refusing"
+
+    def __init__(self) -> None:
+        self.containers = self
+
+    def create(self, *_: object, **__: object) -> None:
+        raise APIError("409 Client Error", explanation="Conflict. The name is in use")
+
+
+def test_an_engine_that_refuses_is_told(monkeypatch):
+    monkeypatch.setattr(exposing.Compose, "nodes", lambda _: 1)
+    with pytest.raises(Trouble, match="does not make the forwarder"):
+        exposing._start(Refusing(), Lab.from_environment(), Exposed("a", "b", "127.0.0.1", ((80, 80),)))
 
 
 @pytest.mark.parametrize(("address", "kind"), [("None", "headless"), (None, "of type ExternalName")])
