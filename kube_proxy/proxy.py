@@ -1,6 +1,7 @@
 """The loop: what informers tell → the table, the routes, and the flows that must not go on as they were."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -110,6 +111,7 @@ class Proxy:
         dirty, self._dirty = self._dirty, set()
         started, full = self._clock.monotonic(), not self._table.known
         checked = full or self._check_due
+        before = [self._table.ledger.claims(k) for k in dirty]
         try:
             change = await asyncio.to_thread(self._table.apply, {k: self._desired(k) for k in dirty})
             self._flows_of |= udp_ends(change)
@@ -118,6 +120,9 @@ class Proxy:
         except NftablesError as e:
             log.error("the rules cannot be programmed: %s", e)
             self._metrics.failed()
+            # The next success brings this change about, too, but does not tell of it.
+            after = (self._table.ledger.claims(k) for k in dirty)
+            self._flows_of |= udp_ends(Change(removed=[*itertools.chain(*before, *after)]))
             return False
         self._metrics.synced(self._clock.monotonic() - started, full=full)
         if checked:

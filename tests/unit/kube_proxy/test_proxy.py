@@ -17,17 +17,18 @@ from api.types import (
     PodStatus,
     ServiceCIDR,
     ServiceCIDRSpec,
+    ServicePort,
 )
 from kube_proxy.__main__ import parse
 from kube_proxy.conntrack import Flow
 from kube_proxy.ledger import Ledger
 from kube_proxy.metrics import Metrics
-from kube_proxy.nftables import Nftables
+from kube_proxy.nftables import Nftables, NftablesError
 from kube_proxy.proxy import CHECK_SECONDS, COALESCE_SECONDS, RETRY_SECONDS, Proxy, is_stale, node_address
 from kube_proxy.table import Table
 from machinery.testing import FakeClock, settle
 from tests.unit.kube_proxy.conftest import POD_A, POD_B
-from tests.unit.kube_proxy.networks import NODE_IP, SERVICE_RANGE, Network, ask, ip, tally
+from tests.unit.kube_proxy.networks import NODE_IP, SERVICE_RANGE, Datagrams, Network, ask, ip, tally
 from tests.unit.kube_proxy.objects import NODE, endpoint, service, slice_of, wanted
 from tests.unit.kube_proxy.worlds import World
 
@@ -165,6 +166,29 @@ async def test_a_host_port_comes_and_goes_with_its_pod_and_is_not_mixed_up_with_
         with pytest.raises(ConnectionRefusedError):
             ask(network.outside, NODE_IP, 9090)
         assert ask(network.node, IP, 80)[0] == POD_B
+
+
+async def test_a_udp_flow_leaves_an_endpoint_that_left_while_the_kernel_took_nothing(
+    network: Network, table: Table, kernel: Nftables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(commands: str) -> str:
+        raise NftablesError("Cannot allocate memory")
+
+    async with running(table) as cluster:
+        cluster.nodes.put(node(NODE_IP))
+        cluster.services.put(service(ports=[ServicePort(port=80, protocol="UDP")]))
+        cluster.slices.put(slice_of(endpoint(POD_A), protocol="UDP"))
+        await cluster.programmed()
+        with Datagrams(network, network.node) as client:
+            assert client.ask(IP, 80) == POD_A
+            with monkeypatch.context() as patched:
+                patched.setattr(kernel, "run", refuse)
+                cluster.slices.put(slice_of(endpoint(POD_B), protocol="UDP"))
+                await cluster.programmed()
+                assert cluster.readiness[-1] is False
+            await cluster.programmed(RETRY_SECONDS)
+            assert cluster.readiness[-1] is True
+            assert client.ask(IP, 80) == POD_B
 
 
 async def test_a_held_address_has_no_other_ports(table: Table, kernel: Nftables) -> None:
