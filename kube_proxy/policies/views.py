@@ -53,7 +53,7 @@ class View:
         self._policies: dict[str, dict[Key, Policy]] = defaultdict(dict)
         self._namespaces: dict[str, dict[str, str]] = {}
         self._pods: dict[Key, Member] = {}
-        self._by_namespace: dict[str, set[Key]] = defaultdict(set)
+        self._by_namespace: dict[str, set[Key]] = {}
         self._here: set[Key] = set()
         self._isolated: dict[Key, Isolation] = {}
         self._isolations: Counter[Isolation] = Counter()
@@ -75,7 +75,7 @@ class View:
                 del self._policies[key.namespace]
         else:
             self._policies[key.namespace][key] = policy
-        self._unjudged |= self._by_namespace[key.namespace] & self._here
+        self._unjudged |= self._by_namespace.get(key.namespace, set()) & self._here
         if bool(self._policies) != had_any:
             self._unjudged |= self._here
 
@@ -86,7 +86,7 @@ class View:
             del self._namespaces[name]
         else:
             self._namespaces[name] = labels
-        for key in self._by_namespace[name]:
+        for key in self._by_namespace.get(name, ()):
             self._match(key, self._wants.groups)
 
     def set_pod(self, key: Key, pod: Member | None) -> None:
@@ -94,10 +94,13 @@ class View:
             return
         if pod is None:
             del self._pods[key]
-            self._by_namespace[key.namespace].discard(key)
+            of_namespace = self._by_namespace[key.namespace]
+            of_namespace.discard(key)
+            if not of_namespace:
+                del self._by_namespace[key.namespace]
         else:
             self._pods[key] = pod
-            self._by_namespace[key.namespace].add(key)
+            self._by_namespace.setdefault(key.namespace, set()).add(key)
         if pod is not None and pod.node == self._node:
             self._here.add(key)
         else:
@@ -149,7 +152,7 @@ class View:
                 self._dirty.add(key)
         for group in new.groups - old.groups:
             self._members[group] = set()
-            for key in self._by_namespace[group.namespace] if group.namespace else self._pods:
+            for key in self._by_namespace.get(group.namespace, ()) if group.namespace else self._pods:
                 self._match(key, [group])
         if named := new.ports ^ old.ports:
             self._dirty |= {k for k, pod in self._pods.items() if any(port in named for port, _ in pod.ports)}

@@ -101,3 +101,20 @@ def test_equal_selectors_of_many_policies_are_one_set() -> None:
     _, chains = content(view, ledger)
     assert len(chains) == 2, "that of the policies, and that of the pods which have them"
     assert len({e.map for e in ledger.elements if e.map.startswith("pods-")}) <= 1
+
+
+def test_nothing_is_remembered_of_what_has_gone() -> None:
+    view = View("node1")
+    for number in range(10):
+        namespace = f"n{number}"
+        view.set_namespace(namespace, {"team": "t"})
+        for spec, name in zip(SPECS, "klmno", strict=True):
+            view.set_policy(Key(namespace, name), compiled(policy(namespace, spec)))
+        view.set_pod(Key(namespace, "p"), Member(namespace, {"app": "a"}, f"10.244.0.{number}", "node1", ((HTTP, 80),)))
+        view.take()
+        for name in "klmno":
+            view.set_policy(Key(namespace, name), None)
+        view.set_pod(Key(namespace, "p"), None)
+        view.set_namespace(namespace, None)
+        view.take()
+    assert [name for name, kept in vars(view).items() if isinstance(kept, dict | set) and kept] == []
