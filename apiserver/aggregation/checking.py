@@ -37,6 +37,25 @@ AS_SELF = {
 Document = dict[str, Any]
 
 
+class _Resource(msgspec.Struct):
+    name: str
+    kind: str = ""
+    group: str | None = None
+    version: str | None = None
+    singularName: str | None = None
+    namespaced: bool = False
+    verbs: list[str] | None = None
+    shortNames: list[str] | None = None
+    categories: list[str] | None = None
+
+
+class _ResourceList(msgspec.Struct):
+    """What of an APIResourceList is read here: it stands in the discovery documents of all groups, which must not fail
+    for what one server says."""
+
+    resources: list[_Resource] | None = None
+
+
 class Servers:
     """How API servers behind this one are talked to: a pool of connections, and the certificate that this one shows."""
 
@@ -211,10 +230,12 @@ class Checker:
 
     def _learn(self, about: tuple[str, str], body: bytes) -> None:
         try:
+            msgspec.json.decode(body, type=_ResourceList)
             found = msgspec.json.decode(body)
-        except msgspec.MsgspecError:
+        except (ValueError, RecursionError) as e:
+            log.info("what the API service for %s/%s serves cannot be read: %s", *about, e)
             return
-        if isinstance(found, dict) and found != self.resources.get(about):
+        if found != self.resources.get(about):
             self.resources[about] = found
             self.version += 1
 
@@ -224,7 +245,7 @@ class Checker:
             code, body = await self._servers.get(service, "/openapi/v3", AS_SELF)
             entry = msgspec.json.decode(body)["paths"][f"apis/{about[0]}/{about[1]}"] if code == 200 else {}
             where = str(entry.get("serverRelativeURL", ""))
-        except (Fault, msgspec.MsgspecError, LookupError, TypeError, AttributeError):
+        except (Fault, ValueError, RecursionError, LookupError, TypeError, AttributeError):
             where = ""
         if where != self.openapi.get(about, ""):
             self.version += 1

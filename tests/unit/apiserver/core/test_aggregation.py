@@ -1,0 +1,95 @@
+"""API servers behind this one that do not answer as they should."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from api import kinds
+from api.kinds import Kind
+from api.types import (
+    ApiregistrationV1ServiceReference,
+    APIService,
+    APIServiceCondition,
+    APIServiceSpec,
+    APIServiceStatus,
+    ObjectMeta,
+    Service,
+    ServiceSpec,
+)
+from apiserver.aggregation.checking import LATER, Checker
+from apiserver.aggregation.merging import Merger
+from apiserver.aggregation.routes import Routes
+from machinery.testing import FakeClock
+
+AVAILABLE = APIServiceCondition(type="Available", status="True", reason="Passed", message="all checks passed")
+THERE = APIService(
+    metadata=ObjectMeta(name="v1.example.org", uid="u"),
+    spec=APIServiceSpec(
+        group="example.org", version="v1", groupPriorityMinimum=1, versionPriority=1,
+        service=ApiregistrationV1ServiceReference(name="s", namespace="n"),
+    ),
+    status=APIServiceStatus(conditions=[AVAILABLE]),
+)  # fmt: skip
+BEHIND = Service(metadata=ObjectMeta(name="s", namespace="n"), spec=ServiceSpec(type="ExternalName", externalName="x"))
+ABOUT = ("example.org", "v1")
+
+
+class Source:
+    def version(self, kind: Kind) -> int:
+        return 1
+
+    def list_cached(self, kind: Kind) -> Iterable[Any]:
+        return [THERE] if kind is kinds.of(APIService) else []
+
+    def get_cached(self, kind: Kind, namespace: str, name: str) -> Any:
+        return BEHIND
+
+
+class Saying:
+    """Stands for the other server: what it answers to everything."""
+
+    def __init__(self) -> None:
+        self.body = b""
+
+    async def get(self, service: APIService, path: str, headers: object) -> tuple[int, bytes]:
+        return 200, self.body
+
+
+def checking(clock: FakeClock) -> tuple[Saying, Checker, Merger]:
+    routes, server = Routes(Source()), Saying()  # type: ignore[arg-type]
+    checker = Checker(routes, server, Source(), None, clock)  # type: ignore[arg-type]
+    return server, checker, Merger(routes, checker)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"resources": [{"name": "\xff"}]}',
+        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+        b'{"resources": 5}',
+        b'{"resources": ["things"]}',
+        b'{"resources": [{"name": 5}]}',
+        b'{"resources": [{"name": "things", "verbs": {"get": 1}}]}',
+        b"[]",
+    ],
+)
+async def test_a_server_that_says_nonsense_of_itself_harms_nobody(body: bytes) -> None:
+    server, checker, merger = checking(FakeClock())
+    server.body = body
+    await checker.look()
+    assert checker.answers(ABOUT)
+    [group] = merger.aggregated([])
+    assert [v["resources"] for v in group["versions"]] == [[]]
+
+
+async def test_what_a_server_said_last_stands_while_it_says_nonsense() -> None:
+    clock = FakeClock()
+    server, checker, merger = checking(clock)
+    server.body = b'{"resources": [{"name": "things", "kind": "Thing", "verbs": ["get"], "namespaced": true}]}'
+    await checker.look()
+    server.body = b"nonsense"
+    await clock.advance(LATER)
+    await checker.look()
+    [group] = merger.aggregated([])
+    assert [r["resource"] for r in group["versions"][0]["resources"]] == ["things"]
