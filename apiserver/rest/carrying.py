@@ -35,6 +35,7 @@ CROSS_ORIGIN = frozenset(f"access-control-allow-{what}" for what in ("credential
 """What a server behind a proxy may not say for this one."""
 IDENTITY = ("x-remote-", "impersonate-")
 """Beginnings of the headers that say who asks: only what this server says counts behind it."""
+NO_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 PIECE = 64 * 1024
 END = b"\r\n\r\n"
 SKIPPED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
@@ -44,12 +45,18 @@ Connect = Callable[[Callable[[], asyncio.Protocol]], Awaitable[tuple[asyncio.Tra
 
 
 def headers_for(http: web.BaseRequest, more: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
-    """The client's headers but ours and those that say who asks, and `more`."""
+    """The client's headers but ours and those that say who asks, and `more`.
+
+    Raises Unavailable for values that no header can have: a user is named by others, and behind the end of a line they
+    would have said more of themselves.
+    """
     ours = OURS | _named(http)
     found = CIMultiDict(
         (k, v) for k, v in http.headers.items() if k.lower() not in ours and not k.lower().startswith(IDENTITY)
     )
     for name, value in more:
+        if NO_VALUE.search(value):
+            raise Unavailable(f"error trying to reach service: net/http: invalid header field value for {name!r}")
         found.add(name, value)
     return found
 
@@ -170,7 +177,7 @@ async def splice(
     response = _Taken(status=101)
     response.force_close()
     try:
-        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        writer.write("\r\n".join([*lines, "", ""]).encode(errors="surrogateescape"))  # as they were read
         head = await _head(reader)
         if head.startswith(GRANTED):
             await link.send(head)

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from api import kinds
+from api.errors import Unavailable
 from api.kinds import Kind
 from api.types import (
     ApiregistrationV1ServiceReference,
@@ -19,7 +21,10 @@ from api.types import (
 )
 from apiserver.aggregation.checking import LATER, Checker
 from apiserver.aggregation.merging import Merger
+from apiserver.aggregation.proxying import identity
 from apiserver.aggregation.routes import Routes
+from apiserver.requests import User
+from apiserver.rest.carrying import headers_for
 from machinery.testing import FakeClock
 
 AVAILABLE = APIServiceCondition(type="Available", status="True", reason="Passed", message="all checks passed")
@@ -93,3 +98,23 @@ async def test_what_a_server_said_last_stands_while_it_says_nonsense() -> None:
     await checker.look()
     [group] = merger.aggregated([])
     assert [r["resource"] for r in group["versions"][0]["resources"]] == ["things"]
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        User("jane\r\nX-Remote-Group: system:masters"),
+        User("jane", groups=("a\nX-Remote-Group: system:masters",)),
+        User("jane", extra={"claims": ("a\rb",)}),
+        User("jane", uid="\0"),
+    ],
+)
+def test_nobody_says_more_of_themselves_behind_the_end_of_a_line(user: User) -> None:
+    http = make_mocked_request("GET", "/apis/example.org/v1/things")
+    with pytest.raises(Unavailable, match="invalid header field value"):
+        headers_for(http, identity(user, http))
+
+
+def test_a_name_may_have_any_letters() -> None:
+    http = make_mocked_request("GET", "/apis/example.org/v1/things")
+    assert headers_for(http, identity(User("Жанна"), http))["X-Remote-User"] == "Жанна"

@@ -244,6 +244,18 @@ async def test_an_upgraded_connection_goes_through_to_a_pod(rest, kubelet):
     assert found == (b"HTTP/1.1 101 Switching Protocols", b"HELLO")
 
 
+@pytest.mark.parametrize("value", ["жук".encode(), b"\xff"])
+async def test_an_upgrade_keeps_its_headers_whatever_their_letters_are(rest, kubelet, value):
+    async with refusing(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as (port, told):
+        kubelet.secure = port
+        reader, writer = await asyncio.open_connection(rest._base_url.host, rest._base_url.port)
+        ask = f"GET {HERE}/pods/a:{port}/proxy/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\n".encode()
+        writer.write(ask + b"Connection: Upgrade\r\nUpgrade: shout\r\nX-Name: " + value + b"\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 403 ")
+        writer.close()
+    assert b"\r\nX-Name: " + value + b"\r\n" in told
+
+
 @asynccontextmanager
 async def refusing(answer):
     """An HTTP server that upgrades nothing and keeps its connection; its port, and all that it is ever told."""
