@@ -46,7 +46,7 @@ def mounts(mountinfo: str) -> dict[str, Mount]:
 def groups(of_process: str, seen: Mapping[str, Mount]) -> dict[str, Path]:
     """The directories of a process's groups by controller, of its /proc/PID/cgroup."""
     found: dict[str, Path] = {}
-    for line in of_process.splitlines():
+    for line in of_process.rstrip("\n").split("\n") if of_process else ():  # other ends of lines may stand in names
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
             mount = seen.get(controller)
@@ -212,7 +212,8 @@ def _text(path: Path) -> str:
         pieces = []
         while piece := os.read(handle, 1 << 16):
             pieces.append(piece)
-        return b"".join(pieces).decode()
+        # Pods name their groups and interfaces as they like, and no kernel asks for UTF-8.
+        return b"".join(pieces).decode(errors="replace")
     except OSError:
         return ""  # its process ended meanwhile
     finally:

@@ -125,6 +125,19 @@ def test_interfaces_are_read() -> None:
     assert eth0 == Interface("eth0", Traffic(100, 10, 1, 2), Traffic(200, 20, 3, 4))
 
 
+def test_names_may_be_any_bytes(tmp_path: Path) -> None:
+    write(tmp_path, {
+        "self/mountinfo": f"31 23 0:28 / {tmp_path}/cgroup rw - cgroup2 cgroup rw\n", "7/net/dev": "", "7/cgroup": "",
+    })  # fmt: skip
+    (tmp_path / "7/net/dev").write_bytes(b"\n\n  eth\xff: 100 10 1 2 0 0 0 0 200 20 3 4 0 0 0 0\n")
+    (tmp_path / "7/cgroup").write_bytes("0::/pod\u2028\x1c".encode() + b"\xff\n")
+    (tmp_path / "7/ns").mkdir()
+    (tmp_path / "7/ns/net").symlink_to("net:[7]")
+    gauge = Cgroups(tmp_path)
+    assert [i.received.bytes for i in gauge.interfaces(7)] == [100]
+    assert gauge.figures(7, NOW) is not None
+
+
 def figures(time: float, cpu: int, working_set: int = 100, limit: int = 0) -> Figures:
     return Figures(time, Cpu(cpu, cpu, 0), Memory(working_set + 10, working_set, 50, limit=limit, faults=5), 2)
 
