@@ -3,7 +3,6 @@ https://kubernetes.io/docs/concepts/containers/images/#config-json
 """
 
 import base64
-import binascii
 import fnmatch
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -82,12 +81,14 @@ def _entries(kind: str, data: Mapping[str, str]) -> dict[str, Any]:
     try:
         if kind == "kubernetes.io/dockerconfigjson":
             document = msgspec.json.decode(base64.b64decode(data[".dockerconfigjson"]))
-            return dict(document.get("auths") or {})
-        if kind == "kubernetes.io/dockercfg":
-            return dict(msgspec.json.decode(base64.b64decode(data[".dockercfg"])))
-    except (KeyError, ValueError, AttributeError, TypeError, msgspec.DecodeError):
+            document = document.get("auths")
+        elif kind == "kubernetes.io/dockercfg":
+            document = msgspec.json.decode(base64.b64decode(data[".dockercfg"]))
+        else:
+            return {}
+    except (KeyError, ValueError, AttributeError, TypeError, RecursionError):
         return {}
-    return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _place(text: str) -> str:
@@ -114,6 +115,6 @@ def _login(entry: Mapping[str, Any]) -> Login:
     if not user and (auth := entry.get("auth")):
         try:
             user, _, password = base64.b64decode(auth).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except (ValueError, TypeError):
             return Login()
     return Login(user, password, str(entry.get("identitytoken") or ""))

@@ -69,6 +69,22 @@ def test_what_cannot_be_read_holds_no_login() -> None:
     assert logins([broken, secret({"a": "text"})], "a/b") == []
 
 
+@pytest.mark.parametrize("auth", [5, "ä", {"a": 1}, "a", ["b"]])
+def test_a_login_that_is_no_text_is_none(auth: Any) -> None:
+    assert logins([secret({"a.com": {"auth": auth}})], "a.com/b") == [Login()]
+
+
+@pytest.mark.parametrize(
+    "document", [b'[[1, {"auth": "x"}]]', b'{"a.com": ' * 5000, b'"text"', b'["ab"]', b'{"\xff": {}}']
+)
+@pytest.mark.parametrize("kind", ["dockercfg", "dockerconfigjson"])
+def test_a_document_of_another_shape_holds_no_login(kind: str, document: bytes) -> None:
+    whole = b'{"auths": ' + document + b"}" if kind == "dockerconfigjson" else document
+    data = {f".{kind}": base64.b64encode(whole).decode()}
+    odd = Secret(metadata=ObjectMeta(name="s"), type=f"kubernetes.io/{kind}", data=data)
+    assert logins([odd], "a.com/b") == []
+
+
 def test_a_password_is_not_printed() -> None:
     assert "secret" not in repr(Login("u", "secret"))
 
