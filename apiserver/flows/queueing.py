@@ -157,7 +157,7 @@ class Dispatcher:
         width = width if level.limit is None else max(1, min(width, level.limit))
         if level.limit is None or (not level.waiting and self._has_room(level, width)):
             return self._seated(Ticket(level, width))
-        if not level.queues:
+        if not level.hand:  # it may have queues, of those who waited when it still had them
             raise Refused(NO_SEAT)
         hand = dealt(flow, len(level.queues), level.hand)
         queue = min((level.queues[card] for card in hand), key=lambda q: len(q.waiting))

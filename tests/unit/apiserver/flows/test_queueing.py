@@ -205,3 +205,16 @@ async def test_who_only_sends_keeps_one_seat() -> None:
     made.leave(wide)
     made.leave(waiting)
     assert made.levels["a"].used == made.levels["a"].executing == 0
+
+
+async def test_a_level_that_queues_no_more_refuses_although_some_still_wait() -> None:
+    d = dispatcher(limited("low", 1, queues=4), total=1)
+    first, second = d.enter("low", "a", 1), d.enter("low", "a", 1)
+    d.configure([limited("low", 1)], 1)
+    with pytest.raises(Refused) as refused:
+        d.enter("low", "b", 1)
+    assert refused.value.reason == NO_SEAT
+    d.leave(first)
+    assert seated(second)
+    d.leave(second)
+    assert seated(d.enter("low", "b", 1))
