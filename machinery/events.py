@@ -6,10 +6,12 @@ caller: what does not fit is counted and dropped, as upstream does.
 
 import asyncio
 import logging
+import uuid
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from api import errors, meta, times
+from api import errors, meta, names, times
 from api.types import Event, EventSource, ObjectMeta, ObjectReference
 from machinery.client import Client
 from machinery.clocks import SYSTEM, Clock
@@ -20,6 +22,10 @@ REMEMBERED = 4096
 # Upstream's spam filter: 25 events at once about one object, then one in five minutes.
 BURST = 25
 REFILL = 1 / 300
+PAUSES = (1.0, 2.0, 4.0, *[10.0] * 8)
+"""Seconds between the tries to write an event that the API server does not answer to: as many as upstream's, which wait
+for ten seconds each."""
+NOT_NOW = (*errors.UNANSWERED, errors.TooManyRequests)
 
 log = logging.getLogger("events")
 
@@ -88,37 +94,52 @@ class Recorder:
     async def run(self) -> None:
         while True:
             told = await self._pending.get()
+            name = self._named(told)
             try:
-                await self._write(told)
+                for pause in PAUSES:
+                    try:
+                        await self._write(told, name)
+                        break
+                    except NOT_NOW as e:
+                        log.debug("event %s about %s is tried again: %s", told.reason, told.regarding.name, e)
+                    await self._clock.sleep(pause)
+                else:
+                    await self._write(told, name)
             except errors.ApiError as e:
                 self.dropped += 1
                 log.debug("event %s about %s was not written: %s", told.reason, told.regarding.name, e)
 
-    async def _write(self, told: _Told) -> None:
+    def _named(self, told: _Told) -> str:
+        self._written += 1  # two events of one nanosecond still need two names
+        name = f"{told.regarding.name}.{int(told.at * 1e9) + self._written:x}"
+        return name if not names.dns_subdomain_faults(name) else str(uuid.uuid4())
+
+    async def _write(self, told: _Told, name: str) -> None:
+        """Whoever does not know whether it was done may do it again."""
         same = (told.regarding.uid, told.regarding.name, told.regarding.fieldPath, told.type, told.reason, told.message)
         seen = self._seen.get(same)
         namespace = told.regarding.namespace or "default"
         if seen is not None:
             self._seen.move_to_end(same)
-            seen.count += 1
-            change = {"count": seen.count, "lastTimestamp": times.format(told.at)}
+            change = {"count": seen.count + 1, "lastTimestamp": times.format(told.at)}
             try:
                 await self._client.patch(Event, seen.name, namespace, change)
             except errors.NotFound:
                 del self._seen[same]  # it has expired: tell it anew
             else:
+                seen.count += 1
                 return
-        self._written += 1  # two events of one nanosecond still need two names
-        name = f"{told.regarding.name}.{int(told.at * 1e9) + self._written:x}"
-        await self._client.create(
-            Event(
-                metadata=ObjectMeta(name=name, namespace=namespace),
-                involvedObject=told.regarding, type=told.type, reason=told.reason, message=told.message[:1024],
-                source=EventSource(component=self._component, host=self._host),
-                reportingComponent=self._component, reportingInstance=self._host, count=1,
-                firstTimestamp=times.format(told.at), lastTimestamp=times.format(told.at),
-            )
-        )  # fmt: skip
+        with suppress(errors.AlreadyExists):  # of an earlier try
+            await self._client.create(self._event(told, name, namespace))
         self._seen[same] = _Seen(name)
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
+
+    def _event(self, told: _Told, name: str, namespace: str) -> Event:
+        return Event(
+            metadata=ObjectMeta(name=name, namespace=namespace),
+            involvedObject=told.regarding, type=told.type, reason=told.reason, message=told.message[:1024],
+            source=EventSource(component=self._component, host=self._host),
+            reportingComponent=self._component, reportingInstance=self._host, count=1,
+            firstTimestamp=times.format(told.at), lastTimestamp=times.format(told.at),
+        )  # fmt: skip
