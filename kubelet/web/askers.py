@@ -45,7 +45,10 @@ class Askers:
         return Asker(ANONYMOUS[0], groups=ANONYMOUS[1:]) if self._anonymous else None
 
     async def _owner(self, token: str) -> Asker | None:
-        known = hashlib.sha256(token.encode()).digest()
+        try:
+            known = hashlib.sha256(token.encode()).digest()
+        except UnicodeEncodeError:
+            return None  # bytes that are no text, as no token is
         if known in self._known:
             return self._known[known]
         try:

@@ -117,6 +117,14 @@ async def test_whoever_shows_nothing_or_a_token_of_nobody_is_not_let_in(port: Po
     assert await port.get("/pods", token="bad") == (401, "Unauthorized")
 
 
+async def test_a_token_of_bytes_that_are_no_text_is_nobodys(port: Port) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.number, ssl=port.context())
+    writer.write(b"GET /pods HTTP/1.1\r\nHost: n1\r\nConnection: close\r\nAuthorization: Bearer \xff\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
+    writer.close()
+    assert port.reviewer.asked == []
+
+
 async def test_a_certificate_of_another_authority_ends_the_connection(port: Port) -> None:
     with pytest.raises(aiohttp.ClientError):
         await port.get("/pods", "admin", authority=port.stranger)
