@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,15 +18,19 @@ class Files:
         self._directory = directory
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        path, below = await asyncio.to_thread(self._find, request.path.removeprefix("/logs").strip("/"))
+        try:
+            path, below = await asyncio.to_thread(self._find, request.path.removeprefix("/logs").strip("/"))
+        except (OSError, ValueError, RuntimeError):  # no name of a file, links in a circle, or it has just gone
+            path, below = None, None
         if path is None:
             return web.Response(status=404, text=NOT_FOUND)
         if below is None:
             return web.FileResponse(path)
         if not request.path.endswith("/"):
             return web.Response(status=301, headers={"Location": f"{request.path.rpartition('/')[2]}/"})
-        lines = "".join(f'<a href="{quote(name)}">{html.escape(name)}</a>\n' for name in below)
-        return web.Response(text=f"{HEAD}{lines}</pre>\n", content_type="text/html")
+        lines = "".join(f'<a href="{quote(os.fsencode(name))}">{html.escape(name)}</a>\n' for name in below)
+        page = os.fsencode(f"{HEAD}{lines}</pre>\n")  # names are bytes, and may be no text
+        return web.Response(body=page, content_type="text/html", charset="utf-8")
 
     def _find(self, wanted: str) -> tuple[Path | None, list[str] | None]:
         """The file or directory, and what is in a directory. Nothing outside is shown, whatever links say."""

@@ -1,5 +1,6 @@
 """What the pages of the kubelet's HTTPS port say."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -166,6 +167,20 @@ async def test_log_files_are_listed_and_shown(node: aiohttp.ClientSession) -> No
     assert await got(node, "/logs/a&b.log") == (200, "hello")
     assert (await got(node, "/logs/more"))[0] == 301
     assert (await got(node, "/logs/none"))[0] == 404
+
+
+async def test_a_log_file_whose_name_is_no_text_is_listed_as_it_is(node: aiohttp.ClientSession, tmp_path: Path) -> None:
+    (tmp_path / "logs" / os.fsdecode(b"old\xff.log")).write_text("hello")
+    async with node.get("/logs/") as answer:
+        assert answer.status == 200
+        assert b'<a href="old%FF.log">old\xff.log</a>\n' in await answer.read()
+
+
+@pytest.mark.parametrize("path", ["/logs/%00", "/logs/circle", f"/logs/{'x' * 300}"])
+async def test_what_names_no_log_file_is_not_found(node: aiohttp.ClientSession, tmp_path: Path, path: str) -> None:
+    (tmp_path / "logs" / "circle").symlink_to("circle")
+    async with node.get(aiohttp.client.URL(path, encoded=True)) as answer:
+        assert answer.status == 404
 
 
 @pytest.mark.parametrize("path", ["/logs/way-out", "/logs/..%2Fsecret", "/logs/more/..%2f..%2fsecret"])
