@@ -88,10 +88,11 @@ class Records:
         if known.get(repository) == access:
             return
         credentials = {name: _credentials(a) for name, a in (known | {repository: access}).items()}
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(image_id)
         # Another kubelet may be reading it, or writing its own: each file is whole, and the last one stands.
         new = path.with_suffix(f".{os.getpid()}")
+        new.touch(mode=0o600)  # from a digest a weak password can be guessed
         new.write_bytes(msgspec.json.encode(_Pulled(times.format(now), image_id, credentials)))
         new.rename(path)
 
