@@ -125,8 +125,15 @@ class Collector:
         """Raises CannotFree or EngineError."""
         now = self._clock.monotonic()
         await self._look(now)
-        for each in old(self._candidates(now), now, self._began, self._thresholds):
-            await self._remove(each)
+        _, faults = await self._remove(old(self._candidates(now), now, self._began, self._thresholds), sys.maxsize)
+        await self._relieve(now)
+        if faults:
+            longest = self._thresholds.longest_unused
+            why = f"wanted to free images older than {longest:g}s, encountered errors in image deletion"
+            raise EngineError(f"{why}: [{', '.join(faults)}]")
+
+    async def _relieve(self, now: float) -> None:
+        """Down to the lower threshold, if the disk is beyond the higher one.  Raises CannotFree or EngineError."""
         disk = self._disk()
         if not disk.capacity:
             self._tell("Warning", "InvalidDiskCapacity", "invalid capacity 0 on image filesystem")
@@ -171,23 +178,25 @@ class Collector:
         return any(name in self._pinned for name in image.names)
 
     async def _free(self, wanted: int, now: float) -> int:
-        freed, faults = 0, []
-        for each in self._candidates(now):
-            if freed >= wanted:
-                break
-            try:
-                await self._remove(each)
-            except EngineError as e:
-                faults.append(str(e))
-            else:
-                freed += each.image.size
+        freed, faults = await self._remove(self._candidates(now), wanted)
         if faults:
             why = f"wanted to free {wanted} bytes, but freed {freed} bytes space with errors in image deletion"
             raise EngineError(f"{why}: [{', '.join(faults)}]")
         return freed
 
-    async def _remove(self, seen: Seen) -> None:
-        log.info("removing image %s to free %d bytes", seen.image.id, seen.image.size)
-        await self._runtime.remove_image(seen.image)
-        self._records.forget(seen.image.id)
-        self._seen.pop(seen.image.id, None)
+    async def _remove(self, images: Iterable[Seen], wanted: int) -> tuple[int, list[str]]:
+        """The first ones, until so many bytes are free; (how many are, what the engine refused)."""
+        freed, faults = 0, []
+        for each in images:
+            if freed >= wanted:
+                break
+            log.info("removing image %s to free %d bytes", each.image.id, each.image.size)
+            try:
+                await self._runtime.remove_image(each.image)
+            except EngineError as e:
+                faults.append(str(e))
+                continue
+            freed += each.image.size
+            self._records.forget(each.image.id)
+            self._seen.pop(each.image.id, None)
+        return freed, faults

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -336,6 +337,30 @@ async def test_images_go_when_they_have_not_been_used_for_too_long(tmp_path: Pat
         await settle()
         assert garbage.left() == expected
     running.cancel()
+
+
+async def test_an_old_image_that_the_engine_keeps_keeps_neither_the_others_nor_the_disk(tmp_path: Path) -> None:
+    garbage = Garbage(tmp_path, Thresholds(longest_unused=400, least_age=0.0))
+    garbage.hold(image(1, 100), image(2, 50))
+    garbage.registry.kept = {"sha256:1"}
+    await garbage.collector._look(BEFORE)
+    await garbage.clock.advance(401)
+    garbage.hold(image(3, 800))
+    garbage.registry.used = {"sha256:3"}
+    with pytest.raises(EngineError, match="wanted to free 100 bytes"):
+        await garbage.collector.collect()
+    assert garbage.left() == ["1", "3"]
+    garbage.capacity = 10_000
+    with pytest.raises(EngineError, match=r"images older than 400s, .*: \[conflict: sha256:1\]"):
+        await garbage.collector.collect()
+
+
+def test_what_is_known_of_logins_is_for_nobody_else_to_read(tmp_path: Path) -> None:
+    records = Records(tmp_path / "images")
+    records.add("sha256:1", "docker.io/me/app", ONE, NOW)
+    [written] = (tmp_path / "images" / "pulled").iterdir()
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    assert stat.S_IMODE(written.parent.stat().st_mode) == 0o700
 
 
 def flags(*given: str) -> Any:
