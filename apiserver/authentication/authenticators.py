@@ -97,7 +97,10 @@ class Authenticator:
 
         Raises Unauthorized.
         """
-        given = token.encode()
+        try:
+            given = token.encode()
+        except UnicodeEncodeError as e:  # bytes that are no text, as no token is
+            raise Unauthorized("Unauthorized") from e
         for known, user in self._users.items():
             if hmac.compare_digest(known, given):
                 return user, list(audiences)

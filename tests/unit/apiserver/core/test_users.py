@@ -48,8 +48,9 @@ async def test_a_token_names_a_user_and_a_wrong_one_nobody(tmp_path: Path) -> No
     authenticate = Authenticator(tmp_path / "tokens")
     assert await authenticate(None, "Bearer secret") == User("jane", "1", ("dev", "ops", "system:authenticated"))
     assert (await authenticate(None, "bearer other")).groups == ("system:authenticated",)
-    with pytest.raises(Unauthorized):
-        await authenticate(None, "Bearer wrong")
+    for wrong in ("Bearer wrong", "Bearer \udcff"):  # which stands for a byte that is no text
+        with pytest.raises(Unauthorized):
+            await authenticate(None, wrong)
     for nothing in ("Bearer ", "Basic secret"):
         assert await authenticate(None, nothing) is ANONYMOUS
 
