@@ -22,7 +22,7 @@ from apiserver.authorization import Authorizer
 from apiserver.requests import Request, User
 from apiserver.rest import carrying
 from apiserver.rest.connections import Connections
-from apiserver.rest.options import parse
+from apiserver.rest.options import parse, truth
 from apiserver.webhooks.connecting import Unreachable, backend_of, dial
 
 OPENAPI = "/openapi/v3"
@@ -109,7 +109,7 @@ def question(user: User, service: APIService, method: str, path: str, query: dic
     kind = Kind(group, version, parts[0], parts[0], namespaced=bool(namespace))
     return Request(
         user,
-        _verb(method, name, watched or query.get("watch", "") in ("1", "true")),
+        _verb(method, name, watched or (not name and truth(query, "watch"))),
         kind,
         namespace,
         name,

@@ -21,7 +21,7 @@ from api.types import (
 )
 from apiserver.aggregation.checking import LATER, Checker
 from apiserver.aggregation.merging import Merger
-from apiserver.aggregation.proxying import identity
+from apiserver.aggregation.proxying import identity, question
 from apiserver.aggregation.routes import Routes
 from apiserver.requests import User
 from apiserver.rest.carrying import headers_for
@@ -118,3 +118,23 @@ def test_nobody_says_more_of_themselves_behind_the_end_of_a_line(user: User) -> 
 def test_a_name_may_have_any_letters() -> None:
     http = make_mocked_request("GET", "/apis/example.org/v1/things")
     assert headers_for(http, identity(User("Жанна"), http))["X-Remote-User"] == "Жанна"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "verb"),
+    [
+        ("GET", "things", {}, "list"),
+        ("GET", "things", {"watch": "true"}, "watch"),
+        ("GET", "things", {"watch": "TRUE"}, "watch"),
+        ("GET", "things", {"watch": "t"}, "watch"),
+        ("GET", "things", {"watch": ""}, "watch"),
+        ("GET", "namespaces/n/things", {"watch": "0"}, "list"),
+        ("GET", "things/a", {"watch": "true"}, "get"),
+        ("GET", "watch/things/a", {}, "watch"),
+        ("DELETE", "things", {"watch": "true"}, "deletecollection"),
+    ],
+)
+def test_the_same_is_a_watch_for_another_servers_objects_as_for_ours(
+    method: str, path: str, query: dict[str, str], verb: str
+) -> None:
+    assert question(User("jane"), THERE, method, f"/apis/example.org/v1/{path}", query).verb == verb
