@@ -21,6 +21,9 @@ from machinery.clocks import Clock
 USER = User(SELF, groups=("system:masters",))
 MANAGER = "api-priority-and-fairness-config-consumer-v1"
 PAUSE = 1.0
+MAINTAINED = 60.0
+"""Seconds from one look at the defaults to the next: upstream's. Not whenever they change: two servers of different
+releases, that want different ones, would never rest."""
 log = logging.getLogger(__name__)
 
 
@@ -50,6 +53,17 @@ async def keep(registry: Registry, clock: Clock) -> None:
     async with asyncio.TaskGroup() as tasks:
         for kind in (SCHEMAS, LEVELS):
             tasks.create_task(_follow(registry, clock, kind))
+        tasks.create_task(_maintain(registry, clock))
+
+
+async def _maintain(registry: Registry, clock: Clock) -> None:
+    while True:
+        await clock.sleep(MAINTAINED)
+        try:
+            await registry.objects.fresh()
+            await ensure(registry)
+        except ApiError as e:
+            log.warning("cannot keep the default flow schemas and priority levels: %s", e)
 
 
 async def _follow(registry: Registry, clock: Clock, kind: Kind) -> None:
