@@ -54,6 +54,7 @@ class Controller:
     async def step(self) -> None:
         """Wait for one key and reconcile it once."""
         key = await self.queue.get()
+        waiters = self._waiters.pop(key, [])  # whoever comes later wants to know of what is read from then on
         error = ""
         try:
             again = await self._reconcile(key)
@@ -75,7 +76,7 @@ class Controller:
         finally:
             self.reconciled += 1
             self.queue.done(key)
-        for waiter in self._waiters.pop(key, ()):
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(error)
 

@@ -3,6 +3,7 @@ import asyncio
 from api import errors
 from api.meta import Key
 from machinery.controllers import Controller
+from machinery.testing import settle
 
 A, B = Key("default", "a"), Key("default", "b")
 
@@ -71,4 +72,25 @@ async def test_a_reconcile_on_demand_answers_with_what_went_wrong():
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(controller.run())
         assert await controller.reconcile_now(A) == 'pods "a" not found'
+        running.cancel()
+
+
+async def test_whoever_asks_meanwhile_is_told_of_the_next_time():
+    going_on, calls = asyncio.Event(), []
+
+    async def reconcile(key: Key) -> None:
+        calls.append(key)
+        await going_on.wait()
+        if len(calls) == 2:
+            raise errors.NotFound("the second time")
+
+    controller = Controller("test", reconcile, workers=1)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(controller.run())
+        first = tasks.create_task(controller.reconcile_now(A))
+        await settle()
+        second = tasks.create_task(controller.reconcile_now(A))
+        await settle()
+        going_on.set()
+        assert (await first, await second) == ("", "the second time")
         running.cancel()
