@@ -23,6 +23,8 @@ Handler = Callable[[T | None, T | None], None]
 
 SHORTEST_PAUSE = 0.05
 LONGEST_PAUSE = 5.0
+LONGEST_GAP = 1.0
+"""Seconds between two tries to resume a watch: gRPC looks for a server that is away no more often."""
 
 
 class Informer(Generic[T]):
@@ -46,6 +48,8 @@ class Informer(Generic[T]):
         self._indexes: dict[str, _Index[T]] = {"namespace": _Index(lambda o: [key(o).namespace])}
         self._synced = asyncio.Event()
         self._revision = ""
+        self._pause = SHORTEST_PAUSE
+        """Before the next try to list or to watch; it grows until a watch has told something."""
         self._log = logging.getLogger(f"informer.{kinds.of(what).plural}")
 
     def on_change(self, handler: Handler[T]) -> None:
@@ -83,12 +87,10 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """Follows the server until cancelled."""
-        pause = SHORTEST_PAUSE
         while True:
             try:
                 if not self._revision:
                     await self._list()
-                pause = SHORTEST_PAUSE
                 await self._watch()
             except errors.Expired:
                 self._revision = ""  # forgotten by the server: list again
@@ -101,9 +103,9 @@ class Informer(Generic[T]):
                 # One object that this version cannot read must not end the component: perhaps it will be mended.
                 self._log.exception("an object cannot be read")
                 self._revision = ""
-                pause = LONGEST_PAUSE
-            await self._clock.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+                self._pause = LONGEST_PAUSE
+            await self._clock.sleep(self._pause)
+            self._pause = min(self._pause * 2, LONGEST_GAP if self._revision else LONGEST_PAUSE)
 
     async def refresh(self) -> None:
         """Returns when everything that was written before this call is known.  Raises ApiError."""
@@ -125,6 +127,7 @@ class Informer(Generic[T]):
         async for batch in self._client.watch(self._what, resource_version=self._revision, **self._scope):
             for event in batch:
                 self._apply(event)
+            self._pause = SHORTEST_PAUSE
 
     def _apply(self, event: WatchEvent[T]) -> None:
         o: Any = event.object

@@ -3,9 +3,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from api.types import Pod
-from machinery.client import Client
+from api import errors
+from api.types import ObjectMeta, Pod
+from machinery.client import Batch, Client, Listing, WatchEvent
 from machinery.informers import Informer
+from machinery.testing import FakeClock, settle
 from tests.unit.machinery.resources import Resources, connected
 
 
@@ -146,3 +148,62 @@ async def test_a_failing_handler_does_not_stop_the_view(caplog):
             await log.reach(1)
             running.cancel()
         assert "a handler failed" in caplog.text
+
+
+class Away:
+    """A client whose server has listed one pod and then ends every watch with an error, or says something first."""
+
+    def __init__(self, error: errors.ApiError) -> None:
+        self.error = error
+        self.lists = self.watches = 0
+        self.says: list[Batch[Pod]] = []
+
+    async def list(self, what: type[Pod], **scope: Any) -> Listing[Pod]:
+        self.lists += 1
+        return Listing("1", [])
+
+    async def watch(self, what: type[Pod], **scope: Any) -> AsyncIterator[Batch[Pod]]:
+        self.watches += 1
+        while self.says:
+            yield self.says.pop()
+        raise self.error
+
+
+@asynccontextmanager
+async def looking(client: Away) -> AsyncIterator[FakeClock]:
+    clock = FakeClock()
+    running = asyncio.create_task(Informer(client, Pod, clock=clock).run())  # type: ignore[arg-type]
+    await settle()
+    yield clock
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def passed(clock: FakeClock, seconds: int) -> None:
+    for _ in range(seconds * 20):
+        await clock.advance(0.05)
+        await settle()
+
+
+async def test_a_server_that_is_away_is_tried_once_a_second_and_found_soon() -> None:
+    client = Away(errors.Unavailable("away"))
+    async with looking(client) as clock:
+        await passed(clock, 10)
+        assert 10 <= client.watches <= 16
+        assert client.lists == 1
+        before = client.watches
+        await passed(clock, 2)
+        assert client.watches >= before + 1
+        client.says = [[WatchEvent("BOOKMARK", Pod(metadata=ObjectMeta(resourceVersion="2")))]]
+        await passed(clock, 1)
+        before = client.watches
+        client.says = [[WatchEvent("BOOKMARK", Pod(metadata=ObjectMeta(resourceVersion="3")))]]
+        await passed(clock, 1)
+        assert client.watches > before + 2  # it has been there: it is found the sooner
+
+
+async def test_what_may_be_listed_and_not_watched_is_not_listed_all_the_time() -> None:
+    client = Away(errors.Forbidden("no watch"))
+    async with looking(client) as clock:
+        await passed(clock, 30)
+        assert client.lists == client.watches <= 14
