@@ -86,7 +86,8 @@ class Meter:
     async def _measured(self) -> Rates:
         async with self._one_at_a_time:
             now = self._clock.now()
-            if self._rates is not None and now - self._rates.time < FRESH_SECONDS:
+            # A clock that was set back makes the last look no news.
+            if self._rates is not None and 0 <= now - self._rates.time < FRESH_SECONDS:
                 return self._rates
             before, after = self._look, await self._looked()
             if before is None or not SHORTEST_WINDOW <= after.time - before.time <= LONGEST_WINDOW:

@@ -125,3 +125,12 @@ async def test_a_pod_that_there_is_not_is_not_found(cluster: Cluster) -> None:
     await cluster.clock.advance(1)
     with pytest.raises(NotFound, match=r'pods\.metrics\.k8s\.io "other" not found'):
         await asking
+
+
+async def test_a_clock_that_is_set_back_keeps_no_old_rates(cluster: Cluster) -> None:
+    meter = make(cluster)
+    await ask(cluster, meter, POD_METRICS)
+    cluster.clock.jump(-3600)
+    asked = cluster.asked
+    assert [p.window for p in await ask(cluster, meter, POD_METRICS)] == ["1.000s"] * 2
+    assert cluster.asked > asked
