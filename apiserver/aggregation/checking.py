@@ -17,7 +17,7 @@ from apiserver import trust
 from apiserver.admission.reading import Reader
 from apiserver.aggregation import registering
 from apiserver.aggregation.routes import Routes
-from apiserver.nodes.services import SERVICE_LABEL, SERVICES, SLICES, spots
+from apiserver.nodes.services import SERVICES, slices_of, spots
 from apiserver.outgoing import Outgoing
 from apiserver.registry import Registry
 from apiserver.rest.carrying import session
@@ -215,11 +215,7 @@ class Checker:
         wanted = next((p for p in behind.spec.ports if p.port == number), None)
         if wanted is None:
             return "False", "ServicePortError", f'service/{name} in "{namespace}" is not listening on port {number}'
-        slices = [
-            its
-            for its in self._reader.list_cached(SLICES)
-            if its.metadata.namespace == namespace and its.metadata.labels.get(SERVICE_LABEL) == name
-        ]
+        slices = slices_of(self._reader, namespace, name)
         if not slices:
             message = f'cannot find endpointslices for service/{name} in "{namespace}"'
             return "False", "EndpointsNotFound", message

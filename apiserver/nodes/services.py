@@ -72,6 +72,12 @@ def _ready(endpoint: Endpoint) -> bool:
     return endpoint.conditions is None or endpoint.conditions.ready is not False
 
 
+def slices_of(reader: Reader, namespace: str, service: str) -> list[EndpointSlice]:
+    """As the watch cache has them: those of other namespaces, of which there may be thousands, are not looked at."""
+    found: Iterable[EndpointSlice] = reader.list_within(SLICES, namespace)
+    return [its for its in found if its.metadata.labels.get(SERVICE_LABEL) == service]
+
+
 def none_available(service: str) -> ApiError:
     return Unavailable(f'no endpoints available for service "{service}"')
 
@@ -89,7 +95,7 @@ class Services:
             raise errors.not_found("service", name)
         if service.spec.type == "ExternalName":
             return Backend(service.spec.externalName or "", port)
-        found = spots(self._slices(namespace, name), port_of(service, str(port)))
+        found = spots(slices_of(self._reader, namespace, name), port_of(service, str(port)))
         random.shuffle(found)
         for spot in found:
             if not spot.pod:
@@ -98,13 +104,6 @@ class Services:
             if pod is not None and pod.spec.nodeName:
                 return Backend(spot.address, spot.port, pod, self._node(pod))
         raise none_available(name)
-
-    def _slices(self, namespace: str, name: str) -> list[EndpointSlice]:
-        return [
-            its
-            for its in self._reader.list_cached(SLICES)
-            if its.metadata.namespace == namespace and its.metadata.labels.get(SERVICE_LABEL) == name
-        ]
 
     def _node(self, pod: Pod) -> Node:
         node: Node | None = self._reader.get_cached(NODES, "", pod.spec.nodeName)

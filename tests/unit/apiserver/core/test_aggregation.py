@@ -47,6 +47,9 @@ class Source:
     def list_cached(self, kind: Kind) -> Iterable[Any]:
         return [THERE] if kind is kinds.of(APIService) else []
 
+    def list_within(self, kind: Kind, namespace: str) -> Iterable[Any]:
+        return []
+
     def get_cached(self, kind: Kind, namespace: str, name: str) -> Any:
         return BEHIND
 

@@ -4,16 +4,16 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from aiohttp import web
 
-from api import meta
+from api import kinds, meta
 from api.errors import NotFound
 from api.types import (
     DiscoveryV1EndpointPort,
@@ -253,3 +253,15 @@ async def test_a_service_without_ready_endpoints_has_none() -> None:
 
 def test_what_is_no_pod_is_reached_at_its_address() -> None:
     assert cluster(1, 8443, target="").find("default", "hook", 443) == Backend("10.244.1.5", 8443)
+
+
+def test_services_of_other_namespaces_are_not_looked_through() -> None:
+    class Within(Memory):
+        def list_cached(self, kind: kinds.Kind) -> NoReturn:
+            raise AssertionError("there may be thousands")
+
+        def list_within(self, kind: kinds.Kind, namespace: str) -> Sequence[Any]:
+            return [o for o in self.objects if meta.kind_of(o) is kind and o.metadata.namespace == namespace]
+
+    objects = cluster(1, 8443, target="")._reader.objects  # type: ignore[attr-defined]
+    assert Services(Within(*objects)).find("default", "hook", 443) == Backend("10.244.1.5", 8443)
