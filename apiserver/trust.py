@@ -1,7 +1,6 @@
 """TLS contexts for calls to servers of the cluster, made once for each authority, so that connections can be shared."""
 
 import base64
-import binascii
 import ssl
 from functools import lru_cache, partial
 from pathlib import Path
@@ -32,7 +31,7 @@ def context(
 def _made(ca_bundle: str, certificate: Path | None, key: Path | None, *, verify: bool) -> ssl.SSLContext:
     try:
         pem = base64.b64decode(ca_bundle, validate=True).decode("ascii") if ca_bundle else None
-    except (binascii.Error, UnicodeDecodeError) as e:
+    except ValueError as e:
         raise Unreadable("unable to load root certificates: illegal base64 data") from e
     try:
         found = ssl.create_default_context(cadata=pem)

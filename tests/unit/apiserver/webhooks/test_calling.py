@@ -265,3 +265,9 @@ def test_services_of_other_namespaces_are_not_looked_through() -> None:
 
     objects = cluster(1, 8443, target="")._reader.objects  # type: ignore[attr-defined]
     assert Services(Within(*objects)).find("default", "hook", 443) == Backend("10.244.1.5", 8443)
+
+
+async def test_a_bundle_that_is_no_base64_is_a_fault_like_others() -> None:
+    async with calling(cluster(1, 8443)) as caller:
+        for bundle in ("ä", "a", "////"):
+            assert "unable to load root certificates" in await fault(caller, config(bundle))
