@@ -33,7 +33,8 @@ class Access:
     def target(self) -> str:
         """host:port, as gRPC wants it."""
         parts = urlsplit(self.server)
-        return f"{parts.hostname}:{parts.port or 443}"
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f"{host}:{parts.port or 443}"
 
     def __repr__(self) -> str:  # the key and the token must never reach a log
         return f"Access(server={self.server!r})"

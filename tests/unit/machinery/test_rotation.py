@@ -305,3 +305,9 @@ def document(name: str) -> dict[str, Any]:
 
 async def names(watch: Any) -> list[str]:
     return [event.object.metadata.name for event in await anext(watch)]
+
+
+def test_a_server_may_have_an_address_of_version_6() -> None:
+    assert Access("https://[::1]:6443", b"", b"", b"").target == "[::1]:6443"
+    assert Access("https://[fd00::1]", b"", b"", b"").target == "[fd00::1]:443"
+    assert Access("https://api.example.com:6443", b"", b"", b"").target == "api.example.com:6443"
