@@ -254,6 +254,30 @@ async def test_only_what_has_ended_for_good_is_discarded() -> None:
     assert [r.uid for r in await engine.containers()] == cache.uids() == ["on"]
 
 
+async def test_a_container_that_stays_keeps_no_other_from_being_discarded() -> None:
+    class Keeping(Simulated):
+        async def remove(self, container: str) -> None:
+            if container == kept:
+                raise EngineError("driver failed to remove root filesystem")
+            await super().remove(container)
+
+    engine = Keeping("c", "node1", clock=FakeClock())
+    cache = Cache(engine)
+    pods = [named("a"), named("b")]
+    made = []
+    for of in pods:
+        of.status.phase = "Failed"
+        labels = {CLUSTER: "c", NODE: "node1", POD_UID: of.metadata.uid}
+        made.append(await engine.create(Spec(name=of.metadata.name, image="i", labels=labels, entrypoint=("true",))))
+        await engine.start(made[-1])
+    kept = made[0]
+    await settle()
+    await cache.relist()
+    with pytest.raises(EngineError, match="driver failed"):
+        await discard_ended(pods, cache, engine)
+    assert [r.uid for r in await engine.containers()] == cache.uids() == ["a"]
+
+
 async def test_a_soft_eviction_leaves_the_grace_that_is_given() -> None:
     flags = (
         "--eviction-hard", "", "--eviction-soft", "memory.available<1Gi", "--eviction-soft-grace-period",
