@@ -81,7 +81,7 @@ def seen(
     known = found["capacity"] = Defaulted()
     for qualified, amount in capacity.items():
         domain, name = _split(qualified, driver)
-        known.setdefault(domain, {})[name] = quantities.parse(amount.value)
+        known.setdefault(domain, {})[name] = quantities.parse(amount.value or "0")
     return found
 
 

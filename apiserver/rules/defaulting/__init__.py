@@ -58,6 +58,7 @@ DEFAULTS: dict[tuple[str, str], Callable[[Any], None]] = {
     ("rbac.authorization.k8s.io", "RoleBinding"): clusters.role_binding,
     ("resource.k8s.io", "ResourceClaim"): devices.claim,
     ("resource.k8s.io", "ResourceClaimTemplate"): devices.template,
+    ("resource.k8s.io", "ResourceSlice"): devices.slice_,
     ("scheduling.k8s.io", "PriorityClass"): clusters.priority_class,
     ("storage.k8s.io", "CSIDriver"): storages.driver,
     ("storage.k8s.io", "StorageClass"): storages.storage_class,

@@ -1,14 +1,17 @@
-"""What a claim for devices asks for when it does not say how many, and what it tolerates."""
+"""What a claim for devices asks for when it does not say how many, what it tolerates, and amounts that nobody gave."""
 
 from collections.abc import Iterator
 
 from api.types import (
+    CounterSet,
     DeviceClaim,
+    DeviceCounterConsumption,
     DeviceRequest,
     DeviceSubRequest,
     DeviceToleration,
     ExactDeviceRequest,
     ResourceClaimTemplate,
+    ResourceSlice,
     ResourceV1ResourceClaim,
 )
 
@@ -24,6 +27,21 @@ def claim(obj: ResourceV1ResourceClaim) -> None:
 
 def template(obj: ResourceClaimTemplate) -> None:
     _devices(obj.spec.spec.devices)
+
+
+def slice_(obj: ResourceSlice) -> None:
+    for device in obj.spec.devices:
+        for capacity in device.capacity.values():
+            capacity.value = capacity.value or "0"
+        for consumption in device.consumesCounters:
+            _counters(consumption)
+    for counters in obj.spec.sharedCounters:
+        _counters(counters)
+
+
+def _counters(it: CounterSet | DeviceCounterConsumption) -> None:
+    for counter in it.counters.values():
+        counter.value = counter.value or "0"
 
 
 def _devices(devices: DeviceClaim | None) -> None:

@@ -260,10 +260,10 @@ def _shared_capacity(at: Path, it: DeviceCapacity) -> Faults:
     for name, rule in (("validValues", _options), ("validRange", _range)):
         if not getattr(policy, name):
             continue
-        if policy.default is None:
+        if not policy.default:
             yield required(path.child("default"), f"required when {name} is defined")
         else:
-            yield from rule(path.child(name), policy, it.value)
+            yield from rule(path.child(name), policy, it.value or "0")
 
 
 def _options(at: Path, policy: CapacityRequestPolicy, whole: str) -> Faults:
@@ -293,7 +293,7 @@ def _range(at: Path, policy: CapacityRequestPolicy, whole: str) -> Faults:
         yield invalid(at.child("min"), bounds.min, f"min is larger than capacity value: {whole}")
     if amount(default) < least:
         yield invalid(at.child("default"), default, f"default is less than min: {bounds.min}")
-    if bounds.max is not None:
+    if bounds.max:
         if least > amount(bounds.max):
             yield invalid(at.child("max"), bounds.min, f"min is larger than max: {bounds.max}")
         if amount(bounds.max) > amount(whole):
@@ -306,7 +306,7 @@ def _range(at: Path, policy: CapacityRequestPolicy, whole: str) -> Faults:
 def _steps(at: Path, bounds: CapacityRequestPolicyRange, default: str, whole: str) -> Faults:
     """Whole numbers, or thousandths if any is not whole."""
     named = {"default": default, "min": bounds.min, "max": bounds.max, "step": bounds.step}
-    amounts = {name: (text, quantities.parse(text)) for name, text in named.items() if text is not None}
+    amounts = {name: (text, quantities.parse(text)) for name, text in named.items() if text}
     fine = any(amount != amount.to_integral_value() for _, amount in amounts.values())
     if fine:
         unfit = [name for name, (_, amount) in amounts.items() if not _has_thousandths(amount)]

@@ -116,6 +116,11 @@ def test_an_expression_that_runs_too_long_is_stopped() -> None:
         matches(selector, DEVICE)
 
 
+def test_a_capacity_of_which_nobody_said_how_large_it_is_is_none() -> None:
+    device = seen("dra.example.com", {}, {"memory": DeviceCapacity()})
+    assert matches(compiled('device.capacity["dra.example.com"].memory.sign() == 0'), device)
+
+
 @pytest.mark.parametrize(
     ("attribute", "why"),
     [

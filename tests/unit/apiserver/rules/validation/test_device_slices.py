@@ -180,6 +180,20 @@ def test_a_slice_counts_its_generations_and_forgets_what_nobody_here_knows() -> 
     assert (old[1].metadata.generation, new[1].metadata.generation) == (1, 2)
 
 
+def test_an_amount_that_nobody_gave_is_none() -> None:
+    consumed = [{"counterSet": "a", "counters": {"memory": {}}}]
+    made = slice_(devices=[{"name": "d", "capacity": {"memory": {}}, "consumesCounters": consumed}])
+    assert faults(made) == []
+    [device] = made[1].spec.devices
+    assert device.capacity["memory"].value == device.consumesCounters[0].counters["memory"].value == "0"
+    made = slice_(sharedCounters=[{"name": "a", "counters": {"memory": {}}}])
+    assert made[1].spec.sharedCounters[0].counters["memory"].value == "0"
+    range_ = {"min": "1", "max": "", "step": ""}
+    capacity = {"memory": {"value": "", "requestPolicy": {"default": "1", "validRange": range_}}}
+    found = faults(slice_(devices=[{"name": "d", "allowMultipleAllocations": True, "capacity": capacity}]))
+    assert found == [f'{POLICY}.validRange.min: Invalid value: "1": min is larger than capacity value: 0']
+
+
 def test_a_driver_in_capitals_is_warned() -> None:
     made = slice_(driver="GPU.example.com")
     assert faults(made) == []
