@@ -51,6 +51,9 @@ MOST_ALTERNATIVES = 8
 MOST_CONSUMERS = 256
 MOST_CONDITIONS = 8
 MOST_IPS = 16
+LONGEST_SELECTORS = 128 * 1024
+"""Of all requests together. Upstream has no such limit; here three megabytes take eleven seconds, in which nobody else
+is answered."""
 LONGEST_DATA = 10 * 1024
 LONGEST_INTERFACE = 256
 LONGEST_ADDRESS = 128
@@ -58,6 +61,7 @@ MODES = ("All", "ExactCount")
 SOURCES = ("FromClaim", "FromClass")
 ONE_KIND = "exactly one of `exactly` or `firstAvailable` is required"
 ONE_ATTRIBUTE = 'exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set'
+TOO_COMPLEX = f"too complex, selectors of more than {LONGEST_SELECTORS} characters"
 NO_REQUEST = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
 LATE = "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set"
 
@@ -91,6 +95,9 @@ def _devices(at: Path, devices: DeviceClaim | None) -> Faults:
     if devices is None:
         return
     known = _requests(devices)
+    if sum(map(_length, devices.requests)) > LONGEST_SELECTORS:
+        yield forbidden(at.child("requests"), TOO_COMPLEX)
+        return
     yield from each(at.child("requests"), devices.requests, MOST_REQUESTS, _request, lambda it: it.name or "")
 
     def constraint(here: Path, it: DeviceConstraint) -> Faults:
@@ -107,6 +114,13 @@ def _devices(at: Path, devices: DeviceClaim | None) -> Faults:
 
     yield from each(at.child("constraints"), devices.constraints, MOST_CONSTRAINTS, constraint)
     yield from each(at.child("config"), devices.config, MOST_CONFIGS, config)
+
+
+def _length(request: DeviceRequest) -> int:
+    """Of its selectors."""
+    given = [s for it in request.firstAvailable for s in it.selectors]
+    given += request.exactly.selectors if request.exactly is not None else []
+    return sum(len(s.cel.expression or "") for s in given if s.cel is not None)
 
 
 def _requests(devices: DeviceClaim | None) -> Requests:

@@ -103,6 +103,14 @@ def test_there_are_not_too_many_requests_and_each_has_its_name() -> None:
     assert faults(claim(*many)) == ["spec.devices.requests: Too many: 33: must have at most 32 items"]
 
 
+def test_selectors_of_megabytes_are_not_read() -> None:
+    # They take eleven seconds.
+    request = exactly(selectors=[{"cel": {"expression": "true || " * 1000 + "true"}}] * 16)
+    fault = "spec.devices.requests: Forbidden: too complex, selectors of more than 131072 characters"
+    assert faults(claim(request, {**request, "name": "two"})) == [fault]
+    assert faults(claim(request)) == []
+
+
 @pytest.mark.parametrize(
     ("devices", "fault"),
     [
