@@ -8,6 +8,7 @@ from typing import Any
 from api import errors
 from api.types import (
     CSINode,
+    DeviceClass,
     Namespace,
     Node,
     PersistentVolume,
@@ -15,6 +16,8 @@ from api.types import (
     Pod,
     PodDisruptionBudget,
     PodGroup,
+    ResourceSlice,
+    ResourceV1ResourceClaim,
     StorageClass,
 )
 from machinery import kubeconfigs
@@ -58,6 +61,9 @@ async def run(config: Config) -> None:
         claims, volumes = Informer(client, PersistentVolumeClaim), Informer(client, PersistentVolume)
         classes, csi_nodes = Informer(client, StorageClass), Informer(client, CSINode)
         following.follow_storage(claims, volumes, classes, csi_nodes)
+        device_claims, slices = Informer(client, ResourceV1ResourceClaim), Informer(client, ResourceSlice)
+        device_classes = Informer(client, DeviceClass)
+        following.follow_devices(device_claims, device_classes, slices)
         budgets = Informer(client, PodDisruptionBudget)
         following.follow_budgets(budgets)
         pod_groups = [Informer(client, PodGroup)] if "GenericWorkload" in config.gates else []
@@ -71,7 +77,8 @@ async def run(config: Config) -> None:
         explainer = Explainer(scheduler, pods, nodes)
         server = Server(config.address, config.files, explainer.register, (SERVICE,), allowed=config.allowed)
         informers: list[Informer[Any]] = [
-            nodes, pods, namespaces, claims, volumes, classes, csi_nodes, budgets, *groups.values(), *pod_groups,
+            nodes, pods, namespaces, claims, volumes, classes, csi_nodes, device_claims, device_classes, slices,
+            budgets, *groups.values(), *pod_groups,
         ]  # fmt: skip
 
         leading = not leads
@@ -82,8 +89,9 @@ async def run(config: Config) -> None:
             # A decision on half of the nodes would crowd those that happened to come first.
             for informer in informers:
                 await informer.synced()
-            # And one that does not know yet what the one before has bound last, would crowd a node.
-            for known in (nodes, pods) if leads else ():
+            # And one that does not know yet what the one before has bound last, would crowd a node, or give devices to
+            # two pods.
+            for known in (nodes, pods, device_claims, slices) if leads else ():
                 await refreshed(known)
             await scheduler.run()
 

@@ -18,6 +18,7 @@ from api.types import Binding, ObjectMeta, ObjectReference, Pod
 from machinery.client import Client
 from machinery.clocks import Clock
 from scheduler.decisions import Decision
+from scheduler.granting import Granting
 from scheduler.hints import Event
 from scheduler.metrics import Metrics
 from scheduler.prebinding import Prebinding
@@ -52,6 +53,7 @@ class Bindings:
         self._profile_of = profile_of
         self._clock = clock
         self.prebinding = Prebinding(client, snapshot.storage)
+        self.granting = Granting(client, snapshot, queue, clock)
         self.extenders: Extenders | None = None
         self.slots = asyncio.Semaphore(BINDINGS)
         """Whoever has a pod bound acquires one before; it is given back when that is done, or has failed."""
@@ -81,11 +83,13 @@ class Bindings:
         try:
             if decision.choices:
                 await self._prepare(decision, self._profile_of(waiting.pod).bind_seconds)
+            if decision.grants:
+                await self.granting.grant(waiting.pod, decision.grants)
             if self.extenders is None or not await self.extenders.bind(waiting.pod, node):
                 await self._ask_for(waiting, node)
         except errors.ApiError as e:
             self._metrics.failed(self._profile_of(waiting.pod).name)
-            self._take_back(waiting, node, e)
+            self._take_back(waiting, decision, e)
         else:
             waited = self._clock.monotonic() - waiting.came
             self._metrics.bound(self._profile_of(waiting.pod).name, waiting.attempts, waited)
@@ -93,6 +97,7 @@ class Bindings:
                 waiting.pod, "Normal", "Scheduled", f"Successfully assigned {key.namespace}/{key.name} to {node}"
             )
         finally:
+            self._snapshot.withdraw((), decision.grants)
             self.slots.release()
 
     async def _ask_for(self, waiting: Waiting, node: str) -> None:
@@ -145,14 +150,18 @@ class Bindings:
                 which = f'pv "{volume.metadata.name}" node affinity doesn\'t match node "{decision.node}"'
                 raise errors.Conflict(f"binding volumes: {which}: no matching NodeSelectorTerms")
 
-    def _take_back(self, waiting: Waiting, node: str, error: errors.ApiError) -> None:
+    def _take_back(self, waiting: Waiting, decision: Decision, error: errors.ApiError) -> None:
         """A binding that failed: the informer has the last word on where the pod is."""
-        log.info("%s could not be bound to %s: %s", waiting.key, node, error)
+        log.info("%s could not be bound to %s: %s", waiting.key, decision.node, error)
         if self.assumed.get(waiting.key) is not waiting:
             return  # deleted, or placed after all
         del self.assumed[waiting.key]
         self._snapshot.remove_pod(waiting.key)
         self._queue.happened(Event.POD_REMOVED)
+        if decision.grants:
+            self._snapshot.withdraw((), decision.grants)
+            self._queue.happened(Event.CLAIM)
+            self._writes.begin(self.granting.take_back(waiting.pod, decision.grants))
         if isinstance(error, errors.NotFound):
             self._queue.remove(waiting.key)
             return

@@ -186,6 +186,8 @@ def _profile(document: ProfileDocument, percentage: int | None) -> Profile:
         gates=GATES in chosen.at("preEnqueue"),
         gangs=GANGS in chosen.at("preEnqueue"),
         binds_volumes=BINDING in reserves and BINDING in chosen.at("preBind"),
+        binds_devices=CLAIMS in reserves and CLAIMS in chosen.at("preBind"),
+        awaits_claims=CLAIMS in chosen.at("preEnqueue"),
         percent_of_nodes=percentage or ALL,
     )
     for config in document.pluginConfig:

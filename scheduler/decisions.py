@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from api.meta import Key
 from scheduler import volumes
 from scheduler.advice import Advice
 from scheduler.columns import EVERYWHERE, Bits, Ints, Mask
@@ -16,11 +18,16 @@ from scheduler.snapshots import Snapshot
 from scheduler.storage import Choice
 from scheduler.wishes import Wish
 
+if TYPE_CHECKING:  # it brings the allocator
+    from scheduler.devices import Grant
+
 NO_NODES = "no nodes available to schedule pods"
 FEWEST_COMPARED = 100
-# What upstream's DynamicResources says of a pod without claims, and of one that a plug-in before it has rejected.
+CLAIMS = "DynamicResources"
+# What upstream's plug-in says after the filters: of a pod without claims, of one that a plug-in before it has rejected,
+# of one with claims, and of one that another device may help.
 NOTHING_TO_GIVE_BACK, NOT_PREPARED = "no new claims to deallocate", "not found"
-STILL_NOT = "still not schedulable"
+STILL_NOT, GIVEN_BACK = "still not schedulable", "deallocation of ResourceClaim completed"
 Lap = Callable[[str], None]
 """Is told which extension point has been run."""
 
@@ -38,6 +45,12 @@ class Decision:
     rejectors: frozenset[str] = frozenset()
     choices: tuple[Choice, ...] = ()
     """What is to become of the pod's claims before it is bound."""
+    grants: "tuple[Grant, ...]" = ()
+    """And of those of devices."""
+    gives_back: Key | None = None
+    """Without a node: the claim whose devices are of no use to the pod, and to nobody else."""
+    said: str = NOTHING_TO_GIVE_BACK
+    """Without a node: what DynamicResources says of that."""
     preemption: Preemption = NOTHING_HELPS
     """Without a node: how there could be one."""
     room: Bits = EVERYWHERE
@@ -76,7 +89,18 @@ def schedule(
         row = _best(snapshot, wish, rows, random, profile, advice)
     lap("Score")
     binds = wish.claims and profile.binds_volumes and profile.asks("VolumeBinding")
-    return Decision(snapshot.names[row], choices=volumes.choose(wish, snapshot, row) if binds else ())
+    return Decision(
+        snapshot.names[row], choices=volumes.choose(wish, snapshot, row) if binds else (),
+        grants=_grants(snapshot, wish, row, random, profile),
+    )  # fmt: skip
+
+
+def _grants(snapshot: Snapshot, wish: Wish, row: int, random: Random, profile: Profile) -> "tuple[Grant, ...]":
+    if not (wish.pod.spec.resourceClaims and profile.binds_devices and profile.asks(CLAIMS)):
+        return ()
+    from scheduler import resource_claims
+
+    return resource_claims.grants(wish, snapshot, row, random)
 
 
 def _judge(snapshot: Snapshot, wish: Wish, profile: Profile, advice: Advice | None) -> tuple[Mask, list[Judgement]]:
@@ -94,24 +118,34 @@ def _rejection(
     why, hopeless = summary(snapshot, judgements)
     rejectors = frozenset(name for name, found in judgements if any(r.rejected.any() for r in found))
     decision = Decision("", why, rejectors, room=_room(snapshot, judgements))
-    if profile.claims and any(r.whole for _, found in judgements for r in found):
+    by, whole = next(((name, r) for name, found in judgements for r in found if r.whole), ("", None))
+    if whole is not None and whole.fatal:
+        return decision
+    if whole is not None and profile.claims and by != CLAIMS:
         # Upstream's plug-ins after the filters end at the first error, and this is one: nobody is preempted then.
         return replace(decision, message=f"{why} {NOT_PREPARED}")
+    if whole is None and profile.claims and wish.pod.spec.resourceClaims:
+        decision = _given_back(decision, snapshot, wish, judgements)
     if not profile.preempts:
-        return replace(decision, message=f"{why} {_given_back(wish)}") if profile.claims else decision
+        return replace(decision, message=f"{why} {decision.said}") if profile.claims else decision
     return preempting(decision, wish, preempt(snapshot, wish, judgements, hopeless, random, profile, extended), profile)
 
 
-def _given_back(wish: Wish) -> str:
-    """What has come of it that upstream gives claims back which do not help on any node."""
-    return STILL_NOT if wish.pod.spec.resourceClaims else NOTHING_TO_GIVE_BACK
+def _given_back(decision: Decision, snapshot: Snapshot, wish: Wish, judgements: list[Judgement]) -> Decision:
+    """With the claim that is to be given back, if there is one."""
+    from scheduler import resource_claims
+
+    if not resource_claims.has_claims(wish):
+        return decision
+    claim = resource_claims.of_no_use(wish, snapshot, judgements)
+    return replace(decision, gives_back=claim, said=STILL_NOT if claim is None else GIVEN_BACK)
 
 
 def preempting(decision: Decision, wish: Wish, preemption: Preemption, profile: Profile) -> Decision:
     """The decision, which so far says only why there is no node, with what has come of preemption."""
     said = [f"preemption: {preemption.message}"] if preemption.message else []
     if said and profile.claims and not preemption.failed:  # what has failed drowns out what was said before
-        said = [_given_back(wish), *said]
+        said = [decision.said, *said]
     return replace(decision, preemption=preemption, message=" ".join([decision.message, ", ".join(said)]).rstrip())
 
 

@@ -154,9 +154,11 @@ def _lacking(asked: Asked, snapshot: Snapshot, rows: Rows) -> npt.NDArray[np.int
 
 
 def dynamic_resources(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
-    """Nobody allocates claims here, as upstream without a driver: their pods wait, and never run without devices."""
     if wish.pod.spec.resourceClaims:
-        yield Rejection(snapshot.exists.copy(), "cannot allocate all claims", final=True)
+        # Imported only here: what allocates devices costs memory that clusters without them do not want to spend.
+        from scheduler import resource_claims
+
+        yield from resource_claims.rejections(wish, snapshot)
 
 
 # In upstream's order: a node counts under the first filter that rejects it.

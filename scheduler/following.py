@@ -9,6 +9,7 @@ from api.meta import Key
 from api.resizes import is_resizing
 from api.types import (
     CSINode,
+    DeviceClass,
     Namespace,
     Node,
     PersistentVolume,
@@ -16,6 +17,8 @@ from api.types import (
     Pod,
     PodDisruptionBudget,
     PodGroup,
+    ResourceSlice,
+    ResourceV1ResourceClaim,
     StorageClass,
 )
 from machinery.informers import Informer
@@ -53,6 +56,15 @@ class Following:
         told = lambda old, new: self._queue.happened(Event.STORAGE)  # noqa: E731
         for informer in (claims, volumes, classes, csi_nodes):
             informer.on_change(told)
+
+    def follow_devices(
+        self, claims: Informer[ResourceV1ResourceClaim], classes: Informer[DeviceClass],
+        slices: Informer[ResourceSlice],
+    ) -> None:  # fmt: skip
+        granting = self._scheduler.bindings.granting
+        claims.on_change(granting.on_claim)
+        classes.on_change(granting.on_class)
+        slices.on_change(granting.on_slice)
 
     def follow_budgets(self, budgets: Informer[PodDisruptionBudget]) -> None:
         budgets.on_change(self.on_budget)
@@ -105,6 +117,7 @@ class Following:
     def _gone(self, key: Key) -> None:
         self._assumed.pop(key, None)
         self._queue.remove(key)
+        self._scheduler.bindings.granting.forget(key)
         self._preempting.renounce(key)
         node = self._snapshot.node_of(key)
         if (gone := self._snapshot.remove_pod(key)) is not None:

@@ -23,6 +23,9 @@ class Event(Enum):
     POD_LABELS = "AssignedPodUpdatePodLabel"  # of a pod on a node
     NAMESPACE = "NamespaceUpdate"
     STORAGE = "PersistentVolumeClaimUpdate"  # or a volume, a class, a node's limits
+    CLAIM = "ResourceClaimUpdate"
+    SLICE = "ResourceSliceUpdate"
+    DEVICE_CLASS = "DeviceClassUpdate"
 
 
 _NODES = frozenset({Event.NODE_ADDED})
@@ -39,7 +42,7 @@ HELPS: dict[str, frozenset[Event]] = {
     "VolumeBinding": _NODES | {Event.NODE_LABELS, Event.STORAGE},
     "VolumeZone": _NODES | {Event.NODE_LABELS, Event.STORAGE},
     "PodTopologySpread": _NODES | _PODS | {Event.NODE_REMOVED, Event.NODE_LABELS, Event.NODE_TAINTS},
-    "DynamicResources": frozenset(),  # no claim will ever be allocated
+    "DynamicResources": _NODES | {Event.NODE_LABELS, Event.CLAIM, Event.SLICE, Event.DEVICE_CLASS},
     "GangScheduling": frozenset(),  # another pod of the gang, or a smaller gang: the cycles of gangs see to it
     "InterPodAffinity": _NODES | _PODS | {Event.NODE_LABELS, Event.NAMESPACE},
 }
@@ -86,4 +89,8 @@ def node_events(old: Node | None, new: Node | None) -> set[Event]:
 
 def changes_wish(old: Pod, new: Pod) -> bool:
     """Whether a pod that waits asks for something else than before."""
-    return old.spec != new.spec or old.metadata.labels != new.metadata.labels
+    return (
+        old.spec != new.spec
+        or old.metadata.labels != new.metadata.labels
+        or old.status.resourceClaimStatuses != new.status.resourceClaimStatuses
+    )

@@ -41,6 +41,8 @@ def _filter(snapshot: Snapshot, wish: Wish, profile: Profile) -> tuple[Mask, lis
         found = [*judging(wish, snapshot)]
         if not found:
             continue
+        if (error := next((r for r in found if r.fatal and (r.rejected & feasible).any()), None)) is not None:
+            found = [error._replace(rejected=snapshot.exists, whole=True)]
         judgements.append(Judgement(name, found))
         for rejection in found:
             feasible &= ~rejection.rejected

@@ -34,7 +34,7 @@ DEFAULTS: Mapping[str, tuple[int, str]] = {
     "VolumeZone": (0, BOTH),
     "PodTopologySpread": (2, f"{BOTH} {SCORED}"),
     "InterPodAffinity": (2, f"{BOTH} {SCORED}"),
-    "DynamicResources": (0, "preEnqueue preFilter filter postFilter reserve preBind"),
+    "DynamicResources": (2, "preEnqueue preFilter filter postFilter score reserve preBind"),
     "DefaultPreemption": (0, "postFilter"),
     "NodeResourcesBalancedAllocation": (1, SCORED),
     "ImageLocality": (1, "score"),

@@ -26,6 +26,9 @@ class Profile:
     gangs: bool = True
     """Pods of a gang come together, where there are pod groups."""
     binds_volumes: bool = True
+    binds_devices: bool = True
+    awaits_claims: bool = True
+    """Pods whose claims are not made yet are not tried."""
     # Upstream's minCandidateNodesPercentage and minCandidateNodesAbsolute: so many nodes are compared.
     candidates_percent: int = 10
     candidates: int = 100

@@ -9,4 +9,5 @@ class Rejection(NamedTuple):
     rejected: Mask
     reason: str  # in upstream's words
     final: bool = False  # removing pods from the node would not help (upstream: UnschedulableAndUnresolvable)
+    fatal: bool = False  # an error: if no filter before rejects such a node, the pod goes nowhere at all
     whole: bool = False  # about the pod, whatever the node: nothing else is said then (upstream: a PreFilter's word)

@@ -172,13 +172,15 @@ class Scheduler:
             return False
         self._renounce(waiting.key, decision.node)
         self.snapshot.set_pod(wanted, decision.node)
-        self.snapshot.storage.reserve(decision.choices, decision.node)
+        self.snapshot.promise(decision.choices, decision.grants, decision.node)
         self.bindings.begin(waiting, decision)
         return True
 
     def _reject(self, waiting: Waiting, wanted: Wish, decision: Decision) -> None:
         self.queue.failed(waiting, decision.message, decision.rejectors, room=decision.room, wish=wanted)
         self.writes.event(waiting.pod, "Warning", "FailedScheduling", decision.message)
+        if decision.gives_back is not None:
+            self.writes.begin(self.bindings.granting.give_back(decision.gives_back, waiting.pod))
         preemption = decision.preemption
         if preemption.node:
             self.preempting.begin(waiting.pod, wanted, preemption)
@@ -198,12 +200,20 @@ class Scheduler:
         """Whether the pod is not to be tried yet (upstream: PreEnqueue)."""
         if has_gates(pod) and self.profile_of(pod).gates:
             return True
-        return self.gangs is not None and bool(self.gangs.why_not(pod))
+        return bool(self._awaited(pod)) or (self.gangs is not None and bool(self.gangs.why_not(pod)))
+
+    def _awaited(self, pod: Pod) -> str:
+        """What a pod waits for whose claims are not made yet, or ""."""
+        if not pod.spec.resourceClaims or not self.profile_of(pod).awaits_claims:
+            return ""
+        return self.bindings.granting.why_not(pod)
 
     def holds_up(self, pod: Pod) -> str:
-        """Why a pod is not placed though there may be a node for it: its gates or its gang, or ""."""
+        """Why a pod is not placed though there may be a node for it: its gates, its claims or its gang, or ""."""
         if has_gates(pod) and self.profile_of(pod).gates:
             return GATED[1]
+        if why := self._awaited(pod):
+            return why
         return self.gangs.holds_up(pod) if self.gangs is not None else ""
 
     def wish_of(self, pod: Pod) -> Wish:

@@ -161,12 +161,21 @@ def image_locality(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
     return (100 * share).astype(np.int64)
 
 
+def device_alternatives(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
+    if not wish.pod.spec.resourceClaims:
+        return None
+    from scheduler import resource_claims
+
+    return resource_claims.score(wish, snapshot, rows)
+
+
 SCORES: tuple[tuple[str, int, Score], ...] = (
     ("TaintToleration", 3, taint_toleration),
     ("NodeAffinity", 2, node_preferences_with(None)),
     ("NodeResourcesFit", 1, allocation(least_allocated, {CPU: 1, MEMORY: 1})),
     ("PodTopologySpread", 2, spreading.score),
     ("InterPodAffinity", 2, inter_pod_affinity.scoring(inter_pod_affinity.HARD_WEIGHT)),
+    ("DynamicResources", 2, device_alternatives),
     ("NodeResourcesBalancedAllocation", 1, balance((CPU, MEMORY))),
     ("ImageLocality", 1, image_locality),
 )

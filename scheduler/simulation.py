@@ -37,7 +37,8 @@ class Simulation:
     @contextmanager
     def standing(self) -> Iterator[None]:
         """The snapshot is as it would be when all pods but the last ones, which are not decided, have their places."""
-        with _changed(self._snapshot, self._change, self._known()), _restored(self._snapshot, self._pods):
+        restored = _restored(self._snapshot, self._pods, self.decisions)
+        with _changed(self._snapshot, self._change, self._known()), restored:
             for wish, decision in zip(self._pods, self.decisions, strict=False):
                 self._snapshot.remove_pod(wish.key)
                 self._place(wish, decision)
@@ -67,7 +68,7 @@ class Simulation:
     def _place(self, wish: Wish, decision: Decision) -> None:
         if decision.node:
             self._snapshot.set_pod(wish, decision.node)
-            self._snapshot.storage.reserve(decision.choices, decision.node)
+            self._snapshot.promise(decision.choices, decision.grants, decision.node)
 
 
 @contextmanager
@@ -89,13 +90,15 @@ def _changed(snapshot: Snapshot, change: Change, known: Sequence[Node]) -> Itera
 
 
 @contextmanager
-def _restored(snapshot: Snapshot, pods: Sequence[Wish]) -> Iterator[None]:
-    """Also what pods were promised of storage."""
+def _restored(snapshot: Snapshot, pods: Sequence[Wish], decisions: Sequence[Decision]) -> Iterator[None]:
+    """Also what pods were promised of storage and devices, with `decisions` that come to be meanwhile."""
     places = [(found, node) for w in pods for node, found in [_place(snapshot, w)] if found is not None]
     taken, selected = dict(snapshot.storage.taken), dict(snapshot.storage.selected)
     try:
         yield
     finally:
+        for decision in decisions:
+            snapshot.withdraw((), decision.grants)
         snapshot.storage.taken, snapshot.storage.selected = taken, selected
         for wish in pods:
             snapshot.remove_pod(wish.key)

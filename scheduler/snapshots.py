@@ -4,10 +4,10 @@ A full rebuild for each pod (what upstream avoids with generations) would cost m
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,9 +20,12 @@ from scheduler.crowds import Crowds, StandingTerms
 from scheduler.nominations import Nominations
 from scheduler.remembering import Remembered
 from scheduler.resources import CPU, MEMORY, PODS, Amounts
-from scheduler.storage import Storage
+from scheduler.storage import Choice, Storage
 from scheduler.tiers import Tiers
 from scheduler.wishes import HostPort, Wish, tagged
+
+if TYPE_CHECKING:  # it brings the allocator and the language of its selectors
+    from scheduler.devices import Devices, Grant
 
 _FIRST_ROWS = 16
 
@@ -52,6 +55,8 @@ class Snapshot:
         self.crowds = Crowds()
         self.standing = StandingTerms()
         self.storage = Storage()
+        self.devices: Devices | None = None
+        """None as long as nobody has heard of a claim, a class or a slice."""
         self.tiers = Tiers()
         self.nominations = Nominations()
         self.remembered = Remembered()
@@ -83,6 +88,8 @@ class Snapshot:
                 self._nominated.change(wish, row, 1)
         else:
             self._describe(row, node)
+        if self.devices is not None:
+            self.devices.node_changed(name)
 
     def remove_node(self, name: str) -> None:
         """Its pods stay known: the node may come back."""
@@ -101,6 +108,8 @@ class Snapshot:
             column[row] = 0
         self.remembered.change(row)
         self._free.append(row)
+        if self.devices is not None:
+            self.devices.node_changed(name)
 
     def _describe(self, row: int, node: Node) -> None:
         self.labels.set(row, node.metadata.labels)
@@ -146,6 +155,28 @@ class Snapshot:
             each.grow(rows)
         self.names += [""] * (rows - before)
         self._free = [*range(rows - 1, before - 1, -1)]
+
+    # Claims
+
+    def with_devices(self) -> "Devices":
+        """From now on, they are known."""
+        if self.devices is None:
+            from scheduler.devices import Devices
+
+            self.devices = Devices()
+        return self.devices
+
+    def promise(self, choices: Iterable[Choice], grants: Iterable["Grant"], node: str) -> None:
+        """That becomes of the claims of a pod on that node; until it is written, or given up."""
+        self.storage.reserve(choices, node)
+        if self.devices is not None:
+            self.devices.reserve(grants)
+
+    def withdraw(self, choices: Iterable[Choice], grants: Iterable["Grant"]) -> None:
+        """It is written now, or will never be."""
+        self.storage.release(choices)
+        if self.devices is not None:
+            self.devices.release(grants)
 
     # Pods
 

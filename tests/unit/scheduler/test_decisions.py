@@ -12,7 +12,6 @@ from api.types import (
     NodeSelectorRequirement,
     NodeSelectorTerm,
     Pod,
-    PodResourceClaim,
     PreferredSchedulingTerm,
 )
 from scheduler.decisions import explain, schedule
@@ -22,19 +21,6 @@ from tests.unit.scheduler.objects import World, apart, container, node, pod, spr
 
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
 NO_VICTIMS = "No preemption victims found for incoming pod"
-
-
-def test_a_pod_that_names_resource_claims_waits_since_nobody_allocates_them() -> None:
-    world = World(node("n1"), node("n2"))
-    world.put("low", "n1", priority=-1)
-    wanted = pod(priority=5, resourceClaims=[PodResourceClaim(name="gpu", resourceClaimName="mine")])
-    assert world.rejected(wanted) == dict.fromkeys(("n1", "n2"), ("DynamicResources", "cannot allocate all claims"))
-    decision = world.decide(wanted)
-    assert (decision.node, decision.rejectors, decision.preemption.node) == ("", {"DynamicResources"}, "")
-    assert decision.message == (
-        "0/2 nodes are available: 2 cannot allocate all claims. still not schedulable, preemption: 0/2 nodes are "
-        f"available: 2 {NOT_HELPFUL}."
-    )
 
 
 def test_without_nodes_the_message_says_so() -> None:

@@ -1,0 +1,238 @@
+"""Claims of devices come to be known, and what was decided of them is written before the pod is bound (PreBind).
+
+A claim is allocated and reserved by an update of the revision that is known, so of two schedulers that allocate one
+claim, the second is refused. Whether a write was done that nobody answered for is found out by asking for it again: as
+long as it may still arrive, its devices are not given to others.
+https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from api import errors, meta
+from api.meta import Key
+from api.types import (
+    AllocationResult,
+    DeviceClass,
+    Pod,
+    ResourceClaimConsumerReference,
+    ResourceSlice,
+    ResourceV1ResourceClaim,
+)
+from machinery.client import Client
+from machinery.clocks import Clock
+from scheduler.columns import Bits
+from scheduler.hints import Event
+from scheduler.queues import SchedulingQueue, State
+from scheduler.snapshots import Snapshot
+from scheduler.wishes import Wish
+
+if TYPE_CHECKING:  # it brings the allocator, which is not needed without claims
+    from scheduler.devices import Devices, Grant
+
+T = TypeVar("T")
+FINALIZER = "resource.kubernetes.io/delete-protection"
+RETRY_SECONDS = 0.2
+CONFLICTS = 5
+log = logging.getLogger("granting")
+
+Step = tuple[ResourceV1ResourceClaim, str]
+"""A claim as it is to be written, and the subresource."""
+
+
+class Granting:
+    """Keeps what the snapshot knows of devices current, and writes what was decided."""
+
+    def __init__(self, client: Client, snapshot: Snapshot, queue: SchedulingQueue, clock: Clock) -> None:
+        self._client = client
+        self._snapshot = snapshot
+        self._queue = queue
+        self._clock = clock
+        self._awaited: dict[Key, set[Key]] = {}
+        self._waiting: dict[Key, frozenset[Key]] = {}
+        """By pod: the claims without which it is not tried; and the other way round."""
+
+    def on_claim(self, old: ResourceV1ResourceClaim | None, new: ResourceV1ResourceClaim | None) -> None:
+        devices = self._snapshot.with_devices()
+        claim = new or old
+        assert claim is not None
+        if new is not None:
+            devices.set_claim(new)
+        else:
+            devices.remove_claim(claim)
+        key = meta.key(claim)
+        if new is not None and (old is None or old.status != new.status):
+            self._tell(key)
+        freed = old is not None and old.status.allocation is not None and (new is None or not new.status.allocation)
+        if freed or old is None or (new is not None and old.status != new.status):
+            self._queue.happened(Event.CLAIM, _concerns(key, everybody=freed))
+
+    def on_class(self, old: DeviceClass | None, new: DeviceClass | None) -> None:
+        devices = self._snapshot.with_devices()
+        if new is None:
+            if old is not None:
+                devices.remove_class(old.metadata.name)
+        elif old is None or old.spec != new.spec:
+            devices.set_class(new)
+            self._queue.happened(Event.DEVICE_CLASS)
+
+    def on_slice(self, old: ResourceSlice | None, new: ResourceSlice | None) -> None:
+        devices = self._snapshot.with_devices()
+        if new is None:
+            if old is not None:
+                devices.remove_slice(old.metadata.name)
+        elif old is None or old.spec != new.spec:
+            devices.set_slice(new)
+            self._queue.happened(Event.SLICE)
+
+    def why_not(self, pod: Pod) -> str:
+        """Why the pod is not to be tried yet, in upstream's words, or "": its claims are not there (PreEnqueue)."""
+        from scheduler.devices import NotReady, claims_of
+
+        key = meta.key(pod)
+        self.forget(key)
+        try:
+            claims_of(pod, self._snapshot.with_devices().claims)
+        except NotReady as e:
+            awaited = self._waiting[key] = _claims(pod)
+            for claim in awaited:
+                self._awaited.setdefault(claim, set()).add(key)
+            return str(e)
+        return ""
+
+    def forget(self, pod: Key) -> None:
+        """It is gone, or waits for nothing any more."""
+        for claim in self._waiting.pop(pod, ()):
+            self._awaited[claim].discard(pod)
+            if not self._awaited[claim]:
+                del self._awaited[claim]
+
+    def _tell(self, claim: Key) -> None:
+        for pod in (*self._awaited.get(claim, ()),):
+            waiting = self._queue.find(pod)
+            if waiting is None:
+                self.forget(pod)
+            elif waiting.state is State.GATED:
+                self._queue.add(waiting.pod, pod)
+
+    async def grant(self, pod: Pod, grants: "Iterable[Grant]") -> None:
+        """Returns when each claim is allocated as was decided, and reserved for the pod.
+
+        Raises ApiError if it is certain that one is not.
+        """
+        devices = self._snapshot.with_devices()
+        for grant in grants:
+            known = devices.find(grant.claim, grant.uid)
+            if known is None:
+                raise errors.Conflict(f"claim {grant.claim} is gone")
+            await self._write(devices, known, lambda claim, grant=grant: _granted(claim, grant, pod))  # type: ignore[misc]
+
+    async def take_back(self, pod: Pod, grants: "Iterable[Grant]") -> None:
+        """The pod is not bound after all: its claims are not reserved for it any more."""
+        devices = self._snapshot.with_devices()
+        try:
+            if (await self._read(Pod, meta.key(pod))).spec.nodeName:
+                return  # somebody else has bound it, and it needs them
+            for grant in grants:
+                claim = devices.find(grant.claim, grant.uid)
+                if claim is not None:
+                    await self._write(devices, claim, lambda claim: _without(claim, pod))
+        except errors.ApiError as e:
+            # The next attempt reserves it anyway; and of a pod that is gone, the controller of claims takes care.
+            log.info("the claims of %s are not all free of it: %s", meta.key(pod), e)
+
+    async def give_back(self, key: Key, pod: Pod) -> None:
+        """Free the devices of a claim that nobody else needs, so that the pod may get others."""
+        devices = self._snapshot.with_devices()
+        claim = devices.claims.get(key)
+        if claim is None:
+            return
+        freed = _without(claim, pod)
+        changed = freed[0] if freed is not None else meta.clone(claim)
+        if changed.status.reservedFor:
+            return
+        changed.status.allocation, changed.status.devices = None, []
+        try:
+            await self._client.update_status(changed)
+        except errors.ApiError as e:  # the next attempt says it again
+            log.info("the claim %s was not deallocated: %s", key, e)
+
+    async def _write(
+        self, devices: "Devices", claim: ResourceV1ResourceClaim,
+        step: Callable[[ResourceV1ResourceClaim], Step | None],
+    ) -> None:  # fmt: skip
+        """Step by step, until there is none left.  Raises ApiError, and what `step` raises."""
+        conflicts = 0
+        while (change := step(claim)) is not None:
+            changed, subresource = change
+            try:
+                claim = await self._client.update(changed, subresource=subresource)
+            except errors.UNANSWERED as e:
+                log.info("it is not known whether the claim %s was written: %s", meta.key(claim), e)
+                await self._clock.sleep(RETRY_SECONDS)
+                continue
+            except errors.Conflict:
+                conflicts += 1
+                if conflicts > CONFLICTS:
+                    raise
+                uid = claim.metadata.uid
+                claim = await self._read(ResourceV1ResourceClaim, meta.key(claim))
+                if claim.metadata.uid != uid:
+                    raise
+            devices.set_claim(claim)
+
+    async def _read(self, what: type[T], key: Key) -> T:
+        while True:
+            try:
+                return await self._client.get(what, key.name, key.namespace)
+            except errors.UNANSWERED:
+                await self._clock.sleep(RETRY_SECONDS)
+
+
+def _granted(claim: ResourceV1ResourceClaim, grant: "Grant", pod: Pod) -> Step | None:
+    """The next step to where the claim is allocated so and reserved for the pod.  Raises Conflict."""
+    allocation = claim.status.allocation
+    if claim.metadata.deletionTimestamp:
+        raise errors.Conflict(f"claim {grant.claim} got deleted in the meantime")
+    if allocation is not None and _devices(allocation) != _devices(grant.allocation):
+        raise errors.Conflict(f"claim {grant.claim} got allocated elsewhere in the meantime")
+    if allocation is None and not grant.new:
+        raise errors.Conflict(f"claim {grant.claim} got deallocated in the meantime")
+    if any(each.uid == pod.metadata.uid for each in claim.status.reservedFor):
+        return None
+    changed = meta.clone(claim)
+    if allocation is None and FINALIZER not in claim.metadata.finalizers:
+        changed.metadata.finalizers.append(FINALIZER)
+        return changed, ""
+    if allocation is None:
+        changed.status.allocation = grant.allocation
+    user = ResourceClaimConsumerReference(resource="pods", name=pod.metadata.name, uid=pod.metadata.uid)
+    changed.status.reservedFor.append(user)
+    return changed, "status"
+
+
+def _without(claim: ResourceV1ResourceClaim, pod: Pod) -> Step | None:
+    others = [each for each in claim.status.reservedFor if each.uid != pod.metadata.uid]
+    if len(others) == len(claim.status.reservedFor):
+        return None
+    changed = meta.clone(claim)
+    changed.status.reservedFor = others
+    return changed, "status"
+
+
+def _devices(allocation: AllocationResult) -> list[tuple[str, ...]]:
+    results = allocation.devices.results if allocation.devices is not None else []
+    return [(r.request, r.driver, r.pool, r.device, r.shareID) for r in results]
+
+
+def _claims(pod: Pod) -> frozenset[Key]:
+    """Those that it names, and those that were made for it."""
+    made = [each.resourceClaimName for each in pod.status.resourceClaimStatuses]
+    named = [each.resourceClaimName for each in pod.spec.resourceClaims]
+    return frozenset(Key(pod.metadata.namespace, name) for name in (*made, *named) if name)
+
+
+def _concerns(claim: Key, *, everybody: bool) -> Callable[[str, Wish, Bits], bool]:
+    """A change of a claim helps those that use it; when devices become free, all that want some."""
+    return lambda plugin, wish, room: everybody or claim in _claims(wish.pod)
