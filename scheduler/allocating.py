@@ -193,12 +193,12 @@ class _Search:
             for a in asks
         ]
         self._pool_of = {pool.id: pool for pool in pools}
-        self._candidates = [[[self._of(w) for w in wanted] for wanted in ask.requests] for ask in asks]
         self._holders: defaultdict[DeviceId, set[int]] = defaultdict(set)
         self._shares: dict[DeviceId, Amounts] = {}
         self._sharers: Counter[DeviceId] = Counter()
         self._free: dict[PoolId, dict[tuple[str, str], Decimal]] = {}
         self._steps = 0
+        self._candidates = [[[self._of(w) for w in wanted] for wanted in ask.requests] for ask in asks]
 
     def run(self) -> bool:
         for at, ask in enumerate(self._asks):
