@@ -89,15 +89,16 @@ class Bindings:
                 await self._ask_for(waiting, node)
         except errors.ApiError as e:
             self._metrics.failed(self._profile_of(waiting.pod).name)
+            self._snapshot.withdraw((), decision.grants)
             self._take_back(waiting, decision, e)
         else:
+            self._snapshot.withdraw((), decision.grants)
             waited = self._clock.monotonic() - waiting.came
             self._metrics.bound(self._profile_of(waiting.pod).name, waiting.attempts, waited)
             self._writes.event(
                 waiting.pod, "Normal", "Scheduled", f"Successfully assigned {key.namespace}/{key.name} to {node}"
             )
         finally:
-            self._snapshot.withdraw((), decision.grants)
             self.slots.release()
 
     async def _ask_for(self, waiting: Waiting, node: str) -> None:
@@ -159,7 +160,6 @@ class Bindings:
         self._snapshot.remove_pod(waiting.key)
         self._queue.happened(Event.POD_REMOVED)
         if decision.grants:
-            self._snapshot.withdraw((), decision.grants)
             self._queue.happened(Event.CLAIM)
             self._writes.begin(self.granting.take_back(waiting.pod, decision.grants))
         if isinstance(error, errors.NotFound):

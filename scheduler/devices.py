@@ -5,7 +5,7 @@ What the informers say is late, so a claim that was written is known by the answ
 node is told by `changes` when it may be different.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -43,6 +43,8 @@ class Devices:
         """Names of nodes, in the order in which something about their devices changed; EVERYWHERE: of all."""
         self.remembered: OrderedDict[Any, Any] = OrderedDict()
         """By what is asked for: what was found of the nodes."""
+        self._promises: Counter[str] = Counter()
+        self._supposed: Counter[str] = Counter()
         self._counted: dict[str, AllocationResult] = {}
         self._offers: dict[str, Offer] = {}
         self._pools: dict[PoolId, dict[str, Offer]] = {}
@@ -73,18 +75,29 @@ class Devices:
         claim = self.claims.get(key)
         return claim if claim is not None and claim.metadata.uid == uid else None
 
-    def reserve(self, grants: Iterable[Grant]) -> None:
+    def reserve(self, grants: Iterable[Grant], *, supposed: bool = False) -> None:
+        """`supposed`: others that are decided in the same go may use what is not written yet."""
         for grant in grants:
             if grant.new:
                 self.pending[grant.uid] = grant.allocation
+                self._promises[grant.uid] += 1
+                self._supposed[grant.uid] += supposed
                 self._recount(grant.claim, grant.uid)
 
-    def release(self, grants: Iterable[Grant]) -> None:
-        """It is written now, or will never be."""
+    def release(self, grants: Iterable[Grant], *, supposed: bool = False) -> None:
+        """It is written now, or will never be, for one of those that use it."""
         for grant in grants:
-            if grant.new and self.pending.get(grant.uid) is grant.allocation:
-                del self.pending[grant.uid]
-                self._recount(grant.claim, grant.uid)
+            if grant.new:
+                self._promises[grant.uid] -= 1
+                self._supposed[grant.uid] -= supposed
+                if not self._promises[grant.uid]:
+                    del self.pending[grant.uid], self._promises[grant.uid], self._supposed[grant.uid]
+                    self._recount(grant.claim, grant.uid)
+
+    def allocation_of(self, claim: ResourceV1ResourceClaim) -> AllocationResult | None:
+        """As it is written, or supposed."""
+        uid = claim.metadata.uid
+        return claim.status.allocation or (self.pending[uid] if self._supposed[uid] else None)
 
     def _recount(self, key: Key, uid: str) -> None:
         claim = self.find(key, uid)

@@ -127,10 +127,10 @@ class Supposed:
     def _place(self, wish: Wish, decision: Decision) -> None:
         node = decision.node or decision.preemption.node
         self._snapshot.set_pod(wish, node)
-        self._snapshot.promise(decision.choices, decision.grants, node)
+        self._snapshot.promise(decision.choices, decision.grants, node, supposed=True)
         self._undo += [
             partial(self._snapshot.remove_pod, wish.key),
-            partial(self._snapshot.withdraw, decision.choices, decision.grants),
+            partial(self._snapshot.withdraw, decision.choices, decision.grants, supposed=True),
         ]
 
 

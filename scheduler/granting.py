@@ -6,6 +6,7 @@ long as it may still arrive, its devices are not given to others.
 https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
@@ -52,6 +53,8 @@ class Granting:
         self._awaited: dict[Key, set[Key]] = {}
         self._waiting: dict[Key, frozenset[Key]] = {}
         """By pod: the claims without which it is not tried; and the other way round."""
+        self._leaving: dict[Key, asyncio.Event] = {}
+        """Pods that were not bound, and whose claims may still be reserved for them."""
 
     def on_claim(self, old: ResourceV1ResourceClaim | None, new: ResourceV1ResourceClaim | None) -> None:
         devices = self._snapshot.with_devices()
@@ -121,6 +124,8 @@ class Granting:
 
         Raises ApiError if it is certain that one is not.
         """
+        if (leaving := self._leaving.get(meta.key(pod))) is not None:
+            await leaving.wait()  # else it would lose now what it had then
         devices = self._snapshot.with_devices()
         for grant in grants:
             known = devices.find(grant.claim, grant.uid)
@@ -131,6 +136,7 @@ class Granting:
     async def take_back(self, pod: Pod, grants: "Iterable[Grant]") -> None:
         """The pod is not bound after all: its claims are not reserved for it any more."""
         devices = self._snapshot.with_devices()
+        left = self._leaving[meta.key(pod)] = asyncio.Event()
         try:
             if (await self._read(Pod, meta.key(pod))).spec.nodeName:
                 return  # somebody else has bound it, and it needs them
@@ -141,6 +147,10 @@ class Granting:
         except errors.ApiError as e:
             # The next attempt reserves it anyway; and of a pod that is gone, the controller of claims takes care.
             log.info("the claims of %s are not all free of it: %s", meta.key(pod), e)
+        finally:
+            left.set()
+            if self._leaving.get(meta.key(pod)) is left:
+                del self._leaving[meta.key(pod)]
 
     async def give_back(self, key: Key, pod: Pod) -> None:
         """Free the devices of a claim that nobody else needs, so that the pod may get others."""

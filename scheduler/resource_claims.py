@@ -49,7 +49,7 @@ def rejections(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
         view = _view(asks, snapshot, devices)
         failed = view.codes != 0
         yield from view.rejections()
-    elsewhere = ~_available(claims, snapshot) & ~failed
+    elsewhere = ~_available(claims, snapshot, devices) & ~failed
     if elsewhere[snapshot.exists].any():
         yield Rejection(elsewhere & snapshot.exists, ELSEWHERE, final=True)
 
@@ -80,7 +80,11 @@ def grants(wish: Wish, snapshot: Snapshot, row: int, random: Random) -> tuple[Gr
     place = _place(snapshot, row)
     found = allocate(asks, devices.pools(place), devices.taken, devices.selectors) if asks else None
     share = lambda: str(UUID(int=random.getrandbits(128), version=4))  # noqa: E731
-    made = [Grant(meta.key(c), c.metadata.uid, c.status.allocation, new=False) for c in claims if c.status.allocation]
+    made = [
+        Grant(meta.key(claim), claim.metadata.uid, allocation, new=claim.status.allocation is None)
+        for claim in claims
+        if (allocation := devices.allocation_of(claim)) is not None
+    ]
     for at, ask in enumerate(asks):
         assert found is not None  # the filter has found it on the same devices
         allocation = result(ask, found.picks[at], found.chosen[at], place, share)
@@ -107,10 +111,15 @@ def of_no_use(wish: Wish, snapshot: Snapshot, judgements: Iterable[Judgement]) -
             left &= ~rejection.rejected
     else:
         return None
-    assert snapshot.devices is not None
-    for claim in claims_of(wish.pod, snapshot.devices.claims) if left.any() else ():
+    devices = snapshot.devices
+    assert devices is not None
+    for claim in claims_of(wish.pod, devices.claims) if left.any() else ():
         others = [each for each in claim.status.reservedFor if each.uid != wish.pod.metadata.uid]
-        if not others and (left & ~_available([claim], snapshot)).any():
+        if (
+            claim.status.allocation is not None
+            and not others
+            and (left & ~_available([claim], snapshot, devices)).any()
+        ):
             return meta.key(claim)
     return None
 
@@ -119,7 +128,7 @@ def _asks(wish: Wish, claims: Sequence[ResourceV1ResourceClaim], devices: Device
     """What is to be allocated.  Raises NotReady: some claim cannot be used now; and Failed."""
     asks = []
     for claim in claims:
-        if claim.status.allocation is not None:
+        if devices.allocation_of(claim) is not None:
             if len(claim.status.reservedFor) >= MOST_USERS and not is_reserved_for(claim, wish.pod):
                 raise NotReady("resourceclaim in use")
             continue
@@ -135,11 +144,11 @@ def _asks(wish: Wish, claims: Sequence[ResourceV1ResourceClaim], devices: Device
     return tuple(asks)
 
 
-def _available(claims: Iterable[ResourceV1ResourceClaim], snapshot: Snapshot) -> Mask:
+def _available(claims: Iterable[ResourceV1ResourceClaim], snapshot: Snapshot, devices: Devices) -> Mask:
     """The nodes that reach the devices of all the claims that are allocated."""
     found = snapshot.exists.copy()
     for claim in claims:
-        allocation = claim.status.allocation
+        allocation = devices.allocation_of(claim)
         if allocation is not None and allocation.nodeSelector is not None:
             found &= node_affinity.any_of(allocation.nodeSelector, snapshot)
     return found

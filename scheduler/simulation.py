@@ -68,7 +68,7 @@ class Simulation:
     def _place(self, wish: Wish, decision: Decision) -> None:
         if decision.node:
             self._snapshot.set_pod(wish, decision.node)
-            self._snapshot.promise(decision.choices, decision.grants, decision.node)
+            self._snapshot.promise(decision.choices, decision.grants, decision.node, supposed=True)
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def _restored(snapshot: Snapshot, pods: Sequence[Wish], decisions: Sequence[Deci
         yield
     finally:
         for decision in decisions:
-            snapshot.withdraw((), decision.grants)
+            snapshot.withdraw((), decision.grants, supposed=True)
         snapshot.storage.taken, snapshot.storage.selected = taken, selected
         for wish in pods:
             snapshot.remove_pod(wish.key)

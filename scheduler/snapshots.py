@@ -166,17 +166,22 @@ class Snapshot:
             self.devices = Devices()
         return self.devices
 
-    def promise(self, choices: Iterable[Choice], grants: Iterable["Grant"], node: str) -> None:
-        """That becomes of the claims of a pod on that node; until it is written, or given up."""
+    def promise(
+        self, choices: Iterable[Choice], grants: Iterable["Grant"], node: str, *, supposed: bool = False
+    ) -> None:  # fmt: skip
+        """That becomes of the claims of a pod on that node; until it is written, or given up.
+
+        `supposed`: others count on it that are decided in the same go.
+        """
         self.storage.reserve(choices, node)
         if self.devices is not None:
-            self.devices.reserve(grants)
+            self.devices.reserve(grants, supposed=supposed)
 
-    def withdraw(self, choices: Iterable[Choice], grants: Iterable["Grant"]) -> None:
-        """It is written now, or will never be."""
+    def withdraw(self, choices: Iterable[Choice], grants: Iterable["Grant"], *, supposed: bool = False) -> None:
+        """It is written now, or will never be. To be called once for each promise."""
         self.storage.release(choices)
         if self.devices is not None:
-            self.devices.release(grants)
+            self.devices.release(grants, supposed=supposed)
 
     # Pods
 

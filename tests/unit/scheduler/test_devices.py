@@ -1,5 +1,7 @@
 """Pods with claims of devices: where they may go, and what becomes of the claims."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ from api.types import (
     Pod,
     PodResourceClaim,
     PodResourceClaimStatus,
+    PodSchedulingGroup,
     ResourceSlice,
     ResourceV1ResourceClaim,
 )
@@ -40,6 +43,7 @@ from tests.unit.scheduler.device_objects import (
     written,
 )
 from tests.unit.scheduler.objects import World, node, pod
+from tests.unit.scheduler.test_gangs import gang, grouping, on_group
 from tests.unit.scheduler.test_scheduling import Cluster, Server, running
 
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
@@ -416,6 +420,21 @@ async def test_a_pod_that_is_not_bound_leaves_its_claims_free_of_it() -> None:
         assert (managed.bound, managed.users_of()) == ({"pod": "n1"}, ["pod"])
 
 
+async def test_a_pod_that_is_tried_again_does_not_lose_what_it_gets_now() -> None:
+    async with running(node("n1")) as cluster:
+        managed = Managed(cluster)
+        managed.offer(slice_of("a", node="n1"))
+        managed.put(claim())
+        done: Any = [(True, None), (True, None)]
+        managed.api.lost = [*done, *[(False, errors.Unavailable("not now"))] * 6]
+        managed.api.refusals = [errors.Forbidden("no")]
+        cluster.put(user("claim"))
+        for _ in range(15):
+            await settle()
+            await cluster.clock.advance(0.1)
+        assert (managed.bound, managed.users_of()) == ({"pod": "n1"}, ["pod"])
+
+
 async def test_a_pod_that_another_has_bound_keeps_its_claims() -> None:
     async with running(node("n1")) as cluster:
         managed = Managed(cluster)
@@ -568,3 +587,61 @@ def test_decisions_for_the_same_wish_use_what_is_remembered() -> None:
     assert schedule(made.snapshot, wish(user("c1")), made._random).node
     assert schedule(made.snapshot, wish(user("c2")), made._random).node
     assert len(known(made).remembered) == 1
+
+
+async def test_a_gang_gets_devices_for_all_of_its_pods_or_none() -> None:
+    async with grouping(node("n1"), node("n2")) as cluster:
+        managed = Managed(cluster)
+        managed.offer(slice_of("a", node="n1"), slice_of("a", node="n2"))
+        on_group(cluster, None, gang(3))
+        group = PodSchedulingGroup(podGroupName="gang")
+        for number in range(3):
+            managed.put(claim(f"c{number}"))
+            cluster.put(user(f"c{number}", name=f"p{number}", schedulingGroup=group))
+        await settle()
+        devices = cluster.scheduler.snapshot.devices
+        assert devices is not None
+        assert (managed.bound, managed.api.writes, devices.pending) == ({}, [], {})
+        managed.offer(slice_of("b", node="n1", pool="more"))
+        await cluster.clock.advance(1)
+        assert [*managed.bound] == ["p0", "p1", "p2"]
+        assert sorted(managed.bound.values()) == ["n1", "n1", "n2"]
+        assert not devices.pending
+
+
+async def test_pods_of_a_gang_share_a_claim_that_is_allocated_with_them() -> None:
+    async with grouping(node("n1"), node("n2")) as cluster:
+        managed = Managed(cluster)
+        managed.offer(slice_of("a", node="n2"))
+        on_group(cluster, None, gang(3))
+        group = PodSchedulingGroup(podGroupName="gang")
+        managed.put(claim())
+        for number in range(3):
+            cluster.put(user("claim", name=f"p{number}", schedulingGroup=group))
+        await settle()
+        assert managed.bound == {"p0": "n2", "p1": "n2", "p2": "n2"}
+        assert (managed.devices_of(), sorted(managed.users_of())) == (["a"], ["p0", "p1", "p2"])
+        devices = cluster.scheduler.snapshot.devices
+        assert devices is not None
+        assert not devices.pending
+
+
+async def test_simulated_pods_share_a_claim() -> None:
+    async with running(node("n1"), node("n2")) as cluster:
+        managed = Managed(cluster)
+        managed.offer(slice_of("a", node="n1"))
+        managed.put(claim())
+        pods = [meta.encode(user("claim", name=f"p{number}")) for number in range(2)]
+        found = await simulation(cluster.scheduler, list, pb.SimulateRequest(pods=pods))
+        assert [p.node for p in found.placements] == ["n1", "n1"]
+        devices = cluster.scheduler.snapshot.devices
+        assert devices is not None
+        assert not devices.pending
+
+
+def test_nobody_who_has_no_devices_pays_for_them() -> None:
+    """What allocates, and the language of selectors, are imported with the first claim."""
+    code = "import sys, scheduler.__main__; print([m for m in sys.modules if m in sys.argv[1:]])"
+    modules = "scheduler.devices", "scheduler.allocating", "scheduler.resource_claims", "machinery.cel"
+    done = subprocess.run([sys.executable, "-c", code, *modules], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
