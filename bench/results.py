@@ -65,6 +65,7 @@ KNOWN: dict[str, tuple[str, Literal["lower", "higher"], float | None, float | No
     "scheduler.algorithm.5000_nodes": ("/s", "higher", 5000, 680),
     "scheduler.spread.5000_nodes": ("/s", "higher", 1000, 500),
     "scheduler.anti_affinity.5000_nodes": ("/s", "higher", 500, 60),
+    "scheduler.devices.1000_nodes": ("/s", "higher", 1000, None),
     "scheduler.end_to_end.1000_nodes": ("/s", "higher", 800, 146),
     "scheduler.preemption": ("/s", "higher", 100, None),
     "scheduler.idle": ("%", "lower", 2.0, None),

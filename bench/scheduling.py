@@ -10,10 +10,19 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from api import times
+from api import meta, times
 from api.types import (
     Affinity,
+    CELDeviceSelector,
     Container,
+    Device,
+    DeviceAttribute,
+    DeviceClaim,
+    DeviceClass,
+    DeviceClassSpec,
+    DeviceRequest,
+    DeviceSelector,
+    ExactDeviceRequest,
     LabelSelector,
     Node,
     NodeCondition,
@@ -22,9 +31,15 @@ from api.types import (
     Pod,
     PodAffinityTerm,
     PodAntiAffinity,
+    PodResourceClaim,
     PodSpec,
     PriorityClass,
+    ResourceClaimSpec,
+    ResourcePool,
     ResourceRequirements,
+    ResourceSlice,
+    ResourceSliceSpec,
+    ResourceV1ResourceClaim,
     ServiceAccount,
     TopologySpreadConstraint,
 )
@@ -57,6 +72,7 @@ async def run() -> list[Result]:
         result("scheduler.algorithm.5000_nodes", _decisions(10_000)),
         result("scheduler.spread.5000_nodes", _decisions(5000, topologySpreadConstraints=[spread])),
         result("scheduler.anti_affinity.5000_nodes", _decisions(2000, affinity=apart)),
+        result("scheduler.devices.1000_nodes", _devices(5000)),
         result("scheduler.end_to_end.1000_nodes", await _end_to_end()),
         result("scheduler.preemption", await _preemption()),
         result("scheduler.idle", await _idle()),
@@ -73,6 +89,40 @@ def _decisions(count: int, **spec: Any) -> float:
     for pod in pods:
         wanted = wish(pod)
         snapshot.set_pod(wanted, schedule(snapshot, wanted, random).node)
+    return count / (time.process_time() - began)
+
+
+def _devices(count: int) -> float:
+    """Pods a second of processor time, each with a claim for one of the eight devices of a node."""
+    snapshot, random, driver = Snapshot(), Random(1), "gpu.example.com"
+    devices = snapshot.with_devices()
+    selector = DeviceSelector(cel=CELDeviceSelector(expression=f'device.attributes["{driver}"].size >= 2'))
+    devices.set_class(DeviceClass(metadata=ObjectMeta(name="gpu"), spec=DeviceClassSpec(selectors=[selector])))
+    for i in range(1000):
+        snapshot.set_node(_node(i))
+        offered = [Device(name=f"gpu{n}", attributes={"size": DeviceAttribute(int_=n // 2)}) for n in range(12)]
+        pool = ResourcePool(name=f"n{i}", generation=1, resourceSliceCount=1)
+        spec = ResourceSliceSpec(driver=driver, nodeName=f"n{i}", pool=pool, devices=offered)
+        devices.set_slice(ResourceSlice(metadata=ObjectMeta(name=f"n{i}"), spec=spec))
+    wanted = DeviceClaim(requests=[DeviceRequest(name="gpu", exactly=ExactDeviceRequest(deviceClassName="gpu"))])
+    for i in range(count):
+        metadata = ObjectMeta(name=f"c{i}", namespace="default", uid=f"c{i}", resourceVersion="1")
+        devices.set_claim(ResourceV1ResourceClaim(metadata=metadata, spec=ResourceClaimSpec(devices=wanted)))
+    pods = [
+        _pod(f"p{i}", "100m", resourceClaims=[PodResourceClaim(name="gpu", resourceClaimName=f"c{i}")])
+        for i in range(count)
+    ]
+    began = time.process_time()
+    for pod in pods:
+        looks_for = wish(pod)
+        decision = schedule(snapshot, looks_for, random)
+        snapshot.set_pod(looks_for, decision.node)
+        snapshot.promise((), decision.grants, decision.node)
+        for grant in decision.grants:  # as when it is written
+            written = meta.clone(devices.claims[grant.claim])
+            written.metadata.resourceVersion, written.status.allocation = "2", grant.allocation
+            devices.set_claim(written)
+        snapshot.withdraw((), decision.grants)
     return count / (time.process_time() - began)
 
 

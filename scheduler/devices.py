@@ -20,6 +20,8 @@ MOST_USERS = 256
 EVERYWHERE = ""
 LONGEST = 20_000
 """Of what is kept about changes."""
+MANY = 200
+"""If more nodes reach a pool, they are not named one by one."""
 
 
 class Grant(NamedTuple):
@@ -52,6 +54,8 @@ class Devices:
         self._shared: dict[str, Offer] = {}
         self._seen: dict[str, list[Pool]] = {}
         self._common: dict[tuple[str, ...], list[Pool]] = {}
+        self._reached: dict[PoolId, set[str]] = {}
+        """From which nodes; of those that were asked about since the slices have changed."""
 
     # Claims
 
@@ -166,6 +170,8 @@ class Devices:
                 self._common[names] = gathered(place, there, self._whole)
             found = self._common[names]
         self._seen[place.name] = found
+        for pool in found:
+            self._reached.setdefault(pool.id, set()).add(place.name)
         return found
 
     def _whole(self, pool: PoolId) -> Iterator[Offer]:
@@ -181,13 +187,15 @@ class Devices:
     def _changed(self, pool: PoolId, slices: bool = False) -> None:
         """Something in the pool, of slices or of what is taken."""
         nodes = {offer.node for offer in self._whole(pool)}
-        if slices:
-            if EVERYWHERE in nodes:
-                self._seen.clear()
-                self._common.clear()
-            for name in nodes:
-                self._seen.pop(name, None)
-        for name in (EVERYWHERE,) if EVERYWHERE in nodes else nodes:
+        if EVERYWHERE in nodes and slices:
+            self._seen.clear()
+            self._common.clear()
+            self._reached.clear()
+        elif EVERYWHERE in nodes:
+            nodes = self._reached.get(pool, nodes)  # whoever was not asked about is looked at anyway
+        for name in nodes if slices else ():
+            self._seen.pop(name, None)
+        for name in (EVERYWHERE,) if EVERYWHERE in nodes or len(nodes) > MANY else (*nodes,):
             self._note(name)
 
     def _note(self, name: str) -> None:

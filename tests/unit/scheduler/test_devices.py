@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -645,3 +646,63 @@ def test_nobody_who_has_no_devices_pays_for_them() -> None:
     modules = "scheduler.devices", "scheduler.allocating", "scheduler.resource_claims", "machinery.cel"
     done = subprocess.run([sys.executable, "-c", code, *modules], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def any_slice(random: Random) -> ResourceSlice:
+    """Local, of a rack, of all nodes, or device by device; alone or one of two in its pool."""
+    node, rack = f"n{random.randrange(4)}", random.choice("ab")
+    name = random.choice(["s1", "s2", "s3", "s4", "s5"])
+    more: dict[str, Any] = random.choice(
+        [
+            {"node": node, "pool": node},
+            {"node": node, "pool": "mixed", "count": 2},
+            {"pool": "mixed", "nodeSelector": labelled("rack", rack), "count": 2},
+            {"pool": f"rack-{rack}", "nodeSelector": labelled("rack", rack)},
+            {"pool": "all", "allNodes": True, "generation": random.choice([1, 2])},
+        ]
+    )
+    if random.random() < 0.2:
+        devices = device("a", nodeName=node), device("b", nodeSelector=labelled("rack", rack))
+        return slice_of(*devices, pool="each", name=name, perDeviceNodeSelection=True)
+    return slice_of("a", "b", name=name, **more)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_remembered_is_what_would_be_found_anew(seed: int) -> None:
+    random = Random(seed)
+    made, slices, held, nodes = world(nodes=0), {}, {}, {}
+    wanted = {name: claim(name, request(count=count)) for name, count in (("one", 1), ("three", 3))}
+    for each in wanted.values():
+        known(made).set_claim(each)
+    for _ in range(60):
+        name = f"n{random.randrange(4)}"
+        match random.randrange(6):
+            case 0 | 1:
+                new = any_slice(random)
+                slices[new.metadata.name] = new
+                known(made).set_slice(new)
+            case 2 if slices:
+                gone = random.choice(sorted(slices))
+                del slices[gone]
+                known(made).remove_slice(gone)
+            case 3:
+                pool = random.choice([name, "mixed", "rack-a", "rack-b", "all", "each"])
+                other = claim(f"held-{random.randrange(3)}", allocation=allocation(random.choice("ab"), pool=pool))
+                held[other.metadata.name] = other
+                known(made).set_claim(other)
+            case 4 if held:
+                known(made).remove_claim(held.pop(random.choice(sorted(held))))
+            case _ if name in nodes and random.random() < 0.3:
+                del nodes[name]
+                made.snapshot.remove_node(name)
+            case _:
+                nodes[name] = node(name, labels={"rack": random.choice("ab")})
+                made.snapshot.set_node(nodes[name])
+        fresh = World(*nodes.values())
+        known(fresh).set_class(device_class())
+        for each in (*slices.values(),):
+            known(fresh).set_slice(each)
+        for every in (*wanted.values(), *held.values()):
+            known(fresh).set_claim(every)
+        for which in random.sample(sorted(wanted), random.randrange(3)):
+            assert made.rejected(user(which)) == fresh.rejected(user(which))
