@@ -218,6 +218,7 @@ class Registry:
 
     async def delete_collection(self, request: Request, listing: ListOptions, options: DeleteOptions) -> Listing:
         """What was there, and is now gone or on its way."""
+        request.field_selector, request.label_selector = listing.field_selector, listing.label_selector
         self._check(request)
         found = await versions.list(self._reading, self._views, request, listing)
         room = asyncio.Semaphore(AT_ONCE)

@@ -219,6 +219,9 @@ class Door:
             request.warnings.append(warning)
         if target.kind.custom and target.kind.shape.warning:
             request.warnings.append(target.kind.shape.warning)
+        if verb == "deletecollection":  # of many it counts which
+            request.field_selector = query.get("fieldSelector", "")
+            request.label_selector = query.get("labelSelector", "")
         if verb in WRITES:  # the registry asks again; whoever may not write has no body read, let alone unpacked
             self._authorizer.authorize(request)
         if lasts:

@@ -205,6 +205,22 @@ async def test_a_kubelet_makes_and_deletes_no_other_node(scene: Scene) -> None:
     assert 'node "n1" is not allowed to modify taints' in patched.body["message"]
 
 
+async def test_a_kubelet_removes_the_slices_of_its_own_node_only(scene: Scene) -> None:
+    slices = "/apis/resource.k8s.io/v1/resourceslices"
+    for node in ("n1", "n2"):
+        pool = {"name": node, "generation": 1, "resourceSliceCount": 1}
+        spec = {"nodeName": node, "driver": "d.example", "pool": pool, "devices": [{"name": "a"}]}
+        body = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice", "metadata": {"name": node}, "spec": spec}
+        assert (await scene.admin("POST", slices, body)).code == 201
+    for which in ("", "?fieldSelector=spec.nodeName%3Dn2"):
+        refused = await scene.admin("DELETE", f"{slices}{which}", **KUBELET)
+        assert (refused.code, "with spec.nodeName field selector" in refused.body["message"]) == (403, True)
+    done = await scene.admin("DELETE", f"{slices}?fieldSelector=spec.nodeName%3Dn1", **KUBELET)
+    assert done.code == 200, done.body
+    left = (await scene.admin("GET", slices)).body["items"]
+    assert [s["metadata"]["name"] for s in left] == ["n2"]
+
+
 # --- [sig-auth] SubjectReview
 
 
