@@ -24,6 +24,10 @@ from machinery.queues import WorkQueue
 
 WRITERS = 16
 RETRY = 1.0
+# Written by the scheduler and by controllers.
+OTHERS = (
+    "nominatedNodeName", "resourceClaimStatuses", "extendedResourceClaimStatus", "nodeAllocatableResourceClaimStatuses",
+)  # fmt: skip
 log = logging.getLogger("status")
 
 
@@ -151,7 +155,8 @@ class Reports:
 def document(status: PodStatus) -> dict[str, Any]:
     """The part of a status that a kubelet answers for, as JSON would have it."""
     found: dict[str, Any] = msgspec.json.decode(meta.encode(status))
-    found.pop("nominatedNodeName", None)
+    for others in OTHERS:
+        found.pop(others, None)
     own = (c for c in found.get("conditions", ()) if is_own(c["type"], c.get("reason", "")))
     found["conditions"] = sorted(own, key=lambda c: (*OWNED, DISRUPTION).index(c["type"]))
     return found

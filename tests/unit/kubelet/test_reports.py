@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api import errors
-from api.types import ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus
+from api.types import ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodResourceClaimStatus, PodStatus
 from kubelet.pods.reports import Reports, difference, document
 from machinery.testing import settle
 from tests.unit.kubelet.builders import pod
@@ -60,6 +60,17 @@ async def test_only_what_changed_is_written(reporting: Any) -> None:
     await settle()
     assert [p.get("phase") for p in server.patches] == ["Pending", "Running"]
     assert "hostIP" not in server.patches[1]
+
+
+async def test_what_others_write_of_a_pods_claims_is_theirs(reporting: Any) -> None:
+    server, reports = reporting
+    of = pod()
+    of.status = status(
+        "Pending", resourceClaimStatuses=[PodResourceClaimStatus(name="gpu", resourceClaimName="a-gpu-x")]
+    )
+    reports.put(of, status("Running"))
+    await settle()
+    assert server.patches == [{"phase": "Running"}]
 
 
 async def test_while_one_is_written_only_the_newest_waits(reporting: Any) -> None:
