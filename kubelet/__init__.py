@@ -7,6 +7,7 @@
     images       their names and logins, pulling them, who may use them, removing what nobody uses
     network      pod addresses, veth pairs, routes; the only part that speaks netlink
     volumes      what pods mount, laid out under the root directory
+    devices      those that claims have allocated: their drivers, and what containers get of them
     cgroups      what keeps the node, its classes of pods and each pod within what they were promised
     eviction     pods are ended before the node has nothing left
     statics      pods from files of this node, and the mirror pods that show them
@@ -19,4 +20,5 @@
 
 The engine is the only store: everything that must survive a restart of the kubelet (attempt numbers, back-off, pod
 addresses) stands in labels of the containers, so that there is no second truth to fall out of step with the first.
+What drivers have prepared is none of the engine's business, and stands in a file.
 """

@@ -20,6 +20,7 @@ from kubelet.cgroups.limits import Limits
 from kubelet.config import Config
 from kubelet.containers import security
 from kubelet.containers.specs import Host
+from kubelet.devices.assembling import Assembled as Devices
 from kubelet.eviction.evicting import Evicting
 from kubelet.eviction.observing import Observer
 from kubelet.eviction.reclaiming import discard_ended
@@ -177,12 +178,15 @@ class Agent:
             lambda: self._registering.node,
         )  # fmt: skip
         metrics = Metrics(clock)
+        simulated = isinstance(runtime, Simulated)
+        self._devices = Devices(config, client, clock, _machine_root(config), simulated=simulated)
         self._following = Following(client, clock)
         self._means = self._share(client, runtime, metrics, clock)
         self._assignments = Assignments(
             self._means, self._pods, self._statics.pods, lambda pod: self._mirrors.settle(meta.key(pod))
         )
         self._statics.on_change = self._statics_changed
+        self._devices.on_change = self._assignments.devices_changed
         looking = Looking(_gauge(config, runtime), self._cache.all, clock, own_pid=os.getpid())
         self._observer = Observer(
             self._promised, config.root, runtime, self._cache, looking, lambda: self._means.groups, self._means.machine
@@ -216,7 +220,7 @@ class Agent:
             machine=self._machine, runtime=runtime, finder=finder, logs=logs, looking=looking, pods=self._of_node,
             records=self._cache.all, running=finder.everything, metrics=metrics, volumes=self._volumes.list,
             checks={"log": lambda: True, "syncloop": self._assignments.is_turning},
-            collectors=[*runtime.collectors, *self._certificates.collectors],
+            collectors=[*runtime.collectors, *self._certificates.collectors, *self._devices.collectors],
         )  # fmt: skip
         self._web = https(config, client, self._certificates.files, shown, clock)
         self._keeper = Keeper(Kept(config.root), self._volumes)
@@ -259,6 +263,8 @@ class Agent:
             pods=self._promised_pods,
             allocatable=lambda: self._promised.allocatable,
             machine=_machine_root(config),
+            host_paths=config.host_paths,
+            devices=self._devices.prepared,
             cluster_dns=config.cluster_dns,
             cluster_domain=config.cluster_domain,
             resolver=resolvers.parse(_read(config.resolver)),
@@ -279,7 +285,7 @@ class Agent:
                 self._recorder.run(), self._certificates.run(), self._serve(), self._web.run(), self._reports.run(),
                 self._handlers.run(), self._cache.run(), self._pods.run(), self._volumes.run(), self._following.run(),
                 self._keeper.run(), self._collector.run(), self._live(), self._work(),
-                self._statics.run(), self._shutdown.run(),
+                self._statics.run(), self._shutdown.run(), self._devices.run(),
             ):  # fmt: skip
                 tasks.create_task(part)
             if self._views is not None:
@@ -302,6 +308,7 @@ class Agent:
             tasks.create_task(self._registering.renew())
             await self._assignments.complete()
             tasks.create_task(self._mirrors.run())
+            tasks.create_task(self._devices.forget(self._assignments.known))
 
     async def _work(self) -> None:
         """The pods."""

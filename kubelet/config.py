@@ -10,6 +10,8 @@ from pathlib import Path
 from api.nodes import KUBELET_GRPC_PORT, KUBELET_PORT
 from kubelet.certificates import flags as certificates
 from kubelet.certificates.flags import CertificateConfig
+from kubelet.devices import flags as devices
+from kubelet.devices.flags import DeviceConfig
 from kubelet.images import flags as images
 from kubelet.images.flags import ImageConfig
 from kubelet.network.ways import PORT, VNI, Vxlan
@@ -17,6 +19,7 @@ from kubelet.nodes import capacities
 from kubelet.nodes.capacities import Resources
 from kubelet.runtime import simulations
 from kubelet.runtime.simulations import Simulation
+from kubelet.volumes.host_paths import HostPaths
 from machinery.flags import truth
 
 POD_NETWORKS = ("routes", "vxlan")
@@ -53,6 +56,7 @@ class Config:
     allowed_sysctls: tuple[str, ...]
     sandbox_network: str
     images: ImageConfig
+    devices: DeviceConfig
     simulation: Simulation
     pod_network: str
     vxlan: Vxlan
@@ -71,6 +75,11 @@ class Config:
     def attachments(self) -> Path:
         """Where it is written what CNI plug-ins have done."""
         return self.root / "cni"
+
+    @property
+    def host_paths(self) -> HostPaths:
+        """Which paths of the machine's are elsewhere for this node's pods."""
+        return self.devices.paths(self.root, shared=bool(self.node_container))
 
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
@@ -124,6 +133,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--cni-bin-dir", default="/opt/cni/bin", help="comma-separated directories of CNI plug-ins")
     capacities.add_flags(parser)
     images.add_flags(parser)
+    devices.add_flags(parser)
     add("--pod-cidr", default="", help="the pods' addresses; by default those that the cluster gives this node")
     add("--pod-manifest-path", type=Path, default=None, help="a directory, or a file, of static pods")
     add("--shutdown-grace-period", type=float, default=0, help="seconds that SIGPWR leaves the pods; 0: none")
@@ -140,7 +150,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         resources = capacities.resources(flags)
         labels = dict(_pair(text) for text in flags.node_labels.split(",") if text)
         of_images, of_certificates = images.read(flags, root), certificates.read(flags, root)
-        simulation = simulations.read(flags)
+        of_devices, simulation = devices.read(flags), simulations.read(flags)
     except (OSError, ValueError) as e:
         parser.error(f"{e}")
     return Config(
@@ -171,6 +181,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
         allowed_sysctls=tuple(s for s in flags.allowed_unsafe_sysctls.split(",") if s),
         sandbox_network=flags.sandbox_network,
         images=of_images,
+        devices=of_devices,
         simulation=simulation,
         pod_network=flags.pod_network,
         vxlan=Vxlan(flags.vxlan_vni, flags.vxlan_port),

@@ -64,7 +64,7 @@ class Assignments:
             self.statics_changed()
             await connected()
             await self._pods.synced()
-            await tidy(self._known)
+            await tidy(self.known)
             self._turned_at = self._means.clock.monotonic()
             self._complete.set()
             for pod in sorted(self._pods.list(), key=lambda p: p.metadata.creationTimestamp):
@@ -96,7 +96,8 @@ class Assignments:
         worker.end(ending)
         return worker.over
 
-    def _known(self) -> set[str]:
+    def known(self) -> set[str]:
+        """The uids of the pods that this node has, or has something of."""
         assigned = (local_uid(p) for p in self._pods.list())
         return {*assigned, *(p.metadata.uid for p in self._statics()), *self._means.cache.uids(), *self._workers}
 
@@ -109,6 +110,11 @@ class Assignments:
             address = means.network.known(record)
             if means.addresses is not None and address and (record.running or not means.addresses.of(record.uid)):
                 means.addresses.adopt(record.uid, address)
+
+    def devices_changed(self) -> None:
+        """A driver of devices has come or gone."""
+        for worker in self._workers.values():
+            worker.devices_changed()
 
     def busy(self, uid: str) -> bool:
         """Is anything of that pod being run or ended?"""

@@ -11,6 +11,7 @@ from api.types import Pod, Secret, Service
 from kubelet.cgroups.keeping import Groups, NoGroups
 from kubelet.containers.environments import Sources
 from kubelet.containers.specs import Host
+from kubelet.devices.preparing import Devices, NoDevices
 from kubelet.images.stores import Store
 from kubelet.metrics import Metrics
 from kubelet.network.addresses import Pool
@@ -22,6 +23,7 @@ from kubelet.pods.following import Follows, NotFollowing
 from kubelet.pods.handlers import Handlers
 from kubelet.runtime.interfaces import Runtime
 from kubelet.syncing.views import View
+from kubelet.volumes.host_paths import HostPaths
 from kubelet.volumes.pinning import Pinning
 from kubelet.volumes.resolvers import Resolver
 from machinery.clocks import Clock
@@ -72,6 +74,8 @@ class Means:
     allocatable: Callable[[], Mapping[str, str]] = dict
     metrics: Metrics = field(default_factory=Metrics)
     machine: Path | None = None  # where this process sees the machine's root directory
+    host_paths: HostPaths = field(default_factory=HostPaths)
+    devices: Devices = field(default_factory=NoDevices)
     admission: Admission = field(default_factory=Open)
     allocations: Allocations = field(default_factory=Allocations)
     recursive_read_only: Callable[[], bool] = lambda: False

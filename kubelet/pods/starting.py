@@ -12,6 +12,7 @@ from kubelet.containers import security, specs
 from kubelet.containers.accounts import Accounts
 from kubelet.containers.environments import Sources, environment, file_references, service_variables
 from kubelet.containers.fields import ConfigError, Place
+from kubelet.devices.claims import ClaimFault
 from kubelet.network.addresses import Exhausted
 from kubelet.network.plumbing import NotReady
 from kubelet.pods.following import Reference
@@ -31,6 +32,7 @@ REFRESH = 60.0
 """Tokens and certificates grow old without a word; of what else volumes show, its watch tells."""
 FIRST_SANDBOX_RETRY, LONGEST_SANDBOX_RETRY = 1.0, 60.0
 FIRST_MOUNT_RETRY, LONGEST_MOUNT_RETRY = 0.5, 122.0
+FIRST_DEVICE_RETRY, LONGEST_DEVICE_RETRY = 1.0, 10.0
 HOOK_TIMEOUT = 3600.0
 PAUSE_TIMEOUT = 10.0
 
@@ -47,6 +49,7 @@ class Starting:
         self._images = Images(means, self.leaving)
         self._sources = Sources()
         self._volumes_ready = False
+        self._without_devices = False  # the last try to prepare the pod's claims came to nothing
         self._waits: dict[str, float] = {}
 
     def place(self, pod: Pod) -> Place:
@@ -69,6 +72,23 @@ class Starting:
         self._sources = sources
         self._volumes_ready = True
         self._clear("")
+        return True
+
+    async def devices(self, pod: Pod, *, again: bool) -> bool:
+        """Prepare the pod's claims; `again` also if that was done before.  False, with a fault, if that cannot be."""
+        means = self._means
+        if not pod.spec.resourceClaims or (not again and means.devices.ready(pod)):
+            return True
+        try:
+            async with aside(means.starts):
+                await means.devices.prepare(pod)
+        except ClaimFault as e:
+            message = f"Failed to prepare dynamic resources: {e}"
+            means.recorder.event(pod, "Warning", "FailedPrepareDynamicResources", message)
+            self._without_devices = True
+            self._later("", "ContainerCreating", "", FIRST_DEVICE_RETRY, LONGEST_DEVICE_RETRY)
+            return False
+        self._without_devices = False
         return True
 
     async def sandbox(self, pod: Pod, attempt: int) -> Record | None:
@@ -171,7 +191,10 @@ class Starting:
     async def _created(self, pod: Pod, start: Start, spec: Spec) -> Record | None:
         c, means = start.container, self._means
         try:
-            made = await means.runtime.create(self._with_profile(pod, c, spec))
+            spec = self._with_profile(pod, c, spec)
+            if c.resources.claims:
+                spec = await means.devices.given(pod, c, spec)
+            made = await means.runtime.create(spec)
         except EngineError as e:
             self._fail(pod, c, "CreateContainerError", str(e))
             return None
@@ -213,7 +236,8 @@ class Starting:
     def reconsider(self) -> None:
         """What the pod shows has changed: what it could not be configured by, or made of, may be there now."""
         for name, fault in self.faults.items():
-            if fault.reason == "CreateContainerConfigError" or (not name and not self._volumes_ready):
+            lacking = self._without_devices or not self._volumes_ready
+            if fault.reason == "CreateContainerConfigError" or (not name and lacking):
                 self.faults[name] = replace(fault, retry_at=self._means.clock.now())
 
     async def _spec(self, pod: Pod, start: Start, sandbox: Record) -> Spec:

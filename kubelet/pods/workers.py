@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from api import times
 from api.types import Container, Pod, PodCondition
 from kubelet.containers.specs import fingerprint
+from kubelet.devices.claims import ClaimFault
 from kubelet.network.addresses import Pool
 from kubelet.network.cni.plugins import PluginFailed
 from kubelet.network.plumbing import shares_network
@@ -28,6 +29,7 @@ from kubelet.syncing.views import Health, View, all_running, debugging, sandboxe
 from kubelet.volumes.layouts import Layout
 
 ERROR_PAUSE = 1.0
+FIRST_RELEASE_RETRY, LONGEST_RELEASE_RETRY = 1.0, 10.0
 MESSAGE_LIMIT = 4096
 FALLBACK_LINES, FALLBACK_LIMIT = 80, 2048
 
@@ -56,7 +58,7 @@ class Worker:
         self._means = means
         means.allocations.take(pod)
         self._orphan = orphan
-        self._layout = Layout(means.root, pod.metadata.uid, means.machine, means.pinning)
+        self._layout = Layout(means.root, pod.metadata.uid, means.machine, means.pinning, means.host_paths)
         self._starting = Starting(means, self._layout)
         self._probing = Probing(means.handlers, means.clock, self.wake, self._probed, self._counted)
         self._resizing = Resizing(means, pod)
@@ -70,6 +72,7 @@ class Worker:
         self._tasks: asyncio.TaskGroup | None = None
         self._refreshed_at = means.clock.monotonic()
         self._measure_at = means.clock.monotonic() + storage.PERIOD
+        self._release_at, self._release_wait = -math.inf, FIRST_RELEASE_RETRY
         self._ended_by: Ending | None = None
         self._refused: admission.Refusal | None = None
         self._judged = False
@@ -92,6 +95,8 @@ class Worker:
             self._shortened.set()
         if _shown(pod) != _shown(old):
             self._refresh()
+        if pod.status.resourceClaimStatuses != old.status.resourceClaimStatuses:
+            self.devices_changed()
         # Most changes are of the status, by ourselves.
         if pod.spec != old.spec or _wishes(pod) != _wishes(old) or _told(pod) != _told(old):
             self._operation = "update" if self._operation == "sync" else self._operation
@@ -105,6 +110,13 @@ class Worker:
     def _refresh(self) -> None:
         self._refreshed_at = -math.inf
         self._starting.reconsider()
+
+    def devices_changed(self) -> None:
+        """A driver has come, or a claim been made: what could not be prepared, or undone, may be possible now."""
+        if self.pod.spec.resourceClaims:
+            self._starting.reconsider()
+            self._release_at = -math.inf
+            self.wake()
 
     def gone(self) -> None:
         """The object is no more, and it was not this worker that let it go: its deletion was forced."""
@@ -169,10 +181,13 @@ class Worker:
         if again is not None:
             todo.wake(view.now + again)
         self._follow_probes(view)
-        self._report(view)
+        if released := await self._released(view):
+            self._report(view)
+        else:  # once its end is told, somebody else may be given its devices
+            todo.wake(view.now + self._release_at - self._means.clock.monotonic())
         if todo.finished:
             await self._disconnect()
-            if self.leaving:
+            if self.leaving and released:
                 await self._clean_up(view)
                 return todo, view, True
         if todo.new_sandbox is not None or todo.starts:
@@ -181,6 +196,26 @@ class Worker:
         elif not todo.idle:
             await self._carry_out(todo, view)
         return todo, view, False
+
+    async def _released(self, view: View) -> bool:
+        """False while the devices of a pod whose containers have all ended cannot be given back.
+
+        Of a pod that nobody knows any more that is tried once: what is left of it is asked about until it is done.
+        """
+        devices, uid, clock = self._means.devices, self.pod.metadata.uid, self._means.clock
+        over = view.terminating or finished(view)
+        if not over or all_running(view.records) or not devices.holds(uid):
+            return True
+        if clock.monotonic() < self._release_at:
+            return False
+        try:
+            await devices.unprepare(uid)
+        except ClaimFault as e:
+            log.warning("pod %s/%s: %s", self.pod.metadata.namespace, self.pod.metadata.name, e)
+            self._release_at = clock.monotonic() + self._release_wait
+            self._release_wait = min(LONGEST_RELEASE_RETRY, 2 * self._release_wait)
+            return self._orphan
+        return True
 
     async def _launch(self) -> None:
         """Everything that can be started now, in one turn: a pod that has its sandbox is not sent to the end of the
@@ -325,6 +360,9 @@ class Worker:
             self._stop(order)
         await asyncio.gather(*(self._remove(r) for r in todo.removals))
         if (todo.new_sandbox is not None or todo.starts) and not await self._starting.volumes(self.pod):
+            return
+        again = todo.new_sandbox is not None
+        if (again or todo.starts) and not await self._starting.devices(self.pod, again=again):
             return
         if todo.new_sandbox is not None:
             made = await self._starting.sandbox(view.pod, todo.new_sandbox)

@@ -98,7 +98,7 @@ def _bind(mount: Mount) -> str:
 
 
 def _device(mount: Mount) -> dict[str, str]:
-    may = "r" if mount.read_only else "rwm"
+    may = mount.permissions or ("r" if mount.read_only else "rwm")
     return {"PathOnHost": mount.source, "PathInContainer": mount.target, "CgroupPermissions": may}
 
 

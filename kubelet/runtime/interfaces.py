@@ -152,7 +152,7 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Mount:
     """`source` is a path on the machine that must exist, or with `create` is made a directory where it is missing; or,
-    with `tmpfs`, the name of a volume in memory of at most `size` bytes, if that is not 0; or, with `device`, a block
+    with `tmpfs`, the name of a volume in memory of at most `size` bytes, if that is not 0; or, with `device`, a
     device, which is given to the container under another name."""
 
     source: str
@@ -165,6 +165,7 @@ class Mount:
     group: int | None = None  # of a volume in memory, whose members may write there
     propagation: str = ""  # "" private, rslave, rshared
     recursive: str = ""  # recursiveReadOnly, of one that is read-only: "" means Disabled
+    permissions: str = ""  # of a device: r, w, m; "" is all, or r of one that is read-only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

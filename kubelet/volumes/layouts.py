@@ -19,6 +19,7 @@ from kubelet.runtime.interfaces import Mount
 from kubelet.volumes import files
 from kubelet.volumes.claims import Kept, give_to_group
 from kubelet.volumes.contents import VolumeFault, contents, is_made_of_files, words
+from kubelet.volumes.host_paths import HostPaths
 from kubelet.volumes.pinning import Pinning
 
 NOWHERE: Mapping[str, str] = MappingProxyType({})
@@ -42,9 +43,11 @@ class Layout:
     process sees the machine's root directory, None if it does not."""
 
     def __init__(
-        self, root: Path, uid: str, machine: Path | None = None, pinning: Pinning = NOT_PINNING
+        self, root: Path, uid: str, machine: Path | None = None, pinning: Pinning = NOT_PINNING,
+        paths: HostPaths = HostPaths(),  # noqa: B008  it never changes
     ) -> None:  # fmt: skip
         self.uid = uid
+        self._paths = paths
         self._machine = machine
         self._pinning = pinning
         self.pod = root / "pods" / uid
@@ -102,7 +105,7 @@ class Layout:
         elif volume.image is not None:
             return  # its files come when a container needs them, as upstream has it
         elif volume.hostPath is not None:
-            if self._machine is not None and (fault := host_path_fault(volume.hostPath, self._machine)):
+            if self._machine is not None and (fault := host_path_fault(volume.hostPath, self._machine, self._paths)):
                 raise VolumeFault(fault)
         elif name := claim_name(pod, volume):
             self._claimed[volume.name or ""] = self._set_up_claimed(sources.claimed[name], pod, group)
@@ -193,7 +196,7 @@ class Layout:
         if in_memory:
             base = Path(memory[volume.name or ""])
         elif host is not None:
-            base = Path(host.path or "/")
+            base = Path(self._paths.real(host.path or "/") if claimed is None else host.path or "/")
         elif claimed is not None:
             kept = self._kept.path(claimed)
             assert kept is not None, "set_up refuses all other kinds"
@@ -307,11 +310,13 @@ def _host_path(volume: PersistentVolume) -> HostPathVolumeSource | None:
     return volume.spec.hostPath
 
 
-def host_path_fault(source: HostPathVolumeSource, machine: Path) -> str:
+def host_path_fault(
+    source: HostPathVolumeSource, machine: Path, paths: HostPaths = HostPaths()  # noqa: B008
+) -> str:  # fmt: skip
     """Why a host path is not what its type says, or "".  `machine` is where this process sees the machine's root.
     https://kubernetes.io/docs/concepts/storage/volumes/#hostpath-volume-types
     """
-    kind, path = source.type, machine / (source.path or "/").lstrip("/")
+    kind, path = source.type, machine / paths.real(source.path or "/").lstrip("/")
     if kind not in HOST_PATHS:
         return ""
     if kind == "DirectoryOrCreate" and not path.exists():

@@ -16,7 +16,7 @@ def test_a_spec_becomes_a_create_request() -> None:
         name="k8s_a", image="app:1", labels={"l": "1"}, entrypoint=("run",), env=("A=1",), network="container:x",
         ipc="container:x", cpu_quota=50_000, memory=1024, hostname="web",
         mounts=(Mount("/a", "/b", True), Mount("vol", "/m", tmpfs=True), Mount("/new", "/n", create=True),
-            Mount("/dev/a", "/dev/b", device=True)),
+            Mount("/dev/a", "/dev/b", device=True), Mount("/dev/c", "/dev/c", device=True, permissions="rw")),
         security=("systempaths=unconfined", "seccomp=unconfined"),
     )  # fmt: skip
     document = documents.container(spec)
@@ -28,7 +28,10 @@ def test_a_spec_becomes_a_create_request() -> None:
     assert host["Mounts"][0] == {"Source": "/a", "Target": "/b", "ReadOnly": True, "Type": "bind"}
     assert host["Mounts"][1]["VolumeOptions"]["DriverConfig"]["Options"]["type"] == "tmpfs"
     assert host["Binds"] == ["/new:/n"]
-    assert host["Devices"] == [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "rwm"}]
+    assert host["Devices"] == [
+        {"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "rwm"},
+        {"PathOnHost": "/dev/c", "PathInContainer": "/dev/c", "CgroupPermissions": "rw"},
+    ]  # fmt: skip
     assert len(host["Mounts"]) == 2
 
 
@@ -136,7 +139,31 @@ def test_flags_become_a_config() -> None:
     )
 
 
-@pytest.mark.parametrize("wrong", [["--node-ip", "x"], ["--node-ip", "10.0.0.1", "--node-labels", "a"]])
+@pytest.mark.parametrize(
+    ("flags", "path", "real"),
+    [
+        ([], "/var/lib/kubelet/plugins", "/data/plugins"),
+        ([], "/var/run/cdi", "/var/run/cdi"),
+        (["--node-container", "node1"], "/var/run/cdi", "/data/cdi"),
+        (["--node-container", "node1"], "/run/cdi/a.json", "/data/cdi/a.json"),
+        (["--node-container", "node1", "--host-path-map="], "/var/lib/kubelet", "/var/lib/kubelet"),
+        (["--host-path-map=/a=/b,/c=/d"], "/c/x", "/d/x"),
+        (["--root-dir", "/var/lib/kubelet"], "/var/lib/kubelet/plugins", "/var/lib/kubelet/plugins"),
+    ],
+)
+def test_paths_of_the_machine_that_a_node_has_for_itself(flags: list[str], path: str, real: str) -> None:
+    config = parse(["--kubeconfig", "/k", "--node-ip", "10.0.0.1", "--root-dir", "/data", *flags])
+    assert config.host_paths.real(path) == real
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--node-ip", "x"],
+        ["--node-ip", "10.0.0.1", "--node-labels", "a"],
+        ["--node-ip", "10.0.0.1", "--host-path-map", "/a"],
+    ],
+)
 def test_wrong_flags_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--kubeconfig", "/k", *wrong])

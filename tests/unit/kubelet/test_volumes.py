@@ -38,6 +38,7 @@ from kubelet.containers.fields import Place
 from kubelet.volumes import files, resolvers
 from kubelet.volumes.contents import VolumeFault, contents, references
 from kubelet.volumes.files import File
+from kubelet.volumes.host_paths import HostPaths
 from kubelet.volumes.layouts import Layout, host_path_fault, memory_size, sub_path
 from kubelet.volumes.resolvers import Resolver
 from tests.unit.kubelet.builders import container, pod
@@ -190,6 +191,20 @@ def test_a_pods_directory_holds_its_volumes_and_goes_as_a_whole(tmp_path: Path) 
     assert {"/etc/hosts", "/etc/resolv.conf"} <= set(found)
     laid.remove()
     assert list((tmp_path / "pods").iterdir()) == []
+
+
+def test_what_a_driver_mounts_of_the_kubelets_is_the_nodes_own(tmp_path: Path) -> None:
+    c = container(volumeMounts=[VolumeMount(name="host", mountPath="/r"), VolumeMount(name="new", mountPath="/n")])
+    kinds = {"host": ("/var/lib/kubelet/plugins", "Directory"), "new": ("/var/lib/kubelet/new", "DirectoryOrCreate")}
+    volumes = [Volume(name=n, hostPath=HostPathVolumeSource(path=p, type=k)) for n, (p, k) in kinds.items()]
+    of = pod(c, volumes=volumes)
+    root = tmp_path / "node1"
+    (root / "plugins").mkdir(parents=True)
+    laid = Layout(root, "u1", Path("/"), paths=HostPaths.parse(f"/var/lib/kubelet={root}"))
+    laid.set_up(of, SOURCES, Place())
+    found = {m.target: m.source for m in laid.mounts(of, c, 0, {})}
+    assert (found["/r"], found["/n"]) == (str(root / "plugins"), str(root / "new"))
+    assert (root / "new").is_dir()
 
 
 def test_a_mount_of_the_pod_takes_the_place_of_our_own(tmp_path: Path) -> None:

@@ -1,0 +1,258 @@
+"""Drivers of devices come and go by their sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api import errors
+from kubelet.devices.claims import ClaimFault
+from kubelet.devices.drivers import Driver, Drivers
+from kubelet.devices.metrics import Metrics
+from kubelet.devices.records import Claim, Device
+from kubelet.devices.registering import FIRST_RETRY, PERIOD, Registry
+from kubelet.devices.slices import DELAY, Sweeper
+from machinery.testing import FakeClock, settle
+from proto import dra_pb2 as pb
+from tests.unit.kubelet.drivers import FakeDriver
+
+NAME = "lamps.example"
+
+
+class Noted(FakeClock):
+    """Notes who begins to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: asyncio.Queue[float] = asyncio.Queue()
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.put_nowait(seconds)
+        await super().sleep(seconds)
+
+    async def asked_for(self, seconds: float) -> None:
+        async with asyncio.timeout(10):
+            while await self.waits.get() != seconds:
+                pass
+        await settle()
+
+
+class Watched:
+    """A registry at work, and what it told of its drivers."""
+
+    def __init__(self, directory: Path, real: Any = lambda path: path) -> None:
+        self.drivers, self.clock = Drivers(), Noted()
+        self._changes = asyncio.Event()
+        self.drivers.on_change = lambda name: self._changes.set()
+        self.registry = Registry(directory, self.drivers, Metrics(self.clock), self.clock, real)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Watched"]:
+        task = asyncio.create_task(self.registry.run())
+        try:
+            yield self
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not holds():
+                self._changes.clear()
+                await self._changes.wait()
+
+    async def usable(self) -> None:
+        await self.until(lambda: self.drivers.usable(NAME))
+
+    def called(self) -> Driver | None:
+        """Who would be called."""
+        with suppress(ClaimFault):
+            return self.drivers.get(NAME)
+        return None
+
+
+def claim(name: str, uid: str = "") -> Claim:
+    return Claim("default", name, uid or f"uid-{name}", {NAME: []})
+
+
+async def test_a_driver_that_comes_is_registered_told_so_and_called(tmp_path: Path) -> None:
+    async with Watched(tmp_path).running() as watched:
+        with pytest.raises(ClaimFault, match=r"^DRA driver lamps.example is not registered$"):
+            watched.drivers.get(NAME)
+        async with FakeDriver(tmp_path).serving() as driver:
+            assert (await driver.told()).plugin_registered
+            await watched.usable()
+            found = await watched.drivers.get(NAME).prepare([claim("a"), claim("b")])
+            assert found["uid-a"] == [Device((), "pool", "lamp-0", ("acme.example/claim=uid-a",))]
+            await watched.drivers.get(NAME).unprepare([claim("a")])
+        assert driver.prepared == [["a", "b"]]
+        assert driver.unprepared == [["a"]]
+        await watched.until(lambda: watched.called() is None)
+
+
+async def test_one_that_was_there_before_the_kubelet_is_found(tmp_path: Path) -> None:
+    async with FakeDriver(tmp_path / "below").serving(), Watched(tmp_path).running() as watched:
+        await watched.usable()
+
+
+async def test_one_that_comes_again_at_the_same_path_is_asked_again(tmp_path: Path) -> None:
+    async with Watched(tmp_path).running() as watched:
+        async with FakeDriver(tmp_path).serving() as driver:
+            await driver.told()
+        async with FakeDriver(tmp_path).serving() as driver:
+            assert (await driver.told()).plugin_registered
+            await watched.usable()
+
+
+async def test_an_endpoint_of_its_own_is_looked_for_where_the_nodes_paths_are(tmp_path: Path) -> None:
+    driver = FakeDriver(tmp_path, endpoint="/var/lib/kubelet/plugins/dra.sock")
+    watched = Watched(tmp_path, real=lambda path: path.replace("/var/lib/kubelet/plugins", str(tmp_path / "own")))
+    (tmp_path / "own").mkdir()
+    async with driver.serving(seen=f"{tmp_path}/own/dra.sock"), watched.running():
+        await watched.usable()
+        assert await watched.drivers.get(NAME).prepare([claim("a")])
+
+
+async def test_the_older_service_is_spoken_too(tmp_path: Path) -> None:
+    driver = FakeDriver(tmp_path, versions=["v1beta1.DRAPlugin"])
+    async with driver.serving(), Watched(tmp_path).running() as watched:
+        await watched.usable()
+        assert await watched.drivers.get(NAME).prepare([claim("a")])
+    assert driver.prepared == [["a"]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"kind": "CSIPlugin"}, "RegisterPlugin error -- no handler registered for plugin type: CSIPlugin at socket {socket}"),
+        (
+            {"versions": ["v2.DRAPlugin"]},
+            "RegisterPlugin error -- plugin validation failed with err: invalid supported gRPC versions of DRA driver "
+            'plugin lamps.example at endpoint {socket}: none of services supported by the plugin (["v2.DRAPlugin"]) are '
+            'supported by the kubelet (["v1.DRAPlugin" "v1beta1.DRAPlugin"])',
+        ),
+        (
+            {"versions": []},
+            "RegisterPlugin error -- plugin validation failed with err: invalid supported gRPC versions of DRA driver "
+            "plugin lamps.example at endpoint {socket}: empty list of supported gRPC services (aka supported versions)",
+        ),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_registered_is_told_why(tmp_path: Path, fields: dict[str, Any], why: str) -> None:
+    async with Watched(tmp_path).running() as watched, FakeDriver(tmp_path, **fields).serving() as driver:
+        told = await driver.told()
+        assert (told.plugin_registered, told.error) == (False, why.format(socket=driver.socket))
+        with pytest.raises(ClaimFault):
+            watched.drivers.get(NAME)
+        await watched.clock.asked_for(FIRST_RETRY)
+        await watched.clock.advance(FIRST_RETRY)
+        assert not (await driver.told()).plugin_registered
+
+
+async def test_nobody_takes_anothers_endpoint(tmp_path: Path) -> None:
+    (tmp_path / "thief").mkdir()
+    async with FakeDriver(tmp_path).serving() as first, Watched(tmp_path).running() as watched:
+        await watched.usable()
+        thief = FakeDriver(tmp_path / "thief", endpoint=str(first.socket))
+        async with thief.serving(seen=str(thief.socket)):
+            await watched.clock.advance(PERIOD)  # nothing tells of what is below
+            told = await thief.told()
+            assert told.error.endswith("already registered for DRA driver plugin lamps.example")
+
+
+async def test_while_a_driver_is_replaced_the_newest_that_answers_is_called(tmp_path: Path) -> None:
+    async with Watched(tmp_path).running() as watched, FakeDriver(tmp_path).serving():
+        await watched.usable()
+        old = watched.drivers.get(NAME)
+        new = FakeDriver(tmp_path)
+        new.socket = tmp_path / "new.sock"
+        async with new.serving():
+            await new.told()
+            await watched.until(lambda: watched.called() is not old)
+        await watched.until(lambda: watched.called() is old)
+
+
+@pytest.mark.parametrize(
+    ("faults", "why"),
+    [
+        ({"a": "no bulb"}, "NodePrepareResources failed for ResourceClaim a: no bulb"),
+        ({"": "fuse"}, "NodePrepareResources: rpc error: code = Internal desc = fuse"),
+        ({"b": "skipped"}, "NodePrepareResources skipped 1 ResourceClaims"),
+    ],
+)
+async def test_what_a_driver_cannot_do_is_told_in_upstreams_words(
+    tmp_path: Path, faults: dict[str, str], why: str
+) -> None:
+    async with Watched(tmp_path).running() as watched, FakeDriver(tmp_path).serving() as driver:
+        await watched.usable()
+        driver.faults = faults
+        with pytest.raises(ClaimFault) as told:
+            await watched.drivers.get(NAME).prepare([claim("a"), claim("b")])
+        assert str(told.value) == why
+
+
+async def test_requests_of_alternatives_are_known_by_the_request_alone(tmp_path: Path) -> None:
+    def answers(of: pb.Claim) -> list[pb.Device]:
+        return [pb.Device(request_names=["light/big", "spare"], pool_name="p", device_name="d", share_id="s")]
+
+    async with Watched(tmp_path).running() as watched, FakeDriver(tmp_path, answers=answers).serving():
+        await watched.usable()
+        found = await watched.drivers.get(NAME).prepare([claim("a")])
+        assert found["uid-a"] == [Device(("light", "spare"), "p", "d", (), "s")]
+
+
+class Slices:
+    """A client that only deletes."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.failing = 0
+
+    async def delete_collection(self, what: Any, *, field_selector: str) -> None:
+        self.asked.append(field_selector)
+        if self.failing:
+            self.failing -= 1
+            raise errors.Forbidden("not yet")
+
+
+@asynccontextmanager
+async def sweeping(slices: Slices, usable: set[str], clock: FakeClock, **options: Any) -> AsyncIterator[Sweeper]:
+    sweeper = Sweeper(slices, "node1", usable.__contains__, clock)  # type: ignore[arg-type]
+    task = asyncio.create_task(sweeper.run(**options))
+    await settle()
+    yield sweeper
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_what_was_published_before_the_kubelet_came_goes_at_once_and_is_tried_again() -> None:
+    slices, clock = Slices(), FakeClock()
+    slices.failing = 1
+    async with sweeping(slices, set(), clock):
+        assert slices.asked == ["spec.nodeName=node1"]
+        await clock.advance(1.2)
+        assert slices.asked == ["spec.nodeName=node1"] * 2
+        await clock.advance(600)
+        assert len(slices.asked) == 2
+
+
+async def test_what_a_lost_driver_has_published_goes_after_a_while_unless_it_comes_back() -> None:
+    slices, clock, usable = Slices(), FakeClock(), {"a", "b"}
+    async with sweeping(slices, usable, clock, at_first=False) as sweeper:
+        usable.clear()
+        sweeper.changed("a")
+        sweeper.changed("b")
+        await clock.advance(DELAY - 1)
+        usable.add("b")
+        sweeper.changed("a")  # it was lost already: that counts from the first time
+        sweeper.changed("b")
+        await clock.advance(2)
+        assert slices.asked == ["spec.nodeName=node1,spec.driver=a"]
+        sweeper.changed("a")
+        await clock.advance(DELAY)
+        assert len(slices.asked) == 2
