@@ -12,6 +12,8 @@ from cluster_dns.records import of_namespace, of_service
 from machinery.informers import Informer
 
 SERVICE_NAME = "kubernetes.io/service-name"
+# In the place of a namespace, which has no slash: a namespace may be called as anything else.
+NAMESPACES = "namespaces/"
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class Follower:
     def _on_namespace(self, old: PartialObject | None, new: PartialObject | None) -> None:
         name = key(new or old).name
         records = of_namespace(name, self._names.layout.domain) if new is not None else {}
-        self._answers.changed(self._names.put(("namespace", name), records))
+        self._answers.changed(self._names.put(Key(NAMESPACES, name), records))
 
 
 def _service_of(each: Any) -> list[Key]:

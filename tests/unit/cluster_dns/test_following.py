@@ -65,6 +65,17 @@ async def test_a_service_that_cannot_be_told_keeps_no_other_from_its_name(world:
     assert [world.addresses(f"{each}.default.svc.cluster.local.") for each in names] == [["10.96.0.7"]] * 20
 
 
+async def test_a_service_is_not_mixed_up_with_a_namespace(world: World) -> None:
+    world.namespaces.put(PartialObject(metadata=ObjectMeta(name="shop")))
+    world.services.put(service("shop", namespace="namespace"))
+    await settle()
+    assert world.addresses("10-244-0-7.shop.pod.cluster.local.") == ["10.244.0.7"]
+    assert world.addresses("shop.namespace.svc.cluster.local.") == ["10.96.0.7"]
+    world.services.drop(Key("namespace", "shop"))
+    await settle()
+    assert world.addresses("10-244-0-7.shop.pod.cluster.local.") == ["10.244.0.7"]
+
+
 async def test_a_slice_that_changes_hands_leaves_the_first_service(world: World) -> None:
     for name in ("web", "db"):
         world.services.put(service(name, "None"))
