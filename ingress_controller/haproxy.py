@@ -56,12 +56,11 @@ def _seat(servers: tuple[Server, ...], before: tuple[Server | None, ...]) -> tup
     size = PLACES
     while size < len(servers):
         size *= 2
-    seats = [old if old in servers else None for old in before[:size]] + [None] * (size - len(before))
-    waiting = [server for server in servers if server not in seats]
-    for at, held in enumerate(seats):
-        if held is None and waiting:
-            seats[at] = waiting.pop(0)
-    return tuple(seats)
+    there = set(servers)
+    seats = [old if old in there else None for old in before[:size]] + [None] * (size - len(before))
+    seated = set(seats)
+    waiting = (server for server in servers if server not in seated)
+    return tuple(next(waiting, None) if held is None else held for held in seats)
 
 
 def moves(before: Seats, after: Seats) -> Iterator[str]:

@@ -20,6 +20,25 @@ def test_a_backend_grows_by_doubling_its_places() -> None:
     assert len(seat(Site(backends={"b": many}), {})["b"]) == 16
 
 
+def test_many_servers_are_not_each_compared_with_all_others() -> None:
+    class Counted(Server):
+        compared = 0
+        __hash__ = Server.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            Counted.compared += 1
+            return super().__eq__(other)
+
+    def many() -> Site:
+        return Site(backends={"b": tuple(Counted(f"10.0.{n // 256}.{n % 256}", 80) for n in range(1000))})
+
+    first = seat(many(), {})
+    Counted.compared = 0
+    second = seat(many(), first)
+    assert Counted.compared < 10_000
+    assert second == first
+
+
 def test_a_word_stays_one_word() -> None:
     assert quoted('/a b#c$d"e\\') == "'/a b#c$d\"e\\'"
     assert quoted("it's") == "'it'\\''s'"
