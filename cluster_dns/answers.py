@@ -138,7 +138,7 @@ class Answers:
         prepared = shelf.by_query.get(wire[2:])
         if prepared is None:
             several = len(found.answer) if found.answer and found.answer[0].record.type in ("A", "AAAA") else 1
-            prepared = _Prepared(name, min(several, MOST_TURNS))
+            prepared = _Prepared(self._names.decisive(name), min(several, MOST_TURNS))
         made = _wire(query, messages.of(query, found, self._names, len(prepared.wires)), datagram)[2:]
         prepared.wires.append(made)
         # What follows an alias belongs to other names, whose changes would not be noticed here.

@@ -81,6 +81,11 @@ class Names:
         """The zone of ours that `name` is in, or ""."""
         return next((parent for parent in _upwards(name) if parent in self._zones), "")
 
+    def decisive(self, name: str) -> str:
+        """The name whose change, as `put` tells it, may change what `name` answers: pods' hang on their namespace."""
+        parent = name.partition(".")[2]
+        return parent if parent.endswith(self._pods) else name
+
     def start_of_authority(self, zone: str) -> Record:
         """https://www.rfc-editor.org/rfc/rfc2308#section-4: the last number is how long a "no" may be remembered."""
         layout = self.layout

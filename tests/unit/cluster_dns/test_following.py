@@ -1,3 +1,5 @@
+import dns.message
+import dns.rcode
 import pytest
 
 from api.meta import Key, PartialObject
@@ -18,8 +20,14 @@ class World:
     def __init__(self) -> None:
         self.services, self.slices, self.namespaces = View(), View(), View()
         self.names = Names(Layout())
-        answers = Answers(self.names, Forwarder([]))
-        Follower(self.services, self.slices, self.namespaces, self.names, answers)  # type: ignore[arg-type]
+        self.answers = Answers(self.names, Forwarder([]))
+        Follower(self.services, self.slices, self.namespaces, self.names, self.answers)  # type: ignore[arg-type]
+
+    def answered(self, name: str) -> str:
+        """What whoever asks for its address is told, the first time or again."""
+        wire = self.answers.at_once(dns.message.make_query(name, "A").to_wire(), datagram=True)
+        assert wire
+        return dns.rcode.to_text(dns.message.from_wire(wire).rcode())
 
     def addresses(self, name: str) -> list[str] | None:
         found = self.names.find(name, "A")
@@ -108,3 +116,12 @@ def test_pods_have_names_in_namespaces_that_exist(world: World) -> None:
     assert world.addresses(name) == ["10.244.0.7"]
     world.namespaces.drop(Key("", "shop"))
     assert world.addresses(name) is None
+
+
+async def test_a_pods_name_that_was_asked_for_before_comes_and_goes_with_its_namespace(world: World) -> None:
+    name = "10-244-0-7.shop.pod.cluster.local."
+    assert world.answered(name) == "NXDOMAIN"
+    world.namespaces.put(PartialObject(metadata=ObjectMeta(name="shop")))
+    assert world.answered(name) == "NOERROR"
+    world.namespaces.drop(Key("", "shop"))
+    assert world.answered(name) == "NXDOMAIN"
