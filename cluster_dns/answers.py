@@ -141,8 +141,9 @@ class Answers:
             prepared = _Prepared(self._names.decisive(name), min(several, MOST_TURNS))
         made = _wire(query, messages.of(query, found, self._names, len(prepared.wires)), datagram)[2:]
         prepared.wires.append(made)
-        # What follows an alias belongs to other names, whose changes would not be noticed here.
-        follows = any(owned.name != name for owned in found.answer)
+        # What follows an alias, or will one day, belongs to other names, whose changes would not be noticed here.
+        _, type_ = messages.question(query)
+        follows = any(owned.record.type == "CNAME" != type_ for owned in found.answer)
         if len(wire) <= LONGEST_KEY and not follows:
             shelf.put(wire[2:], prepared)
         return made

@@ -125,3 +125,12 @@ async def test_a_pods_name_that_was_asked_for_before_comes_and_goes_with_its_nam
     assert world.answered(name) == "NOERROR"
     world.namespaces.drop(Key("", "shop"))
     assert world.answered(name) == "NXDOMAIN"
+
+
+async def test_an_alias_that_was_asked_for_before_leads_to_what_comes_later(world: World) -> None:
+    world.services.put(service("alias", "", type="ExternalName", externalName=WEB))
+    await settle()
+    assert world.answered("alias.default.svc.cluster.local.") == "NXDOMAIN"
+    world.services.put(service())
+    await settle()
+    assert world.answered("alias.default.svc.cluster.local.") == "NOERROR"
