@@ -257,6 +257,8 @@ def is_stale(flow: Flow, ends: frozenset[tuple[str, int]], ledger: Ledger, own: 
     # before there was anybody to answer.
     if ("", flow.port) not in ends or (flow.backend == flow.address and flow.address != own):
         return False
+    if ledger.answering(flow.address, "udp", flow.port):
+        return False  # to a Service's address, whose port has the number of a node port
     answering = ledger.answering("", "udp", flow.port)
     return backend not in answering and bool(answering or flow.backend != flow.address)
 

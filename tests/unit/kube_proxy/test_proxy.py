@@ -268,6 +268,9 @@ def test_only_flows_of_changed_ends_without_a_living_endpoint_are_stale() -> Non
     assert not is_stale(flow("192.0.2.1", 30053, "192.0.2.1", 30053), ends, ledger, NODE_IP), "somebody else's port"
     assert is_stale(flow(NODE_IP, 30053, NODE_IP, 30053), ends, ledger, NODE_IP), "nobody answered when it came"
     assert not is_stale(flow("10.96.0.11", 80, POD_B), ends, ledger, NODE_IP)
+    other = service("other", "10.96.0.12", ports=[ServicePort(port=30053, protocol="UDP")])
+    ledger.change({Key("default", "other"): wanted(other, slice_of(endpoint(POD_B), protocol="UDP"))})
+    assert not is_stale(flow("10.96.0.12", 30053, POD_B), ends, ledger, NODE_IP), "another Service's, of that number"
 
 
 def test_the_nodes_address_is_its_internal_one() -> None:
