@@ -122,8 +122,20 @@ class Haproxy:
 
     async def _reload(self) -> None:
         assert self._process is not None
+        before = await self._worker()
         self._process.send_signal(signal.SIGUSR2)
         await self._told_ready()
+        # It is ready, too, after it has gone back to the workers it had: for want of memory, say.
+        if before and await self._worker() == before:
+            raise Refused("haproxy has not replaced its workers")
+
+    async def _worker(self) -> str:
+        """The process that answers; "" if there is none, which a reload mends."""
+        try:
+            said = await self._say("show info")
+        except OSError:
+            return ""
+        return next((line for line in said.splitlines() if line.startswith("Pid:")), "")
 
     async def _told_ready(self) -> None:
         assert self._notices is not None
@@ -137,15 +149,17 @@ class Haproxy:
 
     async def _command(self, commands: list[str]) -> None:
         for start in range(0, len(commands), AT_ONCE):
-            line = "; ".join(commands[start : start + AT_ONCE])
-            reader, writer = await asyncio.open_unix_connection(self._place.socket)
-            try:
-                writer.write(line.encode() + b"\n")
-                said = (await reader.read()).decode(errors="replace")
-            finally:
-                writer.close()
+            said = await self._say("; ".join(commands[start : start + AT_ONCE]))
             if faults := [told for told in said.splitlines() if told.strip() and not told.startswith(DONE)]:
                 raise Refused("; ".join(faults))
+
+    async def _say(self, line: str) -> str:
+        reader, writer = await asyncio.open_unix_connection(self._place.socket)
+        try:
+            writer.write(line.encode() + b"\n")
+            return (await reader.read()).decode(errors="replace")
+        finally:
+            writer.close()
 
     async def _stop(self, process: asyncio.subprocess.Process) -> None:
         if process.returncode is not None:

@@ -244,6 +244,26 @@ async def test_a_refused_configuration_leaves_what_was_served(
     assert running.who("a.example") == "two"
 
 
+async def test_a_reload_that_fails_after_all_is_refused_and_tried_again(
+    running: Running, backends: tuple[Backend, Backend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = backends
+    await running.haproxy.serve(simple(one.server))
+
+    async def check() -> None:
+        (Path(running.place.directory) / "haproxy.cfg").write_text("nonsense")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running.haproxy, "_check", check)
+        with pytest.raises(Refused, match="has not replaced its workers"):
+            await running.haproxy.serve(
+                Site(hosts=simple().hosts, default="n_s_80", backends={"n_s_80": (two.server,)})
+            )
+    assert await asyncio.to_thread(running.who, "a.example") == "one"
+    await running.haproxy.serve(Site(hosts=simple().hosts, default="n_s_80", backends={"n_s_80": (two.server,)}))
+    assert await asyncio.to_thread(running.who, "a.example") == "two"
+
+
 async def test_an_endpoint_that_refuses_is_passed_over(running: Running, backends: tuple[Backend, Backend]) -> None:
     gone = Server("127.0.0.1", free_port())
     await running.haproxy.serve(simple(backends[0].server, gone))
