@@ -15,6 +15,7 @@ from api.types import Endpoint, EndpointSlice, Service
 
 SCHEMA_VERSION = "1.1.0"
 TTL = 5
+LONGEST_LABEL = 63
 TOLERATES_UNREADY = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
 _DASHED = re.compile(r"[0-9]+-[0-9]+-[0-9]+-[0-9]+")
 
@@ -162,7 +163,9 @@ def _external(own: str, target: str) -> Records:
     try:
         ip_address(target)
     except ValueError:
-        return {own: (Record("CNAME", f"{target.rstrip('.').lower()}."),)} if target else {}
+        # The API knows no limit of a label, DNS does.
+        fits = target and all(len(label) <= LONGEST_LABEL for label in target.split("."))
+        return {own: (Record("CNAME", f"{target.rstrip('.').lower()}."),)} if fits else {}
     return {}  # an address is no name, whatever the field says
 
 

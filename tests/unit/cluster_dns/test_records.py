@@ -100,8 +100,9 @@ def test_an_external_name_is_an_alias(target: str) -> None:
     assert of_service(external, [], DOMAIN) == {WEB: (Record("CNAME", "database.example.com."),)}
 
 
-def test_an_external_name_that_is_an_address_is_none() -> None:
-    assert of_service(service(ip="", type="ExternalName", externalName="192.0.2.1"), [], DOMAIN) == {}
+@pytest.mark.parametrize("target", ["192.0.2.1", f"{'a' * 64}.example.com"])
+def test_an_external_name_that_is_an_address_or_too_long_is_none(target: str) -> None:
+    assert of_service(service(ip="", type="ExternalName", externalName=target), [], DOMAIN) == {}
 
 
 def test_a_namespace_has_a_place_for_services_and_for_pods() -> None:
