@@ -135,7 +135,8 @@ def _external(port: Balanced, address: str) -> Elements:
 
 def _local_first(port: Balanced) -> tuple[list[Backend], int]:
     """The endpoints in the order of their indices, and where `everywhere` begins."""
-    others = [b for b in port.everywhere if b not in port.here]
+    here = set(port.here)
+    others = [b for b in port.everywhere if b not in here]
     shared = len(others) < len(port.everywhere)
     return [*port.here, *others], 0 if shared else len(port.here)
 

@@ -1,5 +1,6 @@
 from api.types import ServicePort
-from kube_proxy.rules import Chain, chain_rules
+from kube_proxy.rules import Chain, chain_rules, elements
+from kube_proxy.services import Backend, Balanced
 from tests.unit.kube_proxy.objects import by_map, endpoint, service, slice_of, wanted
 
 TWO = slice_of(endpoint("10.244.0.2"), endpoint("10.244.1.2", "node2"))
@@ -75,3 +76,20 @@ def test_a_chain_is_known_by_its_name_alone() -> None:
                 for pin in (True, False):
                     chain = Chain(of, 7, first, masquerade=masquerade, pin=pin)
                     assert chain_rules(chain.name) == chain.rules
+
+
+def test_local_endpoints_are_not_each_compared_with_all_others() -> None:
+    class Counted(Backend):
+        compared = 0
+        __hash__ = Backend.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            Counted.compared += 1
+            return super().__eq__(other)
+
+    everywhere, here = (
+        tuple(Counted(f"10.0.{n // 256}.{n % 256}", 80) for n in range(0, 1000, step)) for step in (1, 2)
+    )
+    found = elements(Balanced("tcp", 80, node_port=30080, everywhere=everywhere, here=here, external_local=True))
+    assert len(by_map(found)["node-port-endpoints-tcp"]) == 1000
+    assert Counted.compared < 10_000
