@@ -113,7 +113,7 @@ class Proxy:
         checked = full or self._check_due
         before = [self._table.ledger.claims(k) for k in dirty]
         try:
-            change = await asyncio.to_thread(self._table.apply, {k: self._desired(k) for k in dirty})
+            change = await asyncio.to_thread(self._table.apply, {k: self._wanted(k) for k in dirty})
             self._flows_of |= udp_ends(change)
             if self._check_due:
                 await self._check()
@@ -138,6 +138,13 @@ class Proxy:
             if without not in self._refused:
                 log.warning("%s: %s", without, e)
             self._refused.add(without)
+
+    def _wanted(self, service: Key) -> Elements:
+        try:
+            return self._desired(service)
+        except Exception:  # one object's defect must not end the proxies of all nodes, again after each start
+            log.exception("the rules of %s cannot be made, and stay as they are", service)
+            return self._table.ledger.claims(service)
 
     def _desired(self, service: Key) -> Elements:
         if service == HELD:

@@ -191,6 +191,23 @@ async def test_a_udp_flow_leaves_an_endpoint_that_left_while_the_kernel_took_not
             assert client.ask(IP, 80) == POD_B
 
 
+async def test_a_service_that_cannot_be_understood_keeps_what_it_had_and_others_are_served(
+    network: Network, table: Table
+) -> None:
+    async with running(table) as cluster:
+        cluster.nodes.put(node(NODE_IP))
+        cluster.services.put(service())
+        cluster.slices.put(slice_of(endpoint(POD_A)))
+        await cluster.programmed()
+        cluster.services.put(service(type="LoadBalancer", loadBalancerSourceRanges=["nonsense"]))
+        other = slice_of(endpoint(POD_B))
+        other.metadata.name, other.metadata.labels = "other-1", {"kubernetes.io/service-name": "other"}
+        cluster.slices.put(other)
+        cluster.services.put(service("other", "10.96.0.11"))
+        await cluster.programmed()
+        assert (ask(network.node, IP, 80)[0], ask(network.node, "10.96.0.11", 80)[0]) == (POD_A, POD_B)
+
+
 async def test_a_held_address_has_no_other_ports(table: Table, kernel: Nftables) -> None:
     async with running(table) as cluster:
         cluster.proxy.holds({"192.0.2.200"})
