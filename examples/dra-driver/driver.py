@@ -30,7 +30,7 @@ from proto.dra_pb2_grpc import DRAPluginServicer, add_DRAPluginServicer_to_serve
 from proto.pluginregistration_pb2_grpc import RegistrationServicer, add_RegistrationServicer_to_server
 
 NAME = "lamps.example.com"
-COLOURS = ("red", "green", "blue", "blue")
+COLOURS = ("green", "red", "blue", "blue")
 RESOURCES = "/apis/resource.k8s.io/v1"
 KUBELET, CDI = Path("/var/lib/kubelet"), Path("/var/run/cdi")
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")

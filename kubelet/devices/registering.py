@@ -129,4 +129,4 @@ def sockets(directory: Path) -> Iterator[Socket]:
         with contextlib.suppress(FileNotFoundError):
             found = path.lstat()
             if stat.S_ISSOCK(found.st_mode):
-                yield Socket(path, found.st_ino, found.st_ctime_ns)
+                yield Socket(path, found.st_ino, found.st_mtime_ns)  # a change of its mode changes neither

@@ -131,11 +131,11 @@ async def test_pods_print_which_lamps_they_got(lab: Any, program: Any, tmp_path:
     async with lab.kubelet(*flags), driver(lab, program):
         lamps = await published(lab)
         named = {d.name: d.attributes["colour"].string for d in lamps.spec.devices}
-        assert named == {"lamp-0": "red", "lamp-1": "green", "lamp-2": "blue", "lamp-3": "blue"}
-        desk = await use(lab, "desk", "any-lamp", {"lamp": ["lamp-1"]})
-        assert logs(lab, desk, "desk") == "LAMP_1=on\nlamp-1 of node1, for the request lamp of desk-x\n"
-        stage = await use(lab, "stage", "red-and-blue", {"red": ["lamp-0"], "blue": ["lamp-2", "lamp-3"]})
-        assert logs(lab, stage, "left") == "LAMP_0=on\nlamp-0 of node1, for the request red of stage-x\n"
+        assert named == {"lamp-0": "green", "lamp-1": "red", "lamp-2": "blue", "lamp-3": "blue"}
+        desk = await use(lab, "desk", "any-lamp", {"lamp": ["lamp-0"]})
+        assert logs(lab, desk, "desk") == "LAMP_0=on\nlamp-0 of node1, for the request lamp of desk-x\n"
+        stage = await use(lab, "stage", "red-and-blue", {"red": ["lamp-1"], "blue": ["lamp-2", "lamp-3"]})
+        assert logs(lab, stage, "left") == "LAMP_1=on\nlamp-1 of node1, for the request red of stage-x\n"
         told = logs(lab, stage, "right").splitlines()
         assert sorted(told) == [
             "LAMP_2=on", "LAMP_3=on", "lamp-2 of node1, for the request blue of stage-x",

@@ -108,6 +108,17 @@ async def test_one_that_comes_again_at_the_same_path_is_asked_again(tmp_path: Pa
             await watched.usable()
 
 
+async def test_one_whose_socket_gets_other_rights_is_the_same(tmp_path: Path) -> None:
+    async with Watched(tmp_path).running() as watched, FakeDriver(tmp_path).serving() as driver:
+        await watched.usable()
+        known = watched.drivers.get(NAME)
+        driver.socket.chmod(0o600)
+        (tmp_path / "else").touch()  # makes the directory be looked at
+        await watched.clock.asked_for(PERIOD)
+        await watched.clock.asked_for(PERIOD)
+        assert watched.drivers.get(NAME) is known
+
+
 async def test_an_endpoint_of_its_own_is_looked_for_where_the_nodes_paths_are(tmp_path: Path) -> None:
     driver = FakeDriver(tmp_path, endpoint="/var/lib/kubelet/plugins/dra.sock")
     watched = Watched(tmp_path, real=lambda path: path.replace("/var/lib/kubelet/plugins", str(tmp_path / "own")))
