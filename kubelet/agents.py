@@ -285,7 +285,8 @@ class Agent:
                 self._recorder.run(), self._certificates.run(), self._serve(), self._web.run(), self._reports.run(),
                 self._handlers.run(), self._cache.run(), self._pods.run(), self._volumes.run(), self._following.run(),
                 self._keeper.run(), self._collector.run(), self._live(), self._work(),
-                self._statics.run(), self._shutdown.run(), self._devices.run(),
+                self._statics.run(), self._shutdown.run(),
+                self._devices.run(self._assignments.complete, self._assignments.known),
             ):  # fmt: skip
                 tasks.create_task(part)
             if self._views is not None:
@@ -308,7 +309,6 @@ class Agent:
             tasks.create_task(self._registering.renew())
             await self._assignments.complete()
             tasks.create_task(self._mirrors.run())
-            tasks.create_task(self._devices.forget(self._assignments.known))
 
     async def _work(self) -> None:
         """The pods."""

@@ -1,7 +1,7 @@
 """The parts about devices put together."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from prometheus_client.registry import Collector
@@ -55,8 +55,8 @@ class Assembled:
         self._sweeper.changed(driver)
         self.on_change()
 
-    async def run(self) -> None:
-        """Until cancelled."""
+    async def run(self, complete: Callable[[], Awaitable[None]], known: Callable[[], Collection[str]]) -> None:
+        """Until cancelled.  `known` says which pods this node has, by uid, once `complete` has returned."""
         had_some = not self._lazy or (self._root / REGISTRY).exists()
         if not had_some:
             await self.prepared.asked.wait()
@@ -64,14 +64,11 @@ class Assembled:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweeper.run(at_first=had_some))
             tasks.create_task(self._registry.run())
+            await complete()
+            tasks.create_task(self.prepared.run(known))
 
     def _make_directories(self) -> None:
         """What drivers' pods mount must be there."""
         moved = [] if self._lazy else [Path(place) for _, place in self._paths.moved]
         for place in (self._root / REGISTRY, self._root / PLUGINS, *moved):
             place.mkdir(parents=True, exist_ok=True)
-
-    async def forget(self, known: Callable[[], Collection[str]]) -> None:
-        """Undo, again and again, what was prepared for pods that are not known any more, until cancelled."""
-        await self.prepared.asked.wait()
-        await self.prepared.run(known)

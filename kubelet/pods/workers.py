@@ -203,8 +203,7 @@ class Worker:
         Of a pod that nobody knows any more that is tried once: what is left of it is asked about until it is done.
         """
         devices, uid, clock = self._means.devices, self.pod.metadata.uid, self._means.clock
-        over = view.terminating or finished(view)
-        if not over or all_running(view.records) or not devices.holds(uid):
+        if not devices.holds(uid) or all_running(view.records) or not (view.terminating or finished(view)):
             return True
         if clock.monotonic() < self._release_at:
             return False
