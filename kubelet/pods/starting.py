@@ -81,7 +81,7 @@ class Starting:
             return True
         try:
             async with aside(means.starts):
-                await means.devices.prepare(pod)
+                await first(means.devices.prepare(pod), self.leaving.wait())
         except ClaimFault as e:
             message = f"Failed to prepare dynamic resources: {e}"
             means.recorder.event(pod, "Warning", "FailedPrepareDynamicResources", message)
@@ -89,7 +89,7 @@ class Starting:
             self._later("", "ContainerCreating", "", FIRST_DEVICE_RETRY, LONGEST_DEVICE_RETRY)
             return False
         self._without_devices = False
-        return True
+        return not self.leaving.is_set()
 
     async def sandbox(self, pod: Pod, attempt: int) -> Record | None:
         """A running pause container that is connected; None, with a fault, if that failed."""

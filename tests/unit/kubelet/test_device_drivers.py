@@ -47,7 +47,8 @@ class Watched:
         self.drivers, self.clock = Drivers(), Noted()
         self._changes = asyncio.Event()
         self.drivers.on_change = lambda name: self._changes.set()
-        self.registry = Registry(directory, self.drivers, Metrics(self.clock), self.clock, real)
+        self.metrics = Metrics(self.clock)
+        self.registry = Registry(directory, self.drivers, self.metrics, self.clock, real)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Watched"]:
@@ -204,6 +205,22 @@ async def test_what_a_driver_cannot_do_is_told_in_upstreams_words(
         with pytest.raises(ClaimFault) as told:
             await watched.drivers.get(NAME).prepare([claim("a"), claim("b")])
         assert str(told.value) == why
+
+
+async def test_calls_are_counted_by_how_they_went(tmp_path: Path) -> None:
+    async with Watched(tmp_path).running() as watched, FakeDriver(tmp_path).serving() as driver:
+        await watched.usable()
+        await watched.drivers.get(NAME).prepare([claim("a")])
+        driver.faults = {"": "fuse"}
+        with pytest.raises(ClaimFault):
+            await watched.drivers.get(NAME).unprepare([claim("a")])
+        (calls,) = [f for c in watched.metrics.collectors for f in c.collect() if "grpc" in f.name]
+        told = {tuple(s.labels.values()) for s in calls.samples if s.name.endswith("_count")}
+        service = "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin"
+        assert calls.name == "dra_grpc_operations_duration_seconds"
+        assert told == {
+            (NAME, f"{service}/NodePrepareResources", "OK"), (NAME, f"{service}/NodeUnprepareResources", "Internal"),
+        }  # fmt: skip
 
 
 async def test_requests_of_alternatives_are_known_by_the_request_alone(tmp_path: Path) -> None:

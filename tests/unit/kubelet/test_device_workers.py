@@ -1,5 +1,6 @@
 """When a pod's worker asks for devices, and when it gives them back."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ class Given:
     def __init__(self, stage: Stage) -> None:
         self.asked: list[tuple[str, bool]] = []
         self.fault = ""
+        self.gate: asyncio.Event | None = None  # preparing takes so long
         self.held: set[str] = set()
         self._stage = stage
 
@@ -34,8 +36,10 @@ class Given:
             raise ClaimFault(self.fault)
 
     async def prepare(self, pod: Pod) -> None:
-        self._note("prepare")
         self.held.add(pod.metadata.uid)
+        self._note("prepare")
+        if self.gate is not None:
+            await self.gate.wait()
 
     async def unprepare(self, uid: str) -> None:
         self._note("unprepare")
@@ -94,6 +98,16 @@ async def test_what_cannot_be_prepared_keeps_the_pod_waiting_and_is_tried_again(
         given(stage).fault = ""
         await stage.turn(2)
         assert stage.ready
+
+
+async def test_a_pod_that_is_deleted_does_not_wait_for_a_driver_that_does_not_answer(stage: Stage) -> None:
+    given(stage).gate = asyncio.Event()
+    async with stage.worker(of := lit()) as worker:
+        assert given(stage).asked == [("prepare", False)]
+        worker.update(deleted(of))
+        await stage.until(stage.running.done)
+        assert given(stage).asked[1:] == [("unprepare", False)]
+        assert stage.told.last
 
 
 async def test_a_driver_that_comes_is_asked_at_once(stage: Stage) -> None:
