@@ -7,6 +7,8 @@ import contextlib
 import logging
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,8 +57,11 @@ class Registry:
         async with asyncio.TaskGroup() as tasks, contextlib.aclosing(told):
             async for _ in told:
                 there = set(sockets(self._directory))
-                for gone in self._kept.keys() - there:
-                    self._kept.pop(gone).cancel()
+                gone = [self._kept.pop(socket) for socket in self._kept.keys() - there]
+                for task in gone:
+                    task.cancel()
+                if gone:  # one that is replaced at the same path leaves before its successor registers
+                    await asyncio.wait(gone)
                 for new in there - self._kept.keys():
                     self._kept[new] = tasks.create_task(self._keep(new.path))
 
@@ -65,25 +70,18 @@ class Registry:
         wait = FIRST_RETRY
         while True:
             try:
-                driver = await self._registered(socket)
+                async with AsyncExitStack() as undone:
+                    driver = await self._registered(socket, undone)
+                    log.info("driver %s is registered, at %s", driver.name, driver.endpoint)
+                    await driver.follow(partial(self._drivers.on_change, driver.name))
             except (Refused, grpc.aio.AioRpcError) as e:
                 why = words(e) if isinstance(e, grpc.aio.AioRpcError) else e
                 log.warning("registering the plugin at %s: %s", socket, why)
                 await self._clock.sleep(wait)
                 wait = min(2 * wait, LONGEST_RETRY)
-            else:
-                break
-        log.info("driver %s is registered, at %s", driver.name, driver.endpoint)
-        try:
-            await driver.follow(lambda: self._drivers.on_change(driver.name))
-        finally:
-            log.info("driver %s at %s is gone", driver.name, driver.endpoint)
-            # At once: one that is replaced at the same path registers now.
-            self._drivers.remove(driver)
-            await driver.close()
 
-    async def _registered(self, socket: Path) -> Driver:
-        """Raises Refused, AioRpcError."""
+    async def _registered(self, socket: Path, undone: AsyncExitStack) -> Driver:
+        """It leaves again with `undone`.  Raises Refused, AioRpcError."""
         async with grpc.aio.insecure_channel(f"unix:{socket}", OPTIONS) as channel:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -93,7 +91,7 @@ class Registry:
             stub = RegistrationStub(channel)
             info = await stub.GetInfo(pb.InfoRequest(), timeout=ASK_TIMEOUT)
             try:
-                driver = await self._add(info, str(socket))
+                driver = self._add(info, str(socket), undone)
             except Refused as e:
                 status = pb.RegistrationStatus(plugin_registered=False, error=f"RegisterPlugin error -- {e}")
                 await stub.NotifyRegistrationStatus(status, timeout=TELL_TIMEOUT)
@@ -105,7 +103,7 @@ class Registry:
                 log.warning("telling driver %s that it is registered: %s", driver.name, code(e))
             return driver
 
-    async def _add(self, info: pb.PluginInfo, socket: str) -> Driver:
+    def _add(self, info: pb.PluginInfo, socket: str, undone: AsyncExitStack) -> Driver:
         """Raises Refused."""
         if info.type != TYPE:
             raise Refused(f"no handler registered for plugin type: {info.type} at socket {socket}")
@@ -115,12 +113,17 @@ class Registry:
         except Refused as e:
             raise Refused(f"plugin validation failed with err: {e}") from e
         driver = Driver(info.name, endpoint, chosen, self._metrics)
+        undone.push_async_callback(driver.close)
         try:
             self._drivers.add(driver)
         except Refused as e:
-            await driver.close()
             raise Refused(f"plugin registration failed with err: {e}") from e
+        undone.callback(self._remove, driver)
         return driver
+
+    def _remove(self, driver: Driver) -> None:
+        log.info("driver %s at %s is gone", driver.name, driver.endpoint)
+        self._drivers.remove(driver)
 
 
 def sockets(directory: Path) -> Iterator[Socket]:

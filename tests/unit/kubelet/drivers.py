@@ -34,7 +34,7 @@ class FakeDriver(RegistrationServicer):
         self.unprepared: list[list[str]] = []
         self.faults: dict[str, str] = {}
         self._statuses: asyncio.Queue[registration.RegistrationStatus] = asyncio.Queue()
-        self.gate: asyncio.Event | None = None  # calls wait for it
+        self.gate: asyncio.Event | None = None  # every answer waits for it
         self._info = registration.PluginInfo(type=kind, name=name, endpoint=endpoint, supported_versions=versions)
         self._answers = answers
 
@@ -76,11 +76,15 @@ class FakeDriver(RegistrationServicer):
 
     async def NotifyRegistrationStatus(self, request: registration.RegistrationStatus, context: Any) -> Any:
         self._statuses.put_nowait(request)
+        await self._waited()
         return registration.RegistrationStatusResponse()
 
-    async def _called(self, context: Any) -> None:
+    async def _waited(self) -> None:
         if self.gate is not None:
             await self.gate.wait()
+
+    async def _called(self, context: Any) -> None:
+        await self._waited()
         if why := self.faults.get(""):
             await context.abort(grpc.StatusCode.INTERNAL, why)
 

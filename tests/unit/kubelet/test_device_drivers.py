@@ -1,9 +1,10 @@
 """Drivers of devices come and go by their sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -20,6 +21,13 @@ from proto import dra_pb2 as pb
 from tests.unit.kubelet.drivers import FakeDriver
 
 NAME = "lamps.example"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """The path of a socket has 107 characters at most, which those of pytest's directories may exceed."""
+    with TemporaryDirectory(prefix="wherry-") as made:
+        yield Path(made)
 
 
 class Noted(FakeClock):
@@ -80,11 +88,11 @@ def claim(name: str, uid: str = "") -> Claim:
     return Claim("default", name, uid or f"uid-{name}", {NAME: []})
 
 
-async def test_a_driver_that_comes_is_registered_told_so_and_called(tmp_path: Path) -> None:
-    async with Watched(tmp_path).running() as watched:
+async def test_a_driver_that_comes_is_registered_told_so_and_called(place: Path) -> None:
+    async with Watched(place).running() as watched:
         with pytest.raises(ClaimFault, match=r"^DRA driver lamps.example is not registered$"):
             watched.drivers.get(NAME)
-        async with FakeDriver(tmp_path).serving() as driver:
+        async with FakeDriver(place).serving() as driver:
             assert (await driver.told()).plugin_registered
             await watched.usable()
             found = await watched.drivers.get(NAME).prepare([claim("a"), claim("b")])
@@ -95,43 +103,53 @@ async def test_a_driver_that_comes_is_registered_told_so_and_called(tmp_path: Pa
         await watched.until(lambda: watched.called() is None)
 
 
-async def test_one_that_was_there_before_the_kubelet_is_found(tmp_path: Path) -> None:
-    async with FakeDriver(tmp_path / "below").serving(), Watched(tmp_path).running() as watched:
+async def test_one_that_was_there_before_the_kubelet_is_found(place: Path) -> None:
+    async with FakeDriver(place / "below").serving(), Watched(place).running() as watched:
         await watched.usable()
 
 
-async def test_one_that_comes_again_at_the_same_path_is_asked_again(tmp_path: Path) -> None:
-    async with Watched(tmp_path).running() as watched:
-        async with FakeDriver(tmp_path).serving() as driver:
+async def test_one_that_comes_again_at_the_same_path_is_asked_again(place: Path) -> None:
+    async with Watched(place).running() as watched:
+        async with FakeDriver(place).serving() as driver:
             await driver.told()
-        async with FakeDriver(tmp_path).serving() as driver:
+        async with FakeDriver(place).serving() as driver:
             assert (await driver.told()).plugin_registered
             await watched.usable()
 
 
-async def test_one_whose_socket_gets_other_rights_is_the_same(tmp_path: Path) -> None:
-    async with Watched(tmp_path).running() as watched, FakeDriver(tmp_path).serving() as driver:
+async def test_one_that_goes_while_it_is_told_is_gone(place: Path) -> None:
+    async with Watched(place).running() as watched:
+        driver = FakeDriver(place)
+        driver.gate = asyncio.Event()
+        async with driver.serving():
+            assert (await driver.told()).plugin_registered
+            assert watched.called() is not None
+        await watched.until(lambda: watched.called() is None)
+
+
+async def test_one_whose_socket_gets_other_rights_is_the_same(place: Path) -> None:
+    async with Watched(place).running() as watched, FakeDriver(place).serving() as driver:
         await watched.usable()
         known = watched.drivers.get(NAME)
         driver.socket.chmod(0o600)
-        (tmp_path / "else").touch()  # makes the directory be looked at
+        (place / "else").touch()  # makes the directory be looked at
         await watched.clock.asked_for(PERIOD)
         await watched.clock.asked_for(PERIOD)
         assert watched.drivers.get(NAME) is known
 
 
-async def test_an_endpoint_of_its_own_is_looked_for_where_the_nodes_paths_are(tmp_path: Path) -> None:
-    driver = FakeDriver(tmp_path, endpoint="/var/lib/kubelet/plugins/dra.sock")
-    watched = Watched(tmp_path, real=lambda path: path.replace("/var/lib/kubelet/plugins", str(tmp_path / "own")))
-    (tmp_path / "own").mkdir()
-    async with driver.serving(seen=f"{tmp_path}/own/dra.sock"), watched.running():
+async def test_an_endpoint_of_its_own_is_looked_for_where_the_nodes_paths_are(place: Path) -> None:
+    driver = FakeDriver(place, endpoint="/var/lib/kubelet/plugins/dra.sock")
+    watched = Watched(place, real=lambda path: path.replace("/var/lib/kubelet/plugins", str(place / "own")))
+    (place / "own").mkdir()
+    async with driver.serving(seen=f"{place}/own/dra.sock"), watched.running():
         await watched.usable()
         assert await watched.drivers.get(NAME).prepare([claim("a")])
 
 
-async def test_the_older_service_is_spoken_too(tmp_path: Path) -> None:
-    driver = FakeDriver(tmp_path, versions=["v1beta1.DRAPlugin"])
-    async with driver.serving(), Watched(tmp_path).running() as watched:
+async def test_the_older_service_is_spoken_too(place: Path) -> None:
+    driver = FakeDriver(place, versions=["v1beta1.DRAPlugin"])
+    async with driver.serving(), Watched(place).running() as watched:
         await watched.usable()
         assert await watched.drivers.get(NAME).prepare([claim("a")])
     assert driver.prepared == [["a"]]
@@ -154,8 +172,8 @@ async def test_the_older_service_is_spoken_too(tmp_path: Path) -> None:
         ),
     ],
 )  # fmt: skip
-async def test_what_cannot_be_registered_is_told_why(tmp_path: Path, fields: dict[str, Any], why: str) -> None:
-    async with Watched(tmp_path).running() as watched, FakeDriver(tmp_path, **fields).serving() as driver:
+async def test_what_cannot_be_registered_is_told_why(place: Path, fields: dict[str, Any], why: str) -> None:
+    async with Watched(place).running() as watched, FakeDriver(place, **fields).serving() as driver:
         told = await driver.told()
         assert (told.plugin_registered, told.error) == (False, why.format(socket=driver.socket))
         with pytest.raises(ClaimFault):
@@ -165,23 +183,23 @@ async def test_what_cannot_be_registered_is_told_why(tmp_path: Path, fields: dic
         assert not (await driver.told()).plugin_registered
 
 
-async def test_nobody_takes_anothers_endpoint(tmp_path: Path) -> None:
-    (tmp_path / "thief").mkdir()
-    async with FakeDriver(tmp_path).serving() as first, Watched(tmp_path).running() as watched:
+async def test_nobody_takes_anothers_endpoint(place: Path) -> None:
+    (place / "thief").mkdir()
+    async with FakeDriver(place).serving() as first, Watched(place).running() as watched:
         await watched.usable()
-        thief = FakeDriver(tmp_path / "thief", endpoint=str(first.socket))
+        thief = FakeDriver(place / "thief", endpoint=str(first.socket))
         async with thief.serving(seen=str(thief.socket)):
             await watched.clock.advance(PERIOD)  # nothing tells of what is below
             told = await thief.told()
             assert told.error.endswith("already registered for DRA driver plugin lamps.example")
 
 
-async def test_while_a_driver_is_replaced_the_newest_that_answers_is_called(tmp_path: Path) -> None:
-    async with Watched(tmp_path).running() as watched, FakeDriver(tmp_path).serving():
+async def test_while_a_driver_is_replaced_the_newest_that_answers_is_called(place: Path) -> None:
+    async with Watched(place).running() as watched, FakeDriver(place).serving():
         await watched.usable()
         old = watched.drivers.get(NAME)
-        new = FakeDriver(tmp_path)
-        new.socket = tmp_path / "new.sock"
+        new = FakeDriver(place)
+        new.socket = place / "new.sock"
         async with new.serving():
             await new.told()
             await watched.until(lambda: watched.called() is not old)
@@ -197,9 +215,9 @@ async def test_while_a_driver_is_replaced_the_newest_that_answers_is_called(tmp_
     ],
 )
 async def test_what_a_driver_cannot_do_is_told_in_upstreams_words(
-    tmp_path: Path, faults: dict[str, str], why: str
+    place: Path, faults: dict[str, str], why: str
 ) -> None:
-    async with Watched(tmp_path).running() as watched, FakeDriver(tmp_path).serving() as driver:
+    async with Watched(place).running() as watched, FakeDriver(place).serving() as driver:
         await watched.usable()
         driver.faults = faults
         with pytest.raises(ClaimFault) as told:
@@ -207,8 +225,8 @@ async def test_what_a_driver_cannot_do_is_told_in_upstreams_words(
         assert str(told.value) == why
 
 
-async def test_calls_are_counted_by_how_they_went(tmp_path: Path) -> None:
-    async with Watched(tmp_path).running() as watched, FakeDriver(tmp_path).serving() as driver:
+async def test_calls_are_counted_by_how_they_went(place: Path) -> None:
+    async with Watched(place).running() as watched, FakeDriver(place).serving() as driver:
         await watched.usable()
         await watched.drivers.get(NAME).prepare([claim("a")])
         driver.faults = {"": "fuse"}
@@ -223,11 +241,11 @@ async def test_calls_are_counted_by_how_they_went(tmp_path: Path) -> None:
         }  # fmt: skip
 
 
-async def test_requests_of_alternatives_are_known_by_the_request_alone(tmp_path: Path) -> None:
+async def test_requests_of_alternatives_are_known_by_the_request_alone(place: Path) -> None:
     def answers(of: pb.Claim) -> list[pb.Device]:
         return [pb.Device(request_names=["light/big", "spare"], pool_name="p", device_name="d", share_id="s")]
 
-    async with Watched(tmp_path).running() as watched, FakeDriver(tmp_path, answers=answers).serving():
+    async with Watched(place).running() as watched, FakeDriver(place, answers=answers).serving():
         await watched.usable()
         found = await watched.drivers.get(NAME).prepare([claim("a")])
         assert found["uid-a"] == [Device(("light", "spare"), "p", "d", (), "s")]

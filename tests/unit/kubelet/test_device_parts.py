@@ -1,9 +1,10 @@
 """The parts about devices together, without an API server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -16,6 +17,13 @@ from kubelet.devices.claims import ClaimFault
 from machinery.testing import FakeClock, settle
 from tests.unit.kubelet.builders import pod
 from tests.unit.kubelet.drivers import FakeDriver
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """The path of a socket has 107 characters at most, which those of pytest's directories may exceed."""
+    with TemporaryDirectory(prefix="wherry-") as made:
+        yield Path(made)
 
 
 class Server:
@@ -56,28 +64,28 @@ async def running(
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_node_makes_what_drivers_mount_and_removes_what_they_had_published(tmp_path: Path) -> None:
-    server, cdi = Server(), tmp_path / "own-cdi"
-    async with running(tmp_path, server, f"--host-path-map=/var/run/cdi={cdi}", simulated=False):
+async def test_a_node_makes_what_drivers_mount_and_removes_what_they_had_published(place: Path) -> None:
+    server, cdi = Server(), place / "own-cdi"
+    async with running(place, server, f"--host-path-map=/var/run/cdi={cdi}", simulated=False):
         assert server.removed == ["spec.nodeName=node1"]
-        assert inside(tmp_path) == {"plugins", "plugins_registry", "own-cdi"}
+        assert inside(place) == {"plugins", "plugins_registry", "own-cdi"}
 
 
-async def test_a_simulated_node_does_nothing_before_its_first_pod_with_claims(tmp_path: Path) -> None:
+async def test_a_simulated_node_does_nothing_before_its_first_pod_with_claims(place: Path) -> None:
     server = Server()
-    async with running(tmp_path, server, simulated=True) as devices:
-        assert inside(tmp_path) == set()
+    async with running(place, server, simulated=True) as devices:
+        assert inside(place) == set()
         with pytest.raises(ClaimFault):
             await devices.prepared.prepare(pod(resourceClaims=[PodResourceClaim(name="a", resourceClaimName="a")]))
         await settle()
-        assert (tmp_path / "plugins_registry").is_dir()
+        assert (place / "plugins_registry").is_dir()
         # Slices of simulated nodes may be somebody's who needs no driver.
         assert server.removed == []
 
 
-async def test_a_simulated_node_that_has_had_drivers_looks_for_them_at_once(tmp_path: Path) -> None:
+async def test_a_simulated_node_that_has_had_drivers_looks_for_them_at_once(place: Path) -> None:
     server, came = Server(), asyncio.Event()
-    driver = FakeDriver(tmp_path / "plugins_registry")
-    async with driver.serving(), running(tmp_path, server, simulated=True, told=came.set):
+    driver = FakeDriver(place / "plugins_registry")
+    async with driver.serving(), running(place, server, simulated=True, told=came.set):
         await asyncio.wait_for(came.wait(), 10)
         assert server.removed == ["spec.nodeName=node1"]
