@@ -223,7 +223,6 @@ class _Search:
             )
         found = [
             d for pool in self._pools if pool.usable for d in self._selectors.matching(pool, wanted.expressions)
-            if not d.device.bindingConditions
         ]  # fmt: skip
         if not wanted.every:
             return tuple(found)
@@ -435,7 +434,8 @@ def _result(pick: Pick, share: Callable[[], str]) -> DeviceRequestAllocationResu
     own, wanted = pick.offered.id, pick.wanted
     found = DeviceRequestAllocationResult(
         request=wanted.name, driver=own.driver, pool=own.pool, device=own.device, tolerations=wanted.tolerations,
-        adminAccess=True if wanted.admin else None,
+        adminAccess=True if wanted.admin else None, bindingConditions=pick.offered.device.bindingConditions,
+        bindingFailureConditions=pick.offered.device.bindingFailureConditions,
     )  # fmt: skip
     if pick.takes is not None:
         found.shareID = share()

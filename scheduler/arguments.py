@@ -3,6 +3,7 @@
 https://kubernetes.io/docs/reference/config-api/kube-scheduler-config.v1/
 """
 
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from api.labels import EVERYTHING
 from api.names import qualified_name_faults
 from api.paths import Fault, Path, duplicate, forbidden, invalid, not_supported, required
 from api.types import NodeAffinity, TopologySpreadConstraint
+from machinery.flags import duration
 from scheduler import filters, inter_pod_affinity, scores
 from scheduler.profiles import Profile
 from scheduler.resources import CPU, MEMORY
@@ -219,6 +221,13 @@ class DynamicResourcesArgs(Arguments):
     plugin = "DynamicResources"
     filterTimeout: str = ""
     bindingTimeout: str = ""
+
+    def applied(self, profile: Profile) -> Profile:
+        """Raises ValueError."""
+        try:
+            return replace(profile, device_seconds=duration(self.bindingTimeout)) if self.bindingTimeout else profile
+        except ArgumentTypeError as e:
+            raise ValueError(str(e)) from e
 
 
 KINDS: tuple[type[Arguments], ...] = (

@@ -18,6 +18,7 @@ from api.types import Binding, ObjectMeta, ObjectReference, Pod
 from machinery.client import Client
 from machinery.clocks import Clock
 from scheduler.decisions import Decision
+from scheduler.device_conditions import awaited
 from scheduler.granting import Granting
 from scheduler.hints import Event
 from scheduler.metrics import Metrics
@@ -66,7 +67,7 @@ class Bindings:
         """Assume the pod, which the snapshot counts already, and bind it; gives a slot back when that is over."""
         self.assumed[waiting.key] = waiting
         binding = self._writes.begin(self._bind(waiting, decision))
-        if not decision.choices:  # volumes may take minutes
+        if not decision.choices and not _awaits(decision):  # volumes may take minutes
             self.under_way.add(binding)
             binding.add_done_callback(self.under_way.discard)
 
@@ -84,7 +85,7 @@ class Bindings:
             if decision.choices:
                 await self._prepare(decision, self._profile_of(waiting.pod).bind_seconds)
             if decision.grants:
-                await self.granting.grant(waiting.pod, decision.grants)
+                await self._grant(waiting.pod, decision)
             if self.extenders is None or not await self.extenders.bind(waiting.pod, node):
                 await self._ask_for(waiting, node)
         except errors.ApiError as e:
@@ -140,6 +141,19 @@ class Bindings:
             self._snapshot.storage.release(decision.choices)
             await self.slots.acquire()
 
+    async def _grant(self, pod: Pod, decision: Decision) -> None:
+        """Have the pod's devices allocated, reserved and prepared.  Raises ApiError."""
+        await self.granting.grant(pod, decision.grants)
+        if not _awaits(decision):
+            return
+        message = f"waiting for binding conditions for device on node {decision.node}"
+        self._writes.event(pod, "Normal", "BindingConditionsPending", message)
+        self.slots.release()
+        try:
+            await self.granting.prepared(decision.grants, self._profile_of(pod).device_seconds)
+        finally:
+            await self.slots.acquire()
+
     def _check(self, decision: Decision) -> None:
         """Raises Conflict if a claim got another volume, which is not to be had on the node: an earlier choice, whose
         writing had failed, was written after all."""
@@ -168,3 +182,8 @@ class Bindings:
         message = f"binding rejected: {error.message}"
         self._queue.failed(waiting, message)
         self._writes.event(waiting.pod, "Warning", "FailedScheduling", message)
+
+
+def _awaits(decision: Decision) -> bool:
+    """Whether devices have to be prepared before the binding."""
+    return any(awaited(grant.allocation) for grant in decision.grants)

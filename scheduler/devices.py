@@ -39,6 +39,8 @@ class Devices:
         self.classes: dict[str, DeviceClass] = {}
         self.pending: dict[str, AllocationResult] = {}
         """By uid of a claim."""
+        self.expired: set[str] = set()
+        """By uid: claims whose devices were waited for in vain."""
         self.taken = Taken()
         self.selectors = Selectors()
         self.changes: list[str] = []
@@ -65,12 +67,15 @@ class Devices:
         if known is not None and known.metadata.uid == claim.metadata.uid and _revision(known) > _revision(claim):
             return  # the answer to a write was faster
         self.claims[key] = claim
+        if claim.status.allocation is None:
+            self.expired.discard(claim.metadata.uid)
         if known is not None and known.metadata.uid != claim.metadata.uid:
             self._count(known.metadata.uid, None)
         self._recount(key, claim.metadata.uid)
 
     def remove_claim(self, claim: ResourceV1ResourceClaim) -> None:
         key, uid = meta.key(claim), claim.metadata.uid
+        self.expired.discard(uid)
         if key in self.claims and self.claims[key].metadata.uid == uid:
             del self.claims[key]
         self._recount(key, uid)

@@ -9,9 +9,12 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocat
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from api import errors, meta
+from msgspec.structs import replace
+
+from api import errors, meta, times
 from api.meta import Key
 from api.types import (
     AllocationResult,
@@ -24,6 +27,7 @@ from api.types import (
 from machinery.client import Client
 from machinery.clocks import Clock
 from scheduler.columns import Bits
+from scheduler.device_conditions import failure, is_ready
 from scheduler.hints import Event
 from scheduler.queues import SchedulingQueue, State
 from scheduler.snapshots import Snapshot
@@ -53,6 +57,8 @@ class Granting:
         self._awaited: dict[Key, set[Key]] = {}
         self._waiting: dict[Key, frozenset[Key]] = {}
         """By pod: the claims without which it is not tried; and the other way round."""
+        self._told: dict[Key, asyncio.Event] = {}
+        """To be set when something is known of a claim whose devices are being prepared."""
         self._leaving: dict[Key, asyncio.Event] = {}
         """Pods that were not bound, and whose claims may still be reserved for them."""
 
@@ -65,6 +71,8 @@ class Granting:
         else:
             devices.remove_claim(claim)
         key = meta.key(claim)
+        if (told := self._told.pop(key, None)) is not None:
+            told.set()
         if new is not None and (old is None or old.status != new.status):
             self._tell(key)
         freed = old is not None and old.status.allocation is not None and (new is None or not new.status.allocation)
@@ -131,7 +139,31 @@ class Granting:
             known = devices.find(grant.claim, grant.uid)
             if known is None:
                 raise errors.Conflict(f"claim {grant.claim} is gone")
-            await self._write(devices, known, lambda claim, grant=grant: _granted(claim, grant, pod))  # type: ignore[misc]
+            now = times.format(self._clock.now())
+            await self._write(devices, known, partial(_granted, grant=grant, pod=pod, now=now))
+
+    async def prepared(self, grants: "Iterable[Grant]", seconds: float) -> None:
+        """Returns when all devices are.  Raises ApiError if one cannot be, or is not in so many seconds."""
+        devices = self._snapshot.with_devices()
+        try:
+            async with asyncio.timeout(seconds):
+                for grant in grants:
+                    await self._ready(devices, grant)
+        except TimeoutError as e:
+            unready = (g.uid for g in grants if (c := devices.find(g.claim, g.uid)) is not None and not is_ready(c))
+            devices.expired.update(unready)
+            raise errors.Timeout("device binding timeout") from e
+
+    async def _ready(self, devices: "Devices", grant: "Grant") -> None:
+        while True:
+            claim = devices.find(grant.claim, grant.uid)
+            if claim is None or claim.status.allocation is None:
+                raise errors.Conflict(f"claim {grant.claim} got deallocated in the meantime")
+            if why := failure(claim):
+                raise errors.Conflict(why)
+            if is_ready(claim):
+                return
+            await self._told.setdefault(grant.claim, asyncio.Event()).wait()
 
     async def take_back(self, pod: Pod, grants: "Iterable[Grant]") -> None:
         """The pod is not bound after all: its claims are not reserved for it any more."""
@@ -200,7 +232,7 @@ class Granting:
                 await self._clock.sleep(RETRY_SECONDS)
 
 
-def _granted(claim: ResourceV1ResourceClaim, grant: "Grant", pod: Pod) -> Step | None:
+def _granted(claim: ResourceV1ResourceClaim, grant: "Grant", pod: Pod, now: str) -> Step | None:
     """The next step to where the claim is allocated so and reserved for the pod.  Raises Conflict."""
     allocation = claim.status.allocation
     if claim.metadata.deletionTimestamp:
@@ -216,7 +248,7 @@ def _granted(claim: ResourceV1ResourceClaim, grant: "Grant", pod: Pod) -> Step |
         changed.metadata.finalizers.append(FINALIZER)
         return changed, ""
     if allocation is None:
-        changed.status.allocation = grant.allocation
+        changed.status.allocation = replace(grant.allocation, allocationTimestamp=now)
     user = ResourceClaimConsumerReference(resource="pods", name=pod.metadata.name, uid=pod.metadata.uid)
     changed.status.reservedFor.append(user)
     return changed, "status"

@@ -66,6 +66,11 @@ class Offer:
         self.node = given.spec.nodeName or ""
         self.devices = tuple(Offered(DeviceId(*self.pool, d.name), d, self) for d in given.spec.devices)
 
+    @property
+    def conditional(self) -> bool:
+        """Whether a device of it has to be prepared before pods are bound: others are taken before."""
+        return any(d.device.bindingConditions for d in self.devices)
+
     def is_on(self, place: Place) -> bool:
         """Shared counters are on every node: devices anywhere may draw on them."""
         if self.spec.sharedCounters:
@@ -109,7 +114,10 @@ class Pool:
 
 
 def gathered(place: Place, offers: Iterable[Offer], whole: Callable[[PoolId], Iterable[Offer]]) -> list[Pool]:
-    """The pools with slices on the node, by name.  `offers` are those that may be there, `whole` all of a pool."""
+    """The pools with slices on the node by name, those with devices that have to be prepared last.
+
+    `offers` are those that may be there, `whole` all of a pool.
+    """
     newest: dict[PoolId, list[Offer]] = {}
     for offer in offers:
         if not offer.is_on(place):
@@ -120,7 +128,10 @@ def gathered(place: Place, offers: Iterable[Offer], whole: Callable[[PoolId], It
         elif offer.generation == known[0].generation:
             known.append(offer)
     found = [_pool(pool, place, here, [*whole(pool)]) for pool, here in sorted(newest.items())]
-    return [pool for pool in found if pool is not None]
+    return sorted(
+        (pool for pool in found if pool is not None),
+        key=lambda pool: any(d.device.bindingConditions for d in pool.devices),
+    )
 
 
 def _pool(own: PoolId, place: Place, here: list[Offer], whole: list[Offer]) -> Pool | None:
@@ -130,7 +141,7 @@ def _pool(own: PoolId, place: Place, here: list[Offer], whole: list[Offer]) -> P
         return None
     if sum(offer.generation == generation for offer in whole) != count:
         return Pool(own, incomplete=True)
-    here = sorted(here, key=lambda offer: offer.name)
+    here = sorted(here, key=lambda offer: (offer.conditional, offer.name))
     names = {offer.name for offer in here}
     rest = [o for o in whole if o.generation == generation and o.name not in names] if len(here) != count else []
     there = [d for offer in here for d in offer.devices]

@@ -36,6 +36,8 @@ class Profile:
     """Of pods that state no constraints and belong to something; their selectors are that group's."""
     bind_seconds: float = 600.0
     """How long a pod's claims may take to be bound."""
+    device_seconds: float = 600.0
+    """And how long its devices may take to be prepared."""
     percent_of_nodes: int = 100
     """Of so many nodes at least, if so many are feasible, the best is taken; 100: of all."""
 

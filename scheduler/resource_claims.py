@@ -17,6 +17,7 @@ from api.types import NodeSelector, ResourceV1ResourceClaim
 from scheduler import node_affinity
 from scheduler.allocating import Ask, Failed, Found, Refused, allocate, asked, result
 from scheduler.columns import Ints, Mask, grown
+from scheduler.device_conditions import failure
 from scheduler.devices import EVERYWHERE, MOST_USERS, Devices, Grant, NotReady, claims_of, is_reserved_for, names
 from scheduler.judgements import Judgement
 from scheduler.pools import Place, Pool
@@ -145,10 +146,12 @@ def _asks(wish: Wish, claims: Sequence[ResourceV1ResourceClaim], devices: Device
 
 
 def _available(claims: Iterable[ResourceV1ResourceClaim], snapshot: Snapshot, devices: Devices) -> Mask:
-    """The nodes that reach the devices of all the claims that are allocated."""
+    """The nodes that reach the devices of all the claims that are allocated; none, if one cannot be prepared."""
     found = snapshot.exists.copy()
     for claim in claims:
         allocation = devices.allocation_of(claim)
+        if failure(claim) or claim.metadata.uid in devices.expired:
+            return np.zeros_like(found)
         if allocation is not None and allocation.nodeSelector is not None:
             found &= node_affinity.any_of(allocation.nodeSelector, snapshot)
     return found

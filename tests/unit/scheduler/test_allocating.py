@@ -436,9 +436,20 @@ def test_a_search_ends_some_time() -> None:
         given([claim("c", *requests, constraints=rules)], [slice_of(*devices, node=HERE)])
 
 
-def test_devices_with_conditions_for_binding_are_left_alone() -> None:
-    slices = [slice_of(device("a", bindingConditions=["Attached"]), "b", node=HERE)]
-    assert given([claim()], slices) == "r=here/b"
+def test_devices_that_have_to_be_prepared_are_taken_last_and_say_so() -> None:
+    slow = device("a", bindingConditions=["Attached"], bindingFailureConditions=["Failed"])
+    slices = [
+        slice_of(slow, node=HERE, pool="p1"),
+        slice_of(slow, node=HERE, pool="p2", name="s1", count=2),
+        slice_of("b", node=HERE, pool="p2", name="s2", count=2),
+        slice_of("c", node=HERE, pool="p3"),
+    ]
+    assert given([claim("c", request(count=4))], slices) == "r=p3/c r=p1/a r=p2/b r=p2/a"
+    results = found([claim()], known(slices[:1]))
+    assert results is not None
+    assert results[0].devices is not None
+    (only,) = results[0].devices.results
+    assert (only.bindingConditions, only.bindingFailureConditions) == (["Attached"], ["Failed"])
 
 
 @pytest.mark.parametrize(

@@ -374,12 +374,21 @@ def test_a_profile_compares_as_many_nodes_as_it_wants_to_and_then_the_next() -> 
         ("preEnqueue:SchedulingGates", "gates"),
         ("preBind:VolumeBinding", "binds_volumes"),
         ("reserve:*", "binds_volumes"),
+        ("preEnqueue:DynamicResources", "awaits_claims"),
+        ("preBind:DynamicResources", "binds_devices"),
+        ("reserve:*", "binds_devices"),
     ],
 )
 def test_what_is_done_at_other_points_can_be_taken_away(disabled: str, field: str) -> None:
     point, name = disabled.split(":")
     assert getattr(DEFAULT, field)
     assert not getattr(profile(**{point: {"disabled": [{"name": name}]}}), field)
+
+
+def test_devices_may_take_as_long_to_be_prepared_as_the_profile_says() -> None:
+    assert (DEFAULT.device_seconds, told("DynamicResources", bindingTimeout="2m").device_seconds) == (600, 120)
+    with pytest.raises(ValueError, match="'soon' is no duration"):
+        told("DynamicResources", bindingTimeout="soon")
 
 
 def test_who_may_not_prepare_has_nothing_to_say() -> None:

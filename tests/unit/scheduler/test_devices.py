@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 from api import errors, meta
 from api.meta import Key
 from api.types import (
+    AllocatedDeviceStatus,
     AllocationResult,
+    Condition,
     OwnerReference,
     Pod,
     PodResourceClaim,
@@ -22,6 +26,7 @@ from api.types import (
 )
 from machinery.testing import settle
 from proto import scheduler_pb2 as pb
+from scheduler.configurations import DEFAULT
 from scheduler.decisions import Decision, schedule
 from scheduler.devices import Devices
 from scheduler.granting import FINALIZER
@@ -588,6 +593,74 @@ def test_decisions_for_the_same_wish_use_what_is_remembered() -> None:
     assert schedule(made.snapshot, wish(user("c1")), made._random).node
     assert schedule(made.snapshot, wish(user("c2")), made._random).node
     assert len(known(made).remembered) == 1
+
+
+def told(of: ResourceV1ResourceClaim, **conditions: str) -> ResourceV1ResourceClaim:
+    """The claim, when its driver has told that of its device."""
+    new = written(of, of.status.allocation)
+    new.status.reservedFor = of.status.reservedFor
+    result = _results(of.status.allocation)[0]
+    new.status.devices = [
+        AllocatedDeviceStatus(
+            driver=result.driver, pool=result.pool, device=result.device,
+            conditions=[Condition(type=t, status=s, reason="Test", message="so") for t, s in conditions.items()],
+        )
+    ]  # fmt: skip
+    return new
+
+
+@asynccontextmanager
+async def preparing(seconds: float = 600) -> AsyncIterator[tuple[Cluster, Managed]]:
+    """A pod whose device is being prepared."""
+    configuration = replace(DEFAULT, profiles=(replace(DEFAULT.profiles[0], device_seconds=seconds),))
+    async with running(node("n1"), configuration=configuration) as cluster:
+        managed = Managed(cluster)
+        slow = device("a", bindingConditions=["Attached"], bindingFailureConditions=["Failed"])
+        managed.offer(slice_of(slow, node="n1"))
+        managed.put(claim())
+        cluster.put(user("claim"))
+        await settle()
+        assert not managed.bound
+        assert cluster.server.told[0] == (
+            "Normal", "BindingConditionsPending", "waiting for binding conditions for device on node n1"
+        )  # fmt: skip
+        assert managed.devices_of() == ["a"]
+        yield cluster, managed
+
+
+async def test_a_pod_is_bound_when_its_devices_are_prepared() -> None:
+    async with preparing() as (cluster, managed):
+        assert not cluster.scheduler.bindings.under_way  # a scheduler that ends does not wait for that
+        managed.put(told(managed.claim(), Attached="False"))
+        await settle()
+        assert not managed.bound
+        managed.put(told(managed.claim(), Attached="True"))
+        await settle()
+        assert managed.bound == {"pod": "n1"}
+
+
+async def test_devices_that_cannot_be_prepared_are_given_back() -> None:
+    async with preparing() as (cluster, managed):
+        managed.put(told(managed.claim(), Failed="True"))
+        await settle()
+        why = 'claim claim binding failed: reason=Test, message="so"'
+        assert managed.waiting("pod").message == f"binding rejected: {why}"
+        assert managed.users_of() == []
+        await cluster.clock.advance(1)
+        assert ". deallocation of ResourceClaim completed, " in managed.waiting("pod").message
+        assert (managed.claim().status.allocation, managed.claim().status.devices) == (None, [])
+
+
+async def test_devices_that_are_not_prepared_in_time_are_given_back() -> None:
+    async with preparing(seconds=0) as (cluster, managed):
+        assert managed.waiting("pod").message == "binding rejected: device binding timeout"
+        await cluster.clock.advance(1)
+        assert ". deallocation of ResourceClaim completed, " in managed.waiting("pod").message
+        assert managed.claim().status.allocation is None
+        managed.granting.on_claim(None, managed.claim())
+        devices = cluster.scheduler.snapshot.devices
+        assert devices is not None
+        assert not devices.expired
 
 
 async def test_a_gang_gets_devices_for_all_of_its_pods_or_none() -> None:
