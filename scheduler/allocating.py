@@ -8,32 +8,19 @@ solution too. https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-re
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from api import meta, quantities
-from api.types import (
-    AllocationResult,
-    DeviceAllocationConfiguration,
-    DeviceAllocationResult,
-    DeviceClaimConfiguration,
-    DeviceClass,
-    DeviceClassConfiguration,
-    DeviceRequest,
-    DeviceRequestAllocationResult,
-    DeviceSelector,
-    DeviceToleration,
-    NodeSelector,
-    NodeSelectorRequirement,
-    NodeSelectorTerm,
-    ResourceV1ResourceClaim,
-)
+from api import quantities
+from api.types import AllocationResult
 from scheduler import capacities
 from scheduler.capacities import Amounts
 from scheduler.device_matching import Constraint, Selectors, is_tainted
-from scheduler.pools import DeviceId, Offered, Place, Pool, PoolId
+from scheduler.device_requests import Ask, Failed, Wanted
+from scheduler.device_results import Pick
+from scheduler.pools import DeviceId, Offered, Pool, PoolId
 
 MOST_RESULTS = 32
 """Devices of one claim."""
@@ -41,11 +28,6 @@ MOST_STEPS = 20_000
 """Devices that are tried for one pod on one node. Upstream gives up after ten seconds; all else would wait so long."""
 INVALID = "invalid resource pools were encountered"
 TIMED_OUT = "timed out trying to allocate devices"
-FROM_CLASS, FROM_CLAIM = "FromClass", "FromClaim"
-
-
-class Failed(Exception):
-    """Something is wrong with a claim or a class, so that nobody can say whether there are devices on the node."""
 
 
 class Refused(Exception):
@@ -85,89 +67,11 @@ class Taken:
                 del self.shares[device]
 
 
-class Wanted(NamedTuple):
-    """A request, or one alternative of it."""
-
-    name: str
-    parent: str
-    device_class: DeviceClass
-    expressions: tuple[str, ...]
-    every: bool
-    number: int
-    admin: bool
-    capacity: Mapping[str, str]
-    tolerations: list[DeviceToleration]
-
-    def where(self, number: int, claim: str) -> str:
-        """The place of an expression, for messages."""
-        of_class = len(self.device_class.spec.selectors)
-        if number < of_class:
-            return f"class {self.device_class.metadata.name}: selector #{number}"
-        return f"claim {claim}: selector #{number - of_class}"
-
-
-class Ask(NamedTuple):
-    """A claim that is to be allocated: for each of its requests the alternatives."""
-
-    claim: ResourceV1ResourceClaim
-    requests: tuple[tuple[Wanted, ...], ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.claim.metadata.namespace}/{self.claim.metadata.name}"
-
-
-class Pick(NamedTuple):
-    wanted: Wanted
-    offered: Offered
-    takes: Amounts | None = None
-    """Of a device that others may share."""
-
-
 class Found(NamedTuple):
     """For each claim the devices, and for each request of it which alternative they are for."""
 
     picks: tuple[tuple[Pick, ...], ...]
     chosen: tuple[tuple[int, ...], ...]
-
-
-def asked(claim: ResourceV1ResourceClaim, classes: Mapping[str, DeviceClass]) -> Ask:
-    """Raises Failed."""
-    devices = claim.spec.devices
-    requests = [_alternatives(claim, r, classes) for r in devices.requests] if devices is not None else []
-    return Ask(claim, tuple(requests))
-
-
-def _alternatives(
-    claim: ResourceV1ResourceClaim, request: DeviceRequest, classes: Mapping[str, DeviceClass]
-) -> tuple[Wanted, ...]:  # fmt: skip
-    exactly = [request.exactly] if request.exactly is not None else []
-    found = []
-    for each in exactly or request.firstAvailable:
-        name = request.name if exactly else f"{request.name}/{getattr(each, 'name', '')}"
-        where = f"claim {claim.metadata.namespace}/{claim.metadata.name}, request {name}"
-        device_class = classes.get(each.deviceClassName)
-        if device_class is None:
-            raise Failed(f"{where}: could not retrieve device class {each.deviceClassName}")
-        if each.allocationMode not in ("", "ExactCount", "All"):
-            raise Failed(f"{where}: unsupported count mode {each.allocationMode}")
-        selectors = [*device_class.spec.selectors, *each.selectors]
-        found.append(
-            Wanted(
-                name, request.name, device_class, tuple(_expression(s, where) for s in selectors),
-                each.allocationMode == "All", each.count or 1, bool(getattr(each, "adminAccess", False)),
-                each.capacity.requests if each.capacity is not None else {}, each.tolerations,
-            )
-        )  # fmt: skip
-    if not found:
-        raise Failed(f"claim {claim.metadata.namespace}/{claim.metadata.name}, request {request.name}: unknown type")
-    return tuple(found)
-
-
-def _expression(selector: DeviceSelector, where: str) -> str:
-    if selector.cel is None:
-        raise Failed(f"{where}: CEL expression empty (unsupported selector type?)")
-    return selector.cel.expression
 
 
 def allocate(asks: Sequence[Ask], pools: Sequence[Pool], taken: Taken, selectors: Selectors) -> Found | None:
@@ -198,7 +102,7 @@ class _Search:
         self._sharers: Counter[DeviceId] = Counter()
         self._free: dict[PoolId, dict[tuple[str, str], Decimal]] = {}
         self._steps = 0
-        self._candidates = [[[self._of(w) for w in wanted] for wanted in ask.requests] for ask in asks]
+        self._candidates = [[[self._of(w, ask.name) for w in wanted] for wanted in ask.requests] for ask in asks]
 
     def run(self) -> bool:
         for at, ask in enumerate(self._asks):
@@ -214,20 +118,19 @@ class _Search:
         except _TooMany:
             return False
 
-    def _of(self, wanted: Wanted) -> tuple[Offered, ...]:
+    def _of(self, wanted: Wanted, claim: str) -> tuple[Offered, ...]:
         """The devices that it can choose from, or that it wants all."""
         if wanted.every and (pool := next((p for p in self._pools if not p.usable), None)) is not None:
             state = "being updated" if pool.incomplete else "invalid"
-            raise Failed(
-                f"request {wanted.name}: asks for all devices, but resource pool {pool.id} is currently {state}"
-            )
+            where = f"claim {claim}, request {wanted.name}"
+            raise Failed(f"{where}: asks for all devices, but resource pool {pool.id} is currently {state}")
         found = [
             d for pool in self._pools if pool.usable for d in self._selectors.matching(pool, wanted.expressions)
         ]  # fmt: skip
         if not wanted.every:
             return tuple(found)
         for offered in found:
-            self._prove(wanted, offered, "")
+            self._prove(wanted, offered, claim)
         return tuple(d for d in found if self._takes(wanted, d) is not None)
 
     def _count(self, claim: int, request: int, alternative: int) -> int:
@@ -418,77 +321,3 @@ def _consumed(offered: Offered) -> Counter[tuple[str, str]]:
         for name, counter in each.counters.items():
             found[each.counterSet, name] += quantities.parse(counter.value)  # type: ignore[assignment]
     return found
-
-
-def result(
-    ask: Ask, picks: Iterable[Pick], chosen: Sequence[int], place: Place, share: Callable[[], str]
-) -> AllocationResult:
-    """For the claim's status.  `share` makes an id for a share of a device."""
-    return AllocationResult(
-        devices=DeviceAllocationResult(results=[_result(p, share) for p in picks], config=_config(ask, chosen)),
-        nodeSelector=_selector(picks, place),
-    )
-
-
-def _result(pick: Pick, share: Callable[[], str]) -> DeviceRequestAllocationResult:
-    own, wanted = pick.offered.id, pick.wanted
-    found = DeviceRequestAllocationResult(
-        request=wanted.name, driver=own.driver, pool=own.pool, device=own.device, tolerations=wanted.tolerations,
-        adminAccess=True if wanted.admin else None, bindingConditions=pick.offered.device.bindingConditions,
-        bindingFailureConditions=pick.offered.device.bindingFailureConditions,
-    )  # fmt: skip
-    if pick.takes is not None:
-        found.shareID = share()
-        found.consumedCapacity = capacities.spelled(pick.offered, pick.takes)
-    return found
-
-
-def _config(ask: Ask, chosen: Sequence[int]) -> list[DeviceAllocationConfiguration]:
-    """What classes say of the requests that they are for, each once, and then what the claim says."""
-    served = [alternatives[at] for alternatives, at in zip(ask.requests, chosen, strict=True)]
-    found = []
-    for device_class in {w.device_class.metadata.name: w.device_class for w in served}.values():
-        names = [w.name for w in served if w.device_class is device_class]
-        found += [_configured(FROM_CLASS, config, names) for config in device_class.spec.config]
-    devices = ask.claim.spec.devices
-    for config in devices.config if devices is not None else ():
-        if not config.requests:
-            found.append(_configured(FROM_CLAIM, config, []))
-        for wanted in served:
-            if wanted.parent in config.requests or wanted.name in config.requests:
-                found.append(_configured(FROM_CLAIM, config, config.requests))
-    for each in found:
-        if len(each.requests) == len(served):
-            each.requests = []  # for all
-    return found
-
-
-def _configured(
-    source: str, config: DeviceClassConfiguration | DeviceClaimConfiguration, requests: list[str]
-) -> DeviceAllocationConfiguration:  # fmt: skip
-    return DeviceAllocationConfiguration(source=source, requests=[*requests], opaque=config.opaque)
-
-
-def _selector(picks: Iterable[Pick], place: Place) -> NodeSelector | None:
-    """The nodes that can reach all of the devices; None: every one."""
-    fields: list[NodeSelectorRequirement] = []
-    expressions: list[NodeSelectorRequirement] = []
-    for pick in picks:
-        offer = pick.offered.offer
-        where = pick.offered.device if offer.spec.perDeviceNodeSelection else offer.spec
-        if where.nodeName or pick.offered.device.bindsToNode:
-            only = NodeSelectorRequirement(key="metadata.name", operator="In", values=[place.name])
-            return NodeSelector(nodeSelectorTerms=[NodeSelectorTerm(matchFields=[only])])
-        for term in where.nodeSelector.nodeSelectorTerms if where.nodeSelector is not None else ():
-            _add(fields, term.matchFields)
-            _add(expressions, term.matchExpressions)
-    if not fields and not expressions:
-        return None
-    return NodeSelector(nodeSelectorTerms=[NodeSelectorTerm(matchFields=fields, matchExpressions=expressions)])
-
-
-def _add(there: list[NodeSelectorRequirement], more: Iterable[NodeSelectorRequirement]) -> None:
-    for new in more:
-        same = (new.key, new.operator, {*new.values})
-        if all((known.key, known.operator, {*known.values}) != same for known in there):
-            there.append(meta.clone(new))

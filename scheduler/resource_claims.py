@@ -15,9 +15,11 @@ from api import meta
 from api.meta import Key
 from api.types import NodeSelector, ResourceV1ResourceClaim
 from scheduler import node_affinity
-from scheduler.allocating import Ask, Failed, Found, Refused, allocate, asked, result
+from scheduler.allocating import Found, Refused, allocate
 from scheduler.columns import Ints, Mask, grown
 from scheduler.device_conditions import failure
+from scheduler.device_requests import Ask, Failed, asked
+from scheduler.device_results import result
 from scheduler.devices import EVERYWHERE, MOST_USERS, Devices, Grant, NotReady, claims_of, is_reserved_for, names
 from scheduler.judgements import Judgement
 from scheduler.pools import Place, Pool

@@ -19,7 +19,9 @@ from api.types import (
     ResourceSlice,
     ResourceV1ResourceClaim,
 )
-from scheduler.allocating import INVALID, TIMED_OUT, Failed, Refused, allocate, asked, result
+from scheduler.allocating import INVALID, TIMED_OUT, Refused, allocate
+from scheduler.device_requests import Failed, asked
+from scheduler.device_results import result
 from scheduler.devices import Devices
 from scheduler.pools import Place
 from tests.unit.scheduler.device_objects import (
@@ -390,11 +392,11 @@ BROKEN = slice_of(device("a", {"size": 1}), device("b"), node=HERE)
         ([claim("c", request(of="bad"))], [ABC], "class bad: selector #0 on device gpu.example.com/here/a: CEL compile"),
         (
             [claim("c", request(every=True))], [slice_of("a", node=HERE, count=2)],
-            "request r: asks for all devices, but resource pool gpu.example.com/here is currently being updated",
+            "claim default/c, request r: asks for all devices, but resource pool gpu.example.com/here is currently being updated",
         ),
         (
             [claim("c", request(every=True))], [slice_of("a", "a", node=HERE)],
-            "request r: asks for all devices, but resource pool gpu.example.com/here is currently invalid",
+            "claim default/c, request r: asks for all devices, but resource pool gpu.example.com/here is currently invalid",
         ),
         (
             [claim("c", request(every=True), constraints=[same("numa")])], [NUMA],

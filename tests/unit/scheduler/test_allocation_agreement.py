@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.types import DeviceRequest, DeviceTaint, DeviceToleration, ResourceSlice, ResourceV1ResourceClaim
-from scheduler.allocating import allocate, asked
+from scheduler.allocating import allocate
+from scheduler.device_requests import asked
 from scheduler.devices import Devices
 from scheduler.pools import Place
 from tests.unit.scheduler.device_objects import (
