@@ -57,20 +57,20 @@ async def _play(seed: int, faults: int, directory: Path) -> None:
     async with control_plane(directory) as plane, connect(plane.access()) as client, AsyncExitStack() as stack:
         await client.create(ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
         for number in range(NODES):
-            await _add_node(client, number)
+            await add_node(client, number)
         async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(_history(plane, stack))
+            following = tasks.create_task(history(plane, stack, PREFIX, f"/p{LAST}"))
             load = tasks.create_task(_load(client, random))
             for generation in range(faults):
                 # Two at a time, and a successor that is not told when its turn comes.
-                await _rule(plane, directory, client, random, generation)
+                await rule(plane, directory, client, random, generation)
             load.cancel()
             await client.create(_pod(LAST, random))
     bound = _check(following.result())
     assert bound > 10 * faults
 
 
-async def _rule(plane: ControlPlane, directory: Path, client: Client, random: Random, generation: int) -> None:
+async def rule(plane: ControlPlane, directory: Path, client: Client, random: Random, generation: int) -> None:
     """One scheduler leads until something happens to it, and another, who has watched, takes over."""
     flags = (
         "--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s", "--leader-elect-retry-period=200ms",
@@ -146,7 +146,7 @@ def _pod(number: int, random: Random) -> Pod:
     return Pod(metadata=ObjectMeta(name=f"p{number}", namespace="default", labels=labels), spec=spec)
 
 
-async def _add_node(client: Client, number: int) -> None:
+async def add_node(client: Client, number: int) -> None:
     name, sizes = f"n{number}", {"cpu": str(CPUS), "memory": "8Gi", "pods": str(PODS_OF_A_NODE)}
     labels = {"kubernetes.io/hostname": name}
     await client.create(Node(metadata=ObjectMeta(name=name, labels=labels)))
@@ -154,24 +154,28 @@ async def _add_node(client: Client, number: int) -> None:
     await client.patch(Node, name, "", {"status": status}, subresource="status")
 
 
-async def _history(plane: ControlPlane, stack: AsyncExitStack) -> list[tuple[int, str, dict[str, Any] | None]]:
-    """(revision, key, the pod or None) from the first revision to when the pod LAST comes; read as it is made, since
-    what is five minutes old is compacted."""
+History = list[tuple[int, str, dict[str, Any] | None]]
+"""(revision, key, the object or None)."""
+
+
+async def history(plane: ControlPlane, stack: AsyncExitStack, prefix: bytes, last: str) -> History:
+    """From the first revision to when a key comes that ends so; read as it is made, since what is five minutes old is
+    compacted."""
     own = plane.pki / "apiserver"
     etcd = await stack.enter_async_context(
         Etcd(Endpoints((plane.etcd,), own / "ca.crt", own / "tls.crt", own / "tls.key"))
     )
-    history: list[tuple[int, str, dict[str, Any] | None]] = []
-    async for response in etcd.watch(PREFIX, PREFIX[:-1] + b"0", 1):
+    found: History = []
+    async for response in etcd.watch(prefix, prefix[:-1] + b"0", 1):
         for event in response.events:
             key = event.kv.key.decode()
-            history.append((event.kv.mod_revision, key, json.loads(event.kv.value) if event.kv.value else None))
-            if key.endswith(f"/p{LAST}"):
-                return history
+            found.append((event.kv.mod_revision, key, json.loads(event.kv.value) if event.kv.value else None))
+            if key.endswith(last):
+                return found
     raise AssertionError("a watch of etcd does not end")
 
 
-def _check(history: list[tuple[int, str, dict[str, Any] | None]]) -> int:
+def _check(history: History) -> int:
     """Replays the history; how many bindings there were."""
     pods: dict[str, dict[str, Any]] = {}
     bindings = 0
