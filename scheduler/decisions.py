@@ -120,7 +120,7 @@ def _rejection(
     decision = Decision("", why, rejectors, room=_room(snapshot, judgements))
     by, whole = next(((name, r) for name, found in judgements for r in found if r.whole), ("", None))
     if whole is not None and whole.fatal:
-        return decision
+        return replace(decision, message=whole.reason)
     if whole is not None and profile.claims and by != CLAIMS:
         # Upstream's plug-ins after the filters end at the first error, and this is one: nobody is preempted then.
         return replace(decision, message=f"{why} {NOT_PREPARED}")

@@ -219,7 +219,7 @@ def test_an_error_counts_only_where_the_pod_could_go_otherwise() -> None:
     error = "claim default/claim: selector #0 on device gpu.example.com/n2/a: CEL runtime error: no such key: size"
     failed = made.decide(user("claim"))
     assert (failed.node, failed.preemption.node) == ("", "")
-    assert failed.message == f'0/2 nodes are available: running "DynamicResources" filter plugin: {error}.'
+    assert failed.message == f'running "DynamicResources" filter plugin: {error}'
     assert made.decide(user("claim", nodeSelector={"kubernetes.io/hostname": "n1"})).node == "n1"
 
 
