@@ -127,6 +127,7 @@ class Following:
         key = meta.key(new)
         assumed = self._assumed.pop(key, None)
         self._queue.remove(key)
+        self._scheduler.bindings.granting.forget(key)
         self._preempting.renounce(key, new.spec.nodeName)
         known = self._snapshot.node_of(key)
         if known and old is not None and not _counts_otherwise(old, new):

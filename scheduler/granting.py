@@ -26,12 +26,10 @@ from api.types import (
 )
 from machinery.client import Client
 from machinery.clocks import Clock
-from scheduler.columns import Bits
 from scheduler.device_conditions import failure, is_ready
 from scheduler.hints import Event
 from scheduler.queues import SchedulingQueue, State
 from scheduler.snapshots import Snapshot
-from scheduler.wishes import Wish
 
 if TYPE_CHECKING:  # it brings the allocator, which is not needed without claims
     from scheduler.devices import Devices, Grant
@@ -54,9 +52,9 @@ class Granting:
         self._snapshot = snapshot
         self._queue = queue
         self._clock = clock
-        self._awaited: dict[Key, set[Key]] = {}
-        self._waiting: dict[Key, frozenset[Key]] = {}
-        """By pod: the claims without which it is not tried; and the other way round."""
+        self._uses: dict[Key, frozenset[Key]] = {}
+        self._users: dict[Key, set[Key]] = {}
+        """The claims of pods that wait for a node, and the other way round."""
         self._told: dict[Key, asyncio.Event] = {}
         """To be set when something is known of a claim whose devices are being prepared."""
         self._leaving: dict[Key, asyncio.Event] = {}
@@ -73,11 +71,12 @@ class Granting:
         key = meta.key(claim)
         if (told := self._told.pop(key, None)) is not None:
             told.set()
+        if old is not None and old.status.allocation is not None and (new is None or not new.status.allocation):
+            self._queue.happened(Event.CLAIM)  # devices are free
+        elif new is not None and (old is None or old.status != new.status):
+            self._queue.happened(Event.CLAIM, among=self._users.get(key, ()))
         if new is not None and (old is None or old.status != new.status):
             self._tell(key)
-        freed = old is not None and old.status.allocation is not None and (new is None or not new.status.allocation)
-        if freed or old is None or (new is not None and old.status != new.status):
-            self._queue.happened(Event.CLAIM, _concerns(key, everybody=freed))
 
     def on_class(self, old: DeviceClass | None, new: DeviceClass | None) -> None:
         devices = self._snapshot.with_devices()
@@ -103,24 +102,25 @@ class Granting:
 
         key = meta.key(pod)
         self.forget(key)
+        used = self._uses[key] = _claims(pod)
+        for claim in used:
+            self._users.setdefault(claim, set()).add(key)
         try:
             claims_of(pod, self._snapshot.with_devices().claims)
         except NotReady as e:
-            awaited = self._waiting[key] = _claims(pod)
-            for claim in awaited:
-                self._awaited.setdefault(claim, set()).add(key)
             return str(e)
         return ""
 
     def forget(self, pod: Key) -> None:
-        """It is gone, or waits for nothing any more."""
-        for claim in self._waiting.pop(pod, ()):
-            self._awaited[claim].discard(pod)
-            if not self._awaited[claim]:
-                del self._awaited[claim]
+        """It is gone, or has a node."""
+        for claim in self._uses.pop(pod, ()):
+            self._users[claim].discard(pod)
+            if not self._users[claim]:
+                del self._users[claim]
 
     def _tell(self, claim: Key) -> None:
-        for pod in (*self._awaited.get(claim, ()),):
+        """Those that are not tried because it was not there, may be now."""
+        for pod in (*self._users.get(claim, ()),):
             waiting = self._queue.find(pod)
             if waiting is None:
                 self.forget(pod)
@@ -273,8 +273,3 @@ def _claims(pod: Pod) -> frozenset[Key]:
     made = [each.resourceClaimName for each in pod.status.resourceClaimStatuses]
     named = [each.resourceClaimName for each in pod.spec.resourceClaims]
     return frozenset(Key(pod.metadata.namespace, name) for name in (*made, *named) if name)
-
-
-def _concerns(claim: Key, *, everybody: bool) -> Callable[[str, Wish, Bits], bool]:
-    """A change of a claim helps those that use it; when devices become free, all that want some."""
-    return lambda plugin, wish, room: everybody or claim in _claims(wish.pod)

@@ -14,7 +14,7 @@ import asyncio
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -202,10 +202,14 @@ class SchedulingQueue:
             else:
                 self._wait(waiting, State.UNSCHEDULABLE, LEFTOVER_SECONDS, FAILURE)
 
-    def happened(self, event: Event, concerns: Callable[[str, Wish, Bits], bool] | None = None) -> None:
+    def happened(
+        self, event: Event, concerns: Callable[[str, Wish, Bits], bool] | None = None,
+        among: Iterable[Key] | None = None,
+    ) -> None:  # fmt: skip
         """Let those that this may help be tried again, after what is left of their back-off.
 
-        `concerns` says more exactly whether it helps with what a plug-in has said of a pod.
+        `concerns` says more exactly whether it helps with what a plug-in has said of a pod. It can help no others than
+        those `among`, if that is given.
         """
         self._happened += 1
         self._last[event] = self._happened
@@ -217,7 +221,8 @@ class SchedulingQueue:
             room = waiting.room
             return may_help(event, waiting.rejectors, bool(room), lambda plugin: concerns(plugin, wish, room))
 
-        for waiting in [w for w in self._unschedulable.values() if helps(w)]:
+        asked = self._unschedulable.values() if among is None else filter(None, map(self._unschedulable.get, among))
+        for waiting in [w for w in asked if helps(w)]:
             self._try_again(waiting, event.value)
 
     async def run(self) -> None:

@@ -204,9 +204,8 @@ class Scheduler:
 
     def _awaited(self, pod: Pod) -> str:
         """What a pod waits for whose claims are not made yet, or ""."""
-        if not pod.spec.resourceClaims or not self.profile_of(pod).awaits_claims:
-            return ""
-        return self.bindings.granting.why_not(pod)
+        why = self.bindings.granting.why_not(pod) if pod.spec.resourceClaims else ""
+        return why if self.profile_of(pod).awaits_claims else ""
 
     def holds_up(self, pod: Pod) -> str:
         """Why a pod is not placed though there may be a node for it: its gates, its claims or its gang, or ""."""
