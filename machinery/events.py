@@ -6,6 +6,7 @@ caller: what does not fit is counted and dropped, as upstream does.
 
 import asyncio
 import logging
+import random
 import uuid
 from collections import OrderedDict
 from contextlib import suppress
@@ -64,7 +65,7 @@ class Recorder:
         self._seen: OrderedDict[tuple[str, ...], _Seen] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self.dropped = 0
-        self._written = 0
+        self._written = random.randrange(1 << 20)  # lest two recorders give one name, where a clock stands
 
     def event(self, regarding: Any, type: str, reason: str, message: str, *, field_path: str = "") -> None:  # noqa: A002
         """Tell of `regarding` (any typed object). `type` is Normal or Warning; `field_path` names a container."""

@@ -149,3 +149,14 @@ async def test_an_object_whose_name_leaves_no_room_has_events_too(name):
         [event] = await stored(service, 1)
         assert dns_subdomain_faults(event["metadata"]["name"]) == []
         assert event["involvedObject"]["name"] == name
+
+
+async def test_two_who_tell_of_one_object_at_one_moment_are_both_heard():
+    async with failing() as (client, recorder, clock), asyncio.TaskGroup() as tasks:
+        other = Recorder(client, "scheduler", clock=clock)
+        running = tasks.create_task(other.run())
+        recorder.event(POD, "Normal", "Pulled", "Pulled it")
+        other.event(POD, "Normal", "Scheduled", "Scheduled it")
+        await later(clock, [])
+        assert {e.reason for e in client.events.values()} == {"Pulled", "Scheduled"}
+        running.cancel()
