@@ -63,12 +63,17 @@ class ClaimStatuses:
 
 
 def _changed(new: ResourceClaimStatus, old: ResourceClaimStatus) -> list[str]:
-    """The drivers of whose devices something else is told than before."""
+    """The drivers of whose devices something else is told than before.
+
+    What was told goes with the allocation: whoever may give that up need not speak for the drivers.
+    """
 
     def devices(status: ResourceClaimStatus) -> dict[tuple[str, ...], AllocatedDeviceStatus]:
         return {(it.driver, it.pool, it.device, it.shareID): it for it in status.devices}
 
     now, before = devices(new), devices(old)
+    if old.allocation is not None and new.allocation is None:
+        before = {}
     return sorted({key[0] for key in now.keys() | before.keys() if now.get(key) != before.get(key)})
 
 

@@ -147,7 +147,6 @@ resource-claim-controller
   READ,create,delete  resource.k8s.io:resourceclaims
   READ  resource.k8s.io:resourceclaimtemplates
   patch,update  resource.k8s.io:resourceclaims,resourceclaims/status,resourceclaims/binding :pods/status
-  arbitrary-node:patch,arbitrary-node:update  resource.k8s.io:resourceclaims/driver
   EVENTS
 resourcequota-controller
   list,watch  *:*

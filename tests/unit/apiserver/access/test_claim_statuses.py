@@ -98,3 +98,8 @@ async def test_a_driver_speaks_of_its_devices_on_its_node(allocation: Any, user:
         assert await wrote(old, new, Only(f"{verb} driver ns {DRIVER}"), user) == []
     other = {"allocation": allocation, "devices": [{**DEVICE, "driver": "other.example.com"}]}
     assert len(await wrote(other, new, Only(f"{verbs[0]} driver ns {DRIVER}"), user)) == 1
+
+
+async def test_what_drivers_told_goes_with_the_allocation() -> None:
+    told = {"allocation": ALLOCATION, "devices": [DEVICE]}
+    assert await wrote({}, told, Only("update binding")) == []
