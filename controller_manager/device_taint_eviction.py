@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from api import errors, meta, times
 from api.meta import Key
+from api.resource_claims import is_reserved_for
 from api.types import (
     Device,
     DeviceRequestAllocationResult,
@@ -114,7 +115,7 @@ class DeviceTaintEviction:
         """When it would have to go because of each taint of its devices, in seconds since the epoch."""
         for name in pod_claims.held(pod):
             claim = self._claims.get(pod.metadata.namespace, name)
-            if claim is None or not pod_claims.is_reserved_for(claim, pod):
+            if claim is None or not is_reserved_for(claim, pod):
                 continue
             for result in _results(claim):
                 for piece, device in self._published(result):

@@ -21,8 +21,6 @@ from controller_manager.revisions import SAFE
 
 POD_CLAIM = "resource.kubernetes.io/pod-claim-name"
 """The annotation of a claim that was made from a template: the entry in the pod's spec that it was made for."""
-FINALIZER = "resource.kubernetes.io/delete-protection"
-"""Of claims that are, or are about to be, allocated."""
 LONGEST_BASE = 57
 SUFFIX = 5
 
@@ -57,10 +55,6 @@ def held(pod: Pod) -> Iterable[str]:
 def is_done(pod: Pod) -> bool:
     """Whether nothing of it runs or ever will. One that is being deleted can be bound no more."""
     return is_finished(pod) or (is_terminating(pod) and not pod.spec.nodeName)
-
-
-def is_reserved_for(claim: ResourceV1ResourceClaim, pod: Pod) -> bool:
-    return any(consumer.uid == pod.metadata.uid for consumer in claim.status.reservedFor)
 
 
 def is_pod(consumer: ResourceClaimConsumerReference) -> bool:

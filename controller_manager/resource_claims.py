@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from api import errors, meta
 from api.meta import Key
+from api.resource_claims import FINALIZER, is_reserved_for
 from api.types import (
     Pod,
     PodResourceClaim,
@@ -25,7 +26,7 @@ from api.types import (
 from controller_manager import pod_claims
 from controller_manager.contexts import Context
 from controller_manager.informing import Written
-from controller_manager.pod_claims import FINALIZER, POD_CLAIM
+from controller_manager.pod_claims import POD_CLAIM
 from controller_manager.pods import is_finished, is_terminating
 from controller_manager.refusals import namespace_is_going
 from machinery.controllers import Controller
@@ -184,7 +185,7 @@ class ResourceClaims:
     async def _reserve(self, pod: Pod, entry: PodResourceClaim) -> None:
         """Let a pod use an allocated claim, if it was bound by somebody who knows nothing of claims."""
         claim = self._claims_written.get(Key(pod.metadata.namespace, pod_claims.name_of(pod, entry)))
-        if claim is None or claim.status.allocation is None or pod_claims.is_reserved_for(claim, pod):
+        if claim is None or claim.status.allocation is None or is_reserved_for(claim, pod):
             return
         if claim.metadata.deletionTimestamp:
             return  # it may lose consumers, but gets no more

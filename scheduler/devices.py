@@ -9,8 +9,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from api import meta
+from api import meta, resource_claims
 from api.meta import Key
+from api.resource_claims import Unusable
 from api.types import AllocationResult, DeviceClass, Pod, ResourceSlice, ResourceV1ResourceClaim
 from scheduler.allocating import Taken
 from scheduler.device_matching import Selectors
@@ -210,40 +211,21 @@ class Devices:
             self.remembered.clear()
 
 
-class NotReady(Exception):
-    """A claim of the pod cannot be used yet; in upstream's words."""
-
-
-def names(pod: Pod) -> Iterator[tuple[str, bool]]:
-    """Of the claims that the pod has, and whether each was made for it alone.  Raises NotReady."""
-    made: Mapping[str, str] = {each.name: each.resourceClaimName for each in pod.status.resourceClaimStatuses}
-    for each in pod.spec.resourceClaims:
-        if each.resourceClaimName:
-            yield each.resourceClaimName, False
-        elif each.name not in made:
-            raise NotReady(f'pod "{meta.key(pod)}": ResourceClaim not created yet')
-        elif made[each.name]:  # else none is needed
-            yield made[each.name], True
-
-
 def claims_of(pod: Pod, claims: Mapping[Key, ResourceV1ResourceClaim]) -> list[ResourceV1ResourceClaim]:
-    """Raises NotReady."""
+    """Those that the pod needs.  Raises Unusable."""
     found: dict[Key, ResourceV1ResourceClaim] = {}
-    for name, own in names(pod):
+    for entry in pod.spec.resourceClaims:
+        if not (name := resource_claims.name_of(pod, entry)):
+            continue
         key = Key(pod.metadata.namespace, name)
         claim = claims.get(key)
         if claim is None:
-            raise NotReady(f'could not find ResourceClaim "{key}"')
+            raise Unusable(f'could not find ResourceClaim "{key}"')
         if claim.metadata.deletionTimestamp:
-            raise NotReady(f'resourceclaim "{name}" is being deleted')
-        if own and not meta.is_controlled_by(claim, pod):
-            raise NotReady(f"ResourceClaim {key} was not created for Pod {meta.key(pod)} (Pod is not owner)")
+            raise Unusable(f'resourceclaim "{name}" is being deleted')
+        resource_claims.check_owner(pod, entry, claim)
         found[key] = claim
     return [*found.values()]
-
-
-def is_reserved_for(claim: ResourceV1ResourceClaim, pod: Pod) -> bool:
-    return any(each.uid == pod.metadata.uid for each in claim.status.reservedFor)
 
 
 def _revision(claim: ResourceV1ResourceClaim) -> int:

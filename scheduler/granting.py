@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from api import errors, meta, times
 from api.meta import Key
+from api.resource_claims import FINALIZER, Unusable, is_reserved_for
 from api.types import (
     AllocationResult,
     DeviceClass,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:  # it brings the allocator, which is not needed without claims
     from scheduler.devices import Devices, Grant
 
 T = TypeVar("T")
-FINALIZER = "resource.kubernetes.io/delete-protection"
 RETRY_SECONDS = 0.2
 CONFLICTS = 5
 log = logging.getLogger("granting")
@@ -98,7 +98,7 @@ class Granting:
 
     def why_not(self, pod: Pod) -> str:
         """Why the pod is not to be tried yet, in upstream's words, or "": its claims are not there (PreEnqueue)."""
-        from scheduler.devices import NotReady, claims_of
+        from scheduler.devices import claims_of
 
         key = meta.key(pod)
         self.forget(key)
@@ -107,7 +107,7 @@ class Granting:
             self._users.setdefault(claim, set()).add(key)
         try:
             claims_of(pod, self._snapshot.with_devices().claims)
-        except NotReady as e:
+        except Unusable as e:
             return str(e)
         return ""
 
@@ -241,7 +241,7 @@ def _granted(claim: ResourceV1ResourceClaim, grant: "Grant", pod: Pod, now: str)
         raise errors.Conflict(f"claim {grant.claim} got allocated elsewhere in the meantime")
     if allocation is None and not grant.new:
         raise errors.Conflict(f"claim {grant.claim} got deallocated in the meantime")
-    if any(each.uid == pod.metadata.uid for each in claim.status.reservedFor):
+    if is_reserved_for(claim, pod):
         return None
     changed = meta.clone(claim)
     if allocation is None and FINALIZER not in claim.metadata.finalizers:

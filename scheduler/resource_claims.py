@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from api import meta
 from api.meta import Key
+from api.resource_claims import Unusable, is_reserved_for, name_of
 from api.types import NodeSelector, ResourceV1ResourceClaim
 from scheduler import node_affinity
 from scheduler.allocating import Found, Refused, allocate
@@ -20,7 +21,7 @@ from scheduler.columns import Ints, Mask, grown
 from scheduler.device_conditions import failure
 from scheduler.device_requests import Ask, Failed, asked
 from scheduler.device_results import result
-from scheduler.devices import EVERYWHERE, MOST_USERS, Devices, Grant, NotReady, claims_of, is_reserved_for, names
+from scheduler.devices import EVERYWHERE, MOST_USERS, Devices, Grant, claims_of
 from scheduler.judgements import Judgement
 from scheduler.pools import Place, Pool
 from scheduler.rejections import Rejection
@@ -39,7 +40,7 @@ def rejections(wish: Wish, snapshot: Snapshot) -> Iterator[Rejection]:
     try:
         claims = claims_of(wish.pod, devices.claims if devices is not None else {})
         asks = _asks(wish, claims, devices) if devices is not None else ()
-    except NotReady as e:
+    except Unusable as e:
         yield Rejection(snapshot.exists, str(e), final=True, whole=True)
         return
     except Failed as e:
@@ -64,7 +65,7 @@ def score(wish: Wish, snapshot: Snapshot, rows: Ints) -> Ints | None:
         return None
     try:
         asks = _asks(wish, claims_of(wish.pod, devices.claims), devices)
-    except (NotReady, Failed):
+    except (Unusable, Failed):
         return None
     if not any(len(alternatives) > 1 for ask in asks for alternatives in ask.requests):
         return None
@@ -97,8 +98,8 @@ def grants(wish: Wish, snapshot: Snapshot, row: int, random: Random) -> tuple[Gr
 
 def has_claims(wish: Wish) -> bool:
     try:
-        return any(True for _ in names(wish.pod))
-    except NotReady:
+        return any(name_of(wish.pod, entry) for entry in wish.pod.spec.resourceClaims)
+    except Unusable:
         return True
 
 
@@ -128,21 +129,21 @@ def of_no_use(wish: Wish, snapshot: Snapshot, judgements: Iterable[Judgement]) -
 
 
 def _asks(wish: Wish, claims: Sequence[ResourceV1ResourceClaim], devices: Devices) -> tuple[Ask, ...]:
-    """What is to be allocated.  Raises NotReady: some claim cannot be used now; and Failed."""
+    """What is to be allocated.  Raises Unusable: some claim cannot be used now; and Failed."""
     asks = []
     for claim in claims:
         if devices.allocation_of(claim) is not None:
             if len(claim.status.reservedFor) >= MOST_USERS and not is_reserved_for(claim, wish.pod):
-                raise NotReady("resourceclaim in use")
+                raise Unusable("resourceclaim in use")
             continue
         if claim.metadata.uid in devices.pending:
-            raise NotReady(f"resource claim {meta.key(claim)} is in the process of being allocated")
+            raise Unusable(f"resource claim {meta.key(claim)} is in the process of being allocated")
         for request in claim.spec.devices.requests if claim.spec.devices is not None else ():
             exactly = [(request.name, request.exactly.deviceClassName)] if request.exactly is not None else []
             alternatives = [(f"{request.name}/{each.name}", each.deviceClassName) for each in request.firstAvailable]
             for name, device_class in exactly or alternatives:
                 if device_class not in devices.classes:
-                    raise NotReady(f"request {name}: device class {device_class} does not exist")
+                    raise Unusable(f"request {name}: device class {device_class} does not exist")
         asks.append(asked(claim, devices.classes))
     return tuple(asks)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from api import resource_claims
+from api.resource_claims import Unusable
 from api.types import Container, Pod, PodResourceClaim, ResourceV1ResourceClaim
 
 
@@ -11,26 +13,20 @@ class ClaimFault(Exception):
 
 def claim_name(pod: Pod, reference: PodResourceClaim) -> str:
     """The name of the claim that a pod means; "" if it needs none.  Raises ClaimFault."""
-    where = f'pod "{pod.metadata.namespace}/{pod.metadata.name}"'
-    if reference.resourceClaimName:
-        return reference.resourceClaimName
-    if not reference.resourceClaimTemplateName:
-        raise ClaimFault(f'{where}, spec.resourceClaim "{reference.name}": none of the supported fields are set')
-    for status in pod.status.resourceClaimStatuses:
-        if status.name == reference.name:
-            return status.resourceClaimName or ""
-    raise ClaimFault(f"{where}: ResourceClaim not created yet")
+    try:
+        return resource_claims.name_of(pod, reference)
+    except Unusable as e:
+        raise ClaimFault(str(e)) from e
 
 
 def drivers(pod: Pod, reference: PodResourceClaim, claim: ResourceV1ResourceClaim) -> list[str]:
     """The names of those whose devices the claim has.  Raises ClaimFault if it is not there for the pod to use."""
     own, its = pod.metadata, claim.metadata
-    if not reference.resourceClaimName and not any(
-        owner.uid == own.uid and owner.controller for owner in its.ownerReferences
-    ):
-        theirs, ours = f"{its.namespace}/{its.name}", f"{own.namespace}/{own.name}"
-        raise ClaimFault(f"ResourceClaim {theirs} was not created for Pod {ours} (Pod is not owner)")
-    if all(user.uid != own.uid for user in claim.status.reservedFor):
+    try:
+        resource_claims.check_owner(pod, reference, claim)
+    except Unusable as e:
+        raise ClaimFault(str(e)) from e
+    if not resource_claims.is_reserved_for(claim, pod):
         whose = f"{its.name} ({its.uid})"
         raise ClaimFault(f"pod {own.name} ({own.uid}) is not allowed to use ResourceClaim {whose}")
     if claim.status.allocation is None:

@@ -6,6 +6,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from api.resource_claims import FINALIZER
+
 from .conftest import Answer, Send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -14,7 +16,6 @@ GROUP = "/apis/resource.k8s.io/v1"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
 MERGE = "application/merge-patch+json"
-FINALIZER = "resource.kubernetes.io/delete-protection"
 REQUEST = {"name": "one", "exactly": {"deviceClassName": "gpu.example.com"}}
 SPEC = {"devices": {"requests": [REQUEST]}}
 RESULT = {"request": "one", "driver": "gpu.example.com", "pool": "n1", "device": "gpu-0"}

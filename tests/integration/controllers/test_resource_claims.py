@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from api import meta
+from api.resource_claims import FINALIZER
 from api.types import (
     AllocationResult,
     Container,
@@ -43,7 +44,6 @@ from machinery.client import Client
 from machinery.testing import ControlPlane
 from tests.integration.processes import controller_manager, until
 
-FINALIZER = "resource.kubernetes.io/delete-protection"
 POD_CLAIM = "resource.kubernetes.io/pod-claim-name"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from api.resource_claims import FINALIZER
 from api.types import (
     AllocationResult,
     Binding,
@@ -42,7 +43,6 @@ from tests.integration.kubelet.asking import identity, ready, sh, told, waiting
 from tests.unit.kubelet.drivers import FakeDriver
 
 DRIVER = "lamps.example"
-FINALIZER = "resource.kubernetes.io/delete-protection"
 
 
 class Lamps:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from api import errors, meta
+from api.resource_claims import FINALIZER
 from api.types import (
     AllocationResult,
     DeviceClaim,
@@ -24,7 +25,7 @@ from api.types import (
     ResourceV1ResourceClaim,
 )
 from controller_manager import pod_claims
-from controller_manager.pod_claims import FINALIZER, POD_CLAIM
+from controller_manager.pod_claims import POD_CLAIM
 from tests.unit.controller_manager import making
 from tests.unit.controller_manager.worlds import World, controllers, rest
 

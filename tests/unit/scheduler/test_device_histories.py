@@ -10,9 +10,9 @@ import pytest
 
 from api import errors, meta
 from api.meta import Key, key
+from api.resource_claims import name_of
 from api.types import Pod, ResourceV1ResourceClaim
 from machinery.testing import settle
-from scheduler.devices import names
 from tests.unit.scheduler import test_histories
 from tests.unit.scheduler.device_objects import claim, device_class, request, slice_of, user
 
@@ -47,7 +47,7 @@ class Server(test_histories.Server):
     def bind(self, which: Key, target: str) -> None:
         super().bind(which, target)
         bound = self.pods[which]
-        for name, _ in names(bound):
+        for name in names(bound):
             found = self.claims[Key(which.namespace, name)]
             assert bound.metadata.uid in {u.uid for u in found.status.reservedFor}, "bound before it was reserved"
             assert {pool for pool, _ in held_by(found)} == {target}
@@ -56,12 +56,16 @@ class Server(test_histories.Server):
         """And what the controller of claims does then."""
         gone = self.pods[which]
         super().delete(which)
-        for name, _ in names(gone):
+        for name in names(gone):
             changed = meta.clone(self.claims[Key(which.namespace, name)])
             changed.status.reservedFor = [u for u in changed.status.reservedFor if u.uid != gone.metadata.uid]
             if not changed.status.reservedFor:
                 changed.status.allocation = None
             self.store_claim(changed)
+
+
+def names(of: Pod) -> list[str]:
+    return [name_of(of, entry) for entry in of.spec.resourceClaims]
 
 
 def held_by(of: ResourceV1ResourceClaim) -> list[tuple[str, str]]:
@@ -180,7 +184,7 @@ async def play(seed: int, turns: int = 300) -> int:
 
 def fits(server: Server, pod: Pod) -> bool:
     """Whether a node has what the pod's claims lack, and they have nothing elsewhere."""
-    claims = [server.claims[Key("default", name)] for name, _ in names(pod)]
+    claims = [server.claims[Key("default", name)] for name in names(pod)]
     lacking = [c.spec.devices for c in claims if c.status.allocation is None]
     count = sum(r.exactly.count or 1 for each in lacking if each for r in each.requests if r.exactly)
     held = [pool for c in server.claims.values() for pool, _ in held_by(c)]

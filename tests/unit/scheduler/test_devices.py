@@ -12,6 +12,7 @@ import pytest
 
 from api import errors, meta
 from api.meta import Key
+from api.resource_claims import FINALIZER
 from api.types import (
     AllocatedDeviceStatus,
     AllocationResult,
@@ -29,7 +30,6 @@ from proto import scheduler_pb2 as pb
 from scheduler.configurations import DEFAULT
 from scheduler.decisions import Decision, schedule
 from scheduler.devices import Devices
-from scheduler.granting import FINALIZER
 from scheduler.queues import State
 from scheduler.serving import explanation, simulation
 from scheduler.wishes import wish
