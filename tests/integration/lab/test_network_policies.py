@@ -56,10 +56,25 @@ def tries(kubectl):
     return ask
 
 
+@pytest.fixture
+def steady(lab, docker_engine):
+    """No proxy ends by itself meanwhile: the engine would start it again, and what it enforces would be as before."""
+
+    def ends():
+        everyone = docker_engine.containers.list(all=True, filters={"name": f"{lab.name}-node"})
+        return {c.name: c.attrs["RestartCount"] for c in everyone if "kube-proxy" in c.name}
+
+    before = ends()
+    assert before
+    yield
+    assert ends() == before
+
+
 def role(name):
     return {"podSelector": {"matchLabels": {"role": name}}}
 
 
+@pytest.mark.usefixtures("steady")
 def test_only_whom_a_policy_names_reaches_a_pod_directly_and_by_its_service(run, policy, tries, kubectl, node):
     addresses = run(server="node1", friend1="node1", friend2="node2", stranger1="node1", stranger2="node2")
     kubectl("expose", "pod", "server", "--port=80", "--target-port=8080")
@@ -78,6 +93,7 @@ def test_only_whom_a_policy_names_reaches_a_pod_directly_and_by_its_service(run,
     assert ready == "True", "probes come from the node"
 
 
+@pytest.mark.usefixtures("steady")
 def test_what_may_leave_is_told_by_egress_and_a_new_pod_is_isolated_from_its_start(run, policy, tries, kubectl):
     run(server="node1", other="node2")
     for name in ("server", "other"):
