@@ -33,7 +33,9 @@ def test_an_update_keeps_to_max_surge_and_max_unavailable(deployed, kubectl, man
     kubectl("apply", "-f", "-", stdin=second_version(manifests))
     seen = []
     for event in kubectl.watch("deployment", "test1", seconds=90):
-        status = event["object"]["status"]
+        deployment, status = event["object"], event["object"]["status"]
+        if status.get("observedGeneration") != deployment["metadata"]["generation"]:
+            continue  # what it says is still of before the update
         seen.append((status.get("replicas", 0), status.get("availableReplicas", 0)))
         if status.get("updatedReplicas") == 3 and status.get("replicas") == 3 and status.get("availableReplicas") == 3:
             break
