@@ -1,10 +1,10 @@
 """Which claims are prepared, on disk: a kubelet that comes back must undo what the one before it has done."""
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from machinery import pairs
 from machinery.running import CannotGoOn
 
 
@@ -53,6 +53,5 @@ class Records:
             raise CannotGoOn(f"{self._path} cannot be read; drain the node and remove it: {e}") from e
 
     def write(self, claims: list[Claim]) -> None:
-        new = self._path.with_suffix(f".{os.getpid()}")
-        new.write_bytes(msgspec.json.encode(claims))
-        new.rename(self._path)
+        """Raises OSError."""
+        pairs.replace(self._path, msgspec.json.encode(claims), 0o600)
