@@ -1,10 +1,18 @@
-"""The ResourceClaims of pods, for all who handle them.
+"""ResourceClaims, and what pods mean by theirs, for all who handle them.
 
 https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/
 """
 
 from api import meta
-from api.types import Pod, PodResourceClaim, ResourceV1ResourceClaim
+from api.types import (
+    AllocationResult,
+    DeviceClaim,
+    DeviceRequest,
+    DeviceRequestAllocationResult,
+    Pod,
+    PodResourceClaim,
+    ResourceV1ResourceClaim,
+)
 
 FINALIZER = "resource.kubernetes.io/delete-protection"
 """Of claims that are, or are about to be, allocated."""
@@ -35,3 +43,13 @@ def check_owner(pod: Pod, entry: PodResourceClaim, claim: ResourceV1ResourceClai
 
 def is_reserved_for(claim: ResourceV1ResourceClaim, pod: Pod) -> bool:
     return any(consumer.uid == pod.metadata.uid for consumer in claim.status.reservedFor)
+
+
+def requests(devices: DeviceClaim | None) -> list[DeviceRequest]:
+    """Of a claim's spec."""
+    return devices.requests if devices is not None else []
+
+
+def results(allocation: AllocationResult | None) -> list[DeviceRequestAllocationResult]:
+    """The devices that are allocated, if any are."""
+    return allocation.devices.results if allocation is not None and allocation.devices is not None else []

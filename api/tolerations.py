@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Protocol
 
-from api.types import Toleration
+from api.types import DeviceTaint, DeviceToleration, Toleration
 
 
 class Held(Protocol):
@@ -38,6 +38,15 @@ def _tolerates(toleration: Toleration, taint: Held) -> bool:
             ours, theirs = int(toleration.value), int(taint.value)
             return theirs < ours if operator == "Lt" else theirs > ours
     return False
+
+
+def tolerates_device(toleration: DeviceToleration, taint: DeviceTaint) -> bool:
+    """Unlike a pod's, it needs no key to be equal.
+    https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/#device-taints-and-tolerations
+    """
+    if toleration.effect not in ("", taint.effect) or toleration.key not in ("", taint.key):
+        return False
+    return toleration.operator == "Exists" or (toleration.operator in ("", "Equal") and toleration.value == taint.value)
 
 
 def _is_number(text: str) -> bool:

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from api import errors, meta, times
 from api.meta import Key
-from api.resource_claims import is_reserved_for
+from api.resource_claims import is_reserved_for, results
+from api.tolerations import tolerates_device
 from api.types import (
     Device,
     DeviceRequestAllocationResult,
@@ -117,7 +118,7 @@ class DeviceTaintEviction:
             claim = self._claims.get(pod.metadata.namespace, name)
             if claim is None or not is_reserved_for(claim, pod):
                 continue
-            for result in _results(claim):
+            for result in results(claim.status.allocation):
                 for piece, device in self._published(result):
                     for taint in device.taints:
                         stands = toleration_time(result.tolerations, taint)
@@ -135,16 +136,10 @@ class DeviceTaintEviction:
 
 def toleration_time(tolerations: Iterable[DeviceToleration], taint: DeviceTaint) -> float | None:
     """Seconds for which a NoExecute taint is stood; 0 if it is not tolerated, None if it is for ever."""
-    matching = [t for t in tolerations if _tolerates(t, taint)]
+    matching = [t for t in tolerations if tolerates_device(t, taint)]
     if any(t.tolerationSeconds is None or t.effect != NO_EXECUTE for t in matching):
         return None
     return max(0.0, float(min((t.tolerationSeconds or 0 for t in matching), default=0)))
-
-
-def _tolerates(toleration: DeviceToleration, taint: DeviceTaint) -> bool:
-    if toleration.effect not in ("", taint.effect) or toleration.key not in ("", taint.key):
-        return False
-    return toleration.operator == "Exists" or toleration.value == taint.value
 
 
 def _use(pod: Pod) -> tuple[str, list[str]]:
@@ -167,9 +162,4 @@ def _pool_of(piece: ResourceSlice) -> str:
 
 
 def _pools_of(claim: ResourceV1ResourceClaim) -> list[str]:
-    return [f"{result.driver}/{result.pool}" for result in _results(claim)]
-
-
-def _results(claim: ResourceV1ResourceClaim) -> list[DeviceRequestAllocationResult]:
-    allocation = claim.status.allocation
-    return allocation.devices.results if allocation is not None and allocation.devices is not None else []
+    return [f"{result.driver}/{result.pool}" for result in results(claim.status.allocation)]

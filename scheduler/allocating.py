@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from api import quantities
+from api.resource_claims import results
 from api.types import AllocationResult
 from scheduler import capacities
 from scheduler.capacities import Amounts
@@ -51,7 +52,7 @@ class Taken:
         return self.devices[device] > 0 or self.sharers[device] > 0
 
     def change(self, allocation: AllocationResult, by: int) -> None:
-        for result in allocation.devices.results if allocation.devices is not None else ():
+        for result in results(allocation):
             if result.adminAccess:
                 continue  # it takes nothing away from others
             device = DeviceId(result.driver, result.pool, result.device)

@@ -5,12 +5,13 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocat
 
 from collections.abc import Iterator
 
+from api.resource_claims import results
 from api.types import AllocationResult, Condition, DeviceRequestAllocationResult, ResourceV1ResourceClaim
 
 
 def awaited(allocation: AllocationResult) -> bool:
     """Whether it has such devices."""
-    return any(r.bindingConditions for r in allocation.devices.results) if allocation.devices is not None else False
+    return any(result.bindingConditions for result in results(allocation))
 
 
 def failure(claim: ResourceV1ResourceClaim) -> str:
@@ -32,8 +33,7 @@ def is_ready(claim: ResourceV1ResourceClaim) -> bool:
 
 def _told(claim: ResourceV1ResourceClaim) -> Iterator[tuple[DeviceRequestAllocationResult, list[Condition]]]:
     """The devices that have to be prepared, each with its conditions."""
-    allocation = claim.status.allocation
     told = {(d.driver, d.pool, d.device, d.shareID): d.conditions for d in claim.status.devices}
-    for result in allocation.devices.results if allocation is not None and allocation.devices is not None else ():
+    for result in results(claim.status.allocation):
         if result.bindingConditions:
             yield result, told.get((result.driver, result.pool, result.device, result.shareID), [])

@@ -5,7 +5,8 @@ What an expression says of a device is remembered with the device: a class selec
 
 from typing import Any
 
-from api.types import DeviceConstraint, DeviceTaint, DeviceToleration
+from api.tolerations import tolerates_device
+from api.types import DeviceConstraint, DeviceToleration
 from machinery import device_selectors
 from machinery.cel import BudgetFault, CompilationFault, EvaluationFault, Program
 from scheduler.pools import Offered, Pool
@@ -80,19 +81,9 @@ class Selectors:
 def is_tainted(offered: Offered, tolerations: list[DeviceToleration]) -> bool:
     """Whether a taint keeps the device from being given to a request that tolerates so much."""
     return any(
-        taint.effect in PREVENTING and not any(_tolerates(each, taint) for each in tolerations)
+        taint.effect in PREVENTING and not any(tolerates_device(each, taint) for each in tolerations)
         for taint in offered.device.taints
     )
-
-
-def _tolerates(toleration: DeviceToleration, taint: DeviceTaint) -> bool:
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return toleration.operator in ("", "Equal") and (toleration.value or "") == (taint.value or "")
 
 
 class Constraint:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from api.resource_claims import requests
 from api.types import DeviceClass, DeviceRequest, DeviceSelector, DeviceToleration, ResourceV1ResourceClaim
 
 
@@ -44,9 +45,7 @@ class Ask(NamedTuple):
 
 def asked(claim: ResourceV1ResourceClaim, classes: Mapping[str, DeviceClass]) -> Ask:
     """Raises Failed."""
-    devices = claim.spec.devices
-    requests = [_alternatives(claim, r, classes) for r in devices.requests] if devices is not None else []
-    return Ask(claim, tuple(requests))
+    return Ask(claim, tuple(_alternatives(claim, each, classes) for each in requests(claim.spec.devices)))
 
 
 def _alternatives(

@@ -123,7 +123,7 @@ class Devices:
         for each, by in ((before, -1), (allocation, 1)):
             if each is not None:
                 self.taken.change(each, by)
-                for result in each.devices.results if each.devices is not None else ():
+                for result in resource_claims.results(each):
                     self._changed(PoolId(result.driver, result.pool))
 
     # Classes

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from api import errors, meta, times
 from api.meta import Key
-from api.resource_claims import FINALIZER, Unusable, is_reserved_for
+from api.resource_claims import FINALIZER, Unusable, is_reserved_for, results
 from api.types import (
     AllocationResult,
     DeviceClass,
@@ -264,8 +264,7 @@ def _without(claim: ResourceV1ResourceClaim, pod: Pod) -> Step | None:
 
 
 def _devices(allocation: AllocationResult) -> list[tuple[str, ...]]:
-    results = allocation.devices.results if allocation.devices is not None else []
-    return [(r.request, r.driver, r.pool, r.device, r.shareID) for r in results]
+    return [(r.request, r.driver, r.pool, r.device, r.shareID) for r in results(allocation)]
 
 
 def _claims(pod: Pod) -> frozenset[Key]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from api import meta
 from api.meta import Key
-from api.resource_claims import Unusable, is_reserved_for, name_of
+from api.resource_claims import Unusable, is_reserved_for, name_of, requests
 from api.types import NodeSelector, ResourceV1ResourceClaim
 from scheduler import node_affinity
 from scheduler.allocating import Found, Refused, allocate
@@ -138,7 +138,7 @@ def _asks(wish: Wish, claims: Sequence[ResourceV1ResourceClaim], devices: Device
             continue
         if claim.metadata.uid in devices.pending:
             raise Unusable(f"resource claim {meta.key(claim)} is in the process of being allocated")
-        for request in claim.spec.devices.requests if claim.spec.devices is not None else ():
+        for request in requests(claim.spec.devices):
             exactly = [(request.name, request.exactly.deviceClassName)] if request.exactly is not None else []
             alternatives = [(f"{request.name}/{each.name}", each.deviceClassName) for each in request.firstAvailable]
             for name, device_class in exactly or alternatives:

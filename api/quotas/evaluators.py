@@ -8,6 +8,7 @@ from api import kinds, names, times
 from api.kinds import Kind
 from api.quotas import pods, scopes
 from api.quotas.amounts import ONE, ZERO, Amount, Usage, add, amount, most, plus, read
+from api.resource_claims import requests
 from api.types import (
     PersistentVolumeClaim,
     Pod,
@@ -239,7 +240,7 @@ class Devices(Objects):
 
     def usage(self, claim: ResourceV1ResourceClaim, now: float) -> Usage:
         used = super().usage(claim, now)
-        for request in claim.spec.devices.requests if claim.spec.devices is not None else ():
+        for request in requests(claim.spec.devices):
             one: Usage = {}
             for choice in [request.exactly] if request.exactly is not None else request.firstAvailable:
                 wanted = MOST_DEVICES if choice.allocationMode == "All" else choice.count or 1

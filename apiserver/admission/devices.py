@@ -7,6 +7,7 @@ from typing import Any
 
 from api import kinds, times
 from api.paths import Path, forbidden, refusal
+from api.resource_claims import requests, results
 from api.types import Namespace, ResourceClaimTemplate, ResourceSlice, ResourceV1ResourceClaim
 from apiserver.admission.reading import Reader
 from apiserver.requests import Request
@@ -66,15 +67,14 @@ def _is_labelled(namespace: Namespace | None) -> bool:
 
 def _asked(obj: ResourceV1ResourceClaim | ResourceClaimTemplate) -> Path | None:
     devices = obj.spec.spec.devices if isinstance(obj, ResourceClaimTemplate) else obj.spec.devices
-    for i, request in enumerate(devices.requests if devices is not None else []):
+    for i, request in enumerate(requests(devices)):
         if request.exactly is not None and request.exactly.adminAccess:
             return Path("spec.devices.requests").index(i).child("adminAccess")  # of templates, too
     return None
 
 
 def _given(claim: ResourceV1ResourceClaim) -> Path | None:
-    allocation = claim.status.allocation
-    for i, result in enumerate(allocation.devices.results if allocation and allocation.devices else []):
+    for i, result in enumerate(results(claim.status.allocation)):
         if result.adminAccess:
             return Path("status.allocation.devices.results").index(i).child("adminAccess")
     return None

@@ -6,6 +6,7 @@ node's own resources, drivers that need no node) is not kept, as upstream withou
 
 from typing import Any
 
+from api.resource_claims import requests, results
 from api.types import DeviceClaim, ResourceClaimTemplate, ResourceSlice, ResourceV1ResourceClaim
 
 LISTS = ("bools", "ints", "strings", "versions")
@@ -43,7 +44,7 @@ def prepare_update(new: Any, old: Any, subresource: str) -> None:
 
 
 def _asked(devices: DeviceClaim | None) -> None:
-    for request in devices.requests if devices is not None else []:
+    for request in requests(devices):
         if request.exactly is not None:
             request.exactly.derivedAttributes = []
         for alternative in request.firstAvailable:
@@ -53,16 +54,12 @@ def _asked(devices: DeviceClaim | None) -> None:
 def _status(new: ResourceV1ResourceClaim, old: ResourceV1ResourceClaim) -> None:
     """What drivers said of devices goes with these."""
     kept = _allocated(new)
-    if new.status.allocation is not None and new.status.allocation.devices is not None:
-        for result in new.status.allocation.devices.results:
-            result.skipNodeOperations = []
+    for result in results(new.status.allocation):
+        result.skipNodeOperations = []
     gone = _allocated(old) - kept
     if gone:
         new.status.devices = [it for it in new.status.devices if (it.driver, it.pool, it.device) not in gone]
 
 
 def _allocated(claim: ResourceV1ResourceClaim) -> set[tuple[str, str, str]]:
-    allocation = claim.status.allocation
-    if allocation is None or allocation.devices is None:
-        return set()
-    return {(it.driver, it.pool, it.device) for it in allocation.devices.results}
+    return {(it.driver, it.pool, it.device) for it in results(claim.status.allocation)}

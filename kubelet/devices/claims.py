@@ -31,8 +31,7 @@ def drivers(pod: Pod, reference: PodResourceClaim, claim: ResourceV1ResourceClai
         raise ClaimFault(f"pod {own.name} ({own.uid}) is not allowed to use ResourceClaim {whose}")
     if claim.status.allocation is None:
         raise ClaimFault(f"ResourceClaim {its.name}: not allocated")
-    allocated = claim.status.allocation.devices
-    return list(dict.fromkeys(result.driver or "" for result in allocated.results)) if allocated is not None else []
+    return list(dict.fromkeys(result.driver or "" for result in resource_claims.results(claim.status.allocation)))
 
 
 def requests(pod: Pod, container: Container) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from api.resource_claims import requests, results
 from api.types import (
     CounterSet,
     DeviceClaim,
@@ -20,8 +21,7 @@ EXACT = "ExactCount"
 
 def claim(obj: ResourceV1ResourceClaim) -> None:
     _devices(obj.spec.devices)
-    allocation = obj.status.allocation
-    for result in allocation.devices.results if allocation is not None and allocation.devices is not None else []:
+    for result in results(obj.status.allocation):
         _tolerations(result.tolerations)
 
 
@@ -45,7 +45,7 @@ def _counters(it: CounterSet | DeviceCounterConsumption) -> None:
 
 
 def _devices(devices: DeviceClaim | None) -> None:
-    for request in devices.requests if devices is not None else []:
+    for request in requests(devices):
         for one in _asked(request):
             one.allocationMode = one.allocationMode or EXACT
             if one.allocationMode == EXACT and not one.count:

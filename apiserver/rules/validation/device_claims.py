@@ -8,6 +8,7 @@ from typing import Any
 
 from api import names
 from api.paths import Path, forbidden, invalid, not_supported, required, too_long
+from api.resource_claims import requests, results
 from api.types import (
     AllocatedDeviceStatus,
     AllocationResult,
@@ -124,8 +125,7 @@ def _length(request: DeviceRequest) -> int:
 
 
 def _requests(devices: DeviceClaim | None) -> Requests:
-    requests = devices.requests if devices is not None else []
-    return {it.name or "": {sub.name or "" for sub in it.firstAvailable} for it in requests}
+    return {it.name or "": {sub.name or "" for sub in it.firstAvailable} for it in requests(devices)}
 
 
 def _references(path: Path, given: list[str], known: Requests) -> Faults:
@@ -188,7 +188,7 @@ def status_updated(new: ResourceV1ResourceClaim, old: ResourceV1ResourceClaim) -
     status, before = new.status, old.status
     reserved = STATUS.child("reservedFor")
     yield from each(reserved, status.reservedFor, MOST_CONSUMERS, _consumer, lambda it: it.uid or "")
-    allocated = {_device(r) for r in _results(status.allocation)}
+    allocated = {_device(r) for r in results(status.allocation)}
 
     def device(at: Path, it: AllocatedDeviceStatus) -> Faults:
         yield from _device_status(at, it)
@@ -208,10 +208,6 @@ def status_updated(new: ResourceV1ResourceClaim, old: ResourceV1ResourceClaim) -
         yield from immutable(at, status.allocation, before.allocation)
     else:
         yield from _allocation(at, status.allocation, _requests(new.spec.devices))
-
-
-def _results(allocation: AllocationResult | None) -> list[DeviceRequestAllocationResult]:
-    return allocation.devices.results if allocation is not None and allocation.devices is not None else []
 
 
 def _device(it: DeviceRequestAllocationResult | AllocatedDeviceStatus) -> tuple[str, str, str, str]:
@@ -240,7 +236,7 @@ def _allocation(at: Path, it: AllocationResult, known: Requests) -> Faults:
         yield from opaque(here.child("opaque"), given.opaque)
 
     devices = at.child("devices")
-    yield from each(devices.child("results"), _results(it), MOST_RESULTS, result)
+    yield from each(devices.child("results"), results(it), MOST_RESULTS, result)
     if it.devices is not None:  # of the class and of the claim
         yield from each(devices.child("config"), it.devices.config, 2 * MOST_CONFIGS, config)
     if it.nodeSelector is not None:
