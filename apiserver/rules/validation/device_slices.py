@@ -4,7 +4,7 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocat
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -58,6 +58,7 @@ NO_DEVICE_PLACE = (
     "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the "
     "ResourceSlice spec"
 )
+DEVICE_PLACES = ("nodeName", "nodeSelector", "allNodes")
 TRUE_OR_NOT = "must be either unset or set to true"
 _NUMBER = r"(0|[1-9][0-9]*)"
 _BEFORE = r"(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
@@ -107,25 +108,30 @@ def _pool(at: Path, it: ResourcePool) -> Faults:
 
 
 def _place(spec: ResourceSliceSpec) -> Faults:
-    chosen = []
-    if spec.nodeName:
-        chosen.append("`nodeName`")
-        yield from formed(SPEC.child("nodeName"), spec.nodeName, names.dns_subdomain_faults)
-    if spec.nodeSelector is not None:
-        chosen.append("`nodeSelector`")
-        yield from node_selector(SPEC.child("nodeSelector"), spec.nodeSelector)
-        if len(terms := spec.nodeSelector.nodeSelectorTerms) != 1:
-            at = SPEC.child("nodeSelector", "nodeSelectorTerms")
-            yield invalid(at, terms, "must have exactly one node selector term")
+    yield from _node(SPEC, spec)
+    if spec.nodeSelector is not None and len(terms := spec.nodeSelector.nodeSelectorTerms) != 1:
+        at = SPEC.child("nodeSelector", "nodeSelectorTerms")
+        yield invalid(at, terms, "must have exactly one node selector term")
     for name in ("allNodes", "perDeviceNodeSelection"):
-        if getattr(spec, name):
-            chosen.append(f"`{name}`")
-        elif getattr(spec, name) is not None:
+        if getattr(spec, name) is False:
             yield invalid(SPEC.child(name), False, TRUE_OR_NOT)
+    chosen = _chosen(spec, (*DEVICE_PLACES, "perDeviceNodeSelection"))
     if not chosen:
         yield required(SPEC, ONE_PLACE)
     elif len(chosen) > 1:
         yield invalid(SPEC, "{" + ", ".join(chosen) + "}", f"{ONE_PLACE}, but multiple fields are set")
+
+
+def _node(at: Path, it: ResourceSliceSpec | Device) -> Faults:
+    if it.nodeName:
+        yield from formed(at.child("nodeName"), it.nodeName, names.dns_subdomain_faults)
+    if it.nodeSelector is not None:
+        yield from node_selector(at.child("nodeSelector"), it.nodeSelector)
+
+
+def _chosen(it: ResourceSliceSpec | Device, places: Sequence[str]) -> list[str]:
+    """Which of these fields say where it is."""
+    return [f"`{name}`" for name in places if getattr(it, name)]
 
 
 # --- devices
@@ -155,17 +161,10 @@ def _device_place(at: Path, it: Device, placed: bool) -> Faults:
         if it.nodeName or it.nodeSelector is not None or it.allNodes is not None:
             yield invalid(at, None, NO_DEVICE_PLACE)
         return
-    chosen = []
-    if it.nodeName:
-        chosen.append("`nodeName`")
-        yield from formed(at.child("nodeName"), it.nodeName, names.dns_subdomain_faults)
-    if it.nodeSelector is not None:
-        chosen.append("`nodeSelector`")
-        yield from node_selector(at.child("nodeSelector"), it.nodeSelector)
-    if it.allNodes:
-        chosen.append("`allNodes`")
-    elif it.allNodes is not None:
+    yield from _node(at, it)
+    if it.allNodes is False:
         yield invalid(at.child("allNodes"), False, TRUE_OR_NOT)
+    chosen = _chosen(it, DEVICE_PLACES)
     if not chosen:
         yield required(at, ONE_DEVICE_PLACE)
     elif len(chosen) > 1:
